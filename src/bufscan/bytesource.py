@@ -1,0 +1,128 @@
+"""Bytes by offset, from wherever a target lives. Never reads more than it is asked for, never writes."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from typing import TYPE_CHECKING, Protocol, Self
+
+from bufscan.errors import UnreadableError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from types import TracebackType
+
+
+class ByteSource(Protocol):
+    """Random access to the bytes of one artefact.
+
+    Attributes:
+        name: how messages call it (a file name, `standard input`).
+        size: bytes in all.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def size(self) -> int: ...
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Exactly `length` bytes from `offset`.
+
+        Raises:
+            UnreadableError: when the range does not lie within the source.
+        """
+
+
+class MemorySource:
+    """Bytes already in memory: standard input, a record inside another file."""
+
+    def __init__(self, name: str, data: bytes) -> None:
+        self.name = name
+        self.size = len(data)
+        self._data = data
+
+    def read(self, offset: int, length: int) -> bytes:
+        _require_within(offset, length, self.size)
+        return self._data[offset : offset + length]
+
+
+class FileSource:
+    """A regular file on this machine, opened without following it into a FIFO or a device.
+
+    `O_NONBLOCK` and `fstat` come before the first read, so that opening a pipe cannot hang.
+    """
+
+    def __init__(self, path: Path, *, name: str | None = None) -> None:
+        self.name = path.name if name is None else name
+        self._file = os.fdopen(_open_regular(path), "rb", buffering=0)
+        self.size = os.fstat(self._file.fileno()).st_size
+
+    def read(self, offset: int, length: int) -> bytes:
+        _require_within(offset, length, self.size)
+        self._file.seek(offset)
+        chunks: list[bytes] = []
+        while length:
+            # One system call reads at most 2 GiB on Linux.
+            chunk = self._file.read(min(length, 1 << 30))
+            if not chunk:
+                raise UnreadableError("the file shrank while it was read")
+            chunks.append(chunk)
+            length -= len(chunk)
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+    def close(self) -> None:
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _require_within(offset: int, length: int, size: int) -> None:
+    if offset < 0 or length < 0 or offset + length > size:
+        raise UnreadableError(f"bytes {offset} to {offset + length} lie outside the {size} bytes of the file")
+
+
+# O_NONBLOCK: opening a pipe that nobody writes to would wait for ever. Windows knows only O_BINARY.
+_OPEN_FLAGS = sum(getattr(os, flag, 0) for flag in ("O_NONBLOCK", "O_CLOEXEC", "O_NOCTTY", "O_BINARY"))
+
+_OPEN_FAILURES = {
+    errno.ENOENT: ("no such file", None),
+    errno.ENOTDIR: ("no such file", None),
+    errno.EACCES: ("permission denied", "check who may read it"),
+    errno.EPERM: ("permission denied", "check who may read it"),
+    errno.ELOOP: ("too many levels of symbolic links", None),
+    errno.ENAMETOOLONG: ("the name is too long for a file", None),
+    errno.ENXIO: ("not a regular file", None),
+}
+
+_KINDS = (
+    (stat.S_ISDIR, "a directory"),
+    (stat.S_ISFIFO, "a named pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a character device"),
+    (stat.S_ISBLK, "a block device"),
+)
+
+
+def _open_regular(path: Path) -> int:
+    try:
+        fd = os.open(path, os.O_RDONLY | _OPEN_FLAGS)
+    except ValueError as error:  # an embedded NUL
+        raise UnreadableError("no such file") from error
+    except OSError as error:
+        what, hint = _OPEN_FAILURES.get(error.errno or 0, (os.strerror(error.errno or 0).lower(), None))
+        raise UnreadableError(what, hint=hint) from error
+    mode = os.fstat(fd).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(fd)
+        kind = next((name for test, name in _KINDS if test(mode)), "a special file")
+        raise UnreadableError(f"{kind}, not a regular file", hint="name a checkpoint file or its folder")
+    return fd

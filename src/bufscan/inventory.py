@@ -1,0 +1,302 @@
+"""What was found in a target: immutable records of tensors, storages and everything that was not examined.
+
+Readers and the live walk make these records, `roles/` sharpens the ones that are only assumed, reports show
+them. Nothing here reads files or judges.
+"""
+
+from __future__ import annotations
+
+from math import prod
+from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
+
+import msgspec
+
+from bufscan.dtypes import DTYPES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+Role = Literal["parameter", "persistent_buffer", "non_persistent_buffer", "unregistered", "training_state"]
+Certainty = Literal["exact", "inferred", "assumed"]
+
+ROLES: tuple[Role, ...] = get_args(Role)
+CERTAINTIES: tuple[Certainty, ...] = get_args(Certainty)
+
+ASSUMED_EVIDENCE = "nothing says otherwise"
+
+
+class Location(msgspec.Struct, frozen=True, kw_only=True):
+    """A place in source text. `line` counts from 1."""
+
+    file: str
+    line: int
+
+
+class Storage(msgspec.Struct, frozen=True, kw_only=True):
+    """A run of bytes that one or more tensors look at.
+
+    Attributes:
+        key: its name, unique within the inventory.
+        nbytes: bytes the artefact spends on it.
+        file: the file that holds it, relative to the target folder; None when the target is one file.
+        offset: where its bytes start in that file; None when they do not lie there as they are
+            (compressed, or a live tensor's).
+        byteorder: of the elements.
+    """
+
+    key: str
+    nbytes: int
+    file: str | None = None
+    offset: int | None = None
+    byteorder: Literal["little", "big"] = "little"
+
+    def __post_init__(self) -> None:
+        if self.nbytes < 0 or (self.offset is not None and self.offset < 0):
+            raise ValueError(f"storage {self.key!r} has a negative size or offset")
+
+
+class Part(msgspec.Struct, frozen=True, kw_only=True):
+    """One strided tensor inside a compound one: the values of a sparse tensor, the scales of a quantised one.
+
+    `storage_offset` and `stride` count elements of `dtype`, as in torch.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    stride: tuple[int, ...]
+    storage: str | None = None
+    storage_offset: int = 0
+    device: str | None = None
+
+
+class Tensor(msgspec.Struct, frozen=True, kw_only=True):
+    """One named tensor and what is known of it.
+
+    Attributes:
+        name: its key in the state_dict, or its path as Python would write it (`blocks[0].pe`).
+        section: dotted key path of the state_dict or module that holds it; "" at the top.
+        role, certainty, evidence: what it is, how sure that is, and what decided it.
+        shape: None where no fixed shape exists (uninitialised, ragged). Global shape of a sharded tensor.
+        dtype: torch's name; None for an uninitialised tensor.
+        device: as the artefact records it (`cpu`, `cuda:0`, `meta`); None where it records none.
+        layout: torch's layout without `torch.`; `storage` for a bare storage object.
+        stride, storage_offset: in elements; None and 0 where the tensor is made of `parts`.
+        storage: key of its storage; None for meta, uninitialised and compound tensors.
+        stored_bytes: bytes the artefact spends on it: the whole storage for a view, the sum for a compound.
+        requires_grad: as recorded; None where the artefact says nothing (a detached state_dict).
+        saved, moves, trains: in the state_dict; follows `.to(device)`; an optimizer updates it. None: unknown.
+        alias_of: name of the entry in the same section whose very elements it shows.
+        origin: where the source assigns it; only for live models.
+        suggestion: the line of source that would register it; only for live models.
+        holding: how an unregistered tensor is held (`attribute`, `container`, `hidden_module`, ...).
+        file: the shard that holds it, relative to the target folder; None when the target is one file.
+        type_name: qualified name of a tensor subclass; None for torch.Tensor, Parameter and Buffer.
+        local_shape, placements: this process's shard of a distributed tensor, and how it was cut.
+        parts: the strided tensors a compound tensor is made of.
+    """
+
+    name: str
+    section: str = ""
+    role: Role = "parameter"
+    certainty: Certainty = "assumed"
+    evidence: str = ASSUMED_EVIDENCE
+    shape: tuple[int, ...] | None = None
+    dtype: str | None = None
+    device: str | None = None
+    layout: str = "strided"
+    stride: tuple[int, ...] | None = None
+    storage: str | None = None
+    storage_offset: int = 0
+    stored_bytes: int = 0
+    requires_grad: bool | None = None
+    saved: bool | None = None
+    moves: bool | None = None
+    trains: bool | None = None
+    alias_of: str | None = None
+    origin: Location | None = None
+    suggestion: str | None = None
+    holding: str | None = None
+    file: str | None = None
+    type_name: str | None = None
+    local_shape: tuple[int, ...] | None = None
+    placements: tuple[str, ...] = ()
+    parts: tuple[Part, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.shape is not None and self.shape and min(self.shape) < 0:
+            raise ValueError(f"tensor {self.name!r} has a negative dimension")
+        if self.dtype is not None and self.dtype not in DTYPES:
+            raise ValueError(f"tensor {self.name!r} has no torch dtype: {self.dtype!r}")
+
+    @property
+    def numel(self) -> int | None:
+        """Elements in all; None where no fixed shape exists."""
+        return None if self.shape is None else prod(self.shape)
+
+    @property
+    def nbytes(self) -> int | None:
+        """Bytes its elements would take one by one: numel x itemsize."""
+        numel = self.numel
+        return None if numel is None or self.dtype is None else DTYPES[self.dtype].nbytes(numel)
+
+    @property
+    def path(self) -> str:
+        """Section and name together: unique within an inventory of well-formed files."""
+        return f"{self.section}.{self.name}" if self.section else self.name
+
+
+class Skipped(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that was not examined, and why."""
+
+    what: str
+    reason: str
+
+
+class Anomaly(msgspec.Struct, frozen=True, kw_only=True):
+    """Something about the container that a well-formed file does not have.
+
+    Attributes:
+        kind: a stable word for machines (`trailing_bytes`, `compressed_record`).
+        message: one sentence for people.
+    """
+
+    kind: str
+    message: str
+
+
+class OptimizerGroup(msgspec.Struct, frozen=True, kw_only=True):
+    """One parameter group of a saved optimizer, in the order the parameters were passed.
+
+    Attributes:
+        shapes: shape of each parameter as its state shows it; None where no state shows one.
+        names: the parameters' names, where the optimizer was given them; else None.
+    """
+
+    shapes: tuple[tuple[int, ...] | None, ...]
+    names: tuple[str, ...] | None = None
+
+
+class Optimizer(msgspec.Struct, frozen=True, kw_only=True):
+    """A saved optimizer: evidence of what was trained. `section` is where it lies."""
+
+    section: str
+    groups: tuple[OptimizerGroup, ...]
+
+
+class ModuleTree(msgspec.Struct, frozen=True, kw_only=True):
+    """The `_metadata` of a state_dict: every module's prefix with its `_version` (None where it is no int)."""
+
+    section: str
+    versions: dict[str, int | None]
+
+
+class RoleTotal(NamedTuple):
+    """Entries of one role, and the elements and bytes of the distinct ones among them."""
+
+    tensors: int
+    numel: int
+    nbytes: int
+
+
+class Inventory(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything one target holds.
+
+    Attributes:
+        target: as the user named it.
+        format: `torch-zip`, `torch-legacy`, `torch-tar`, `safetensors`, `safetensors-sharded`,
+            `torch-sharded`, `live`.
+        tensors: in the artefact's own order.
+        storages: by key; each is counted once.
+        module_trees, optimizers: evidence for `roles/`.
+        globals: names the pickle refers to beyond torch's own reconstruction functions, once each.
+        metadata: free text the artefact carries (safetensors' `__metadata__`).
+        notes: what a person should know about how this was read, one sentence each.
+    """
+
+    target: str
+    format: str
+    tensors: tuple[Tensor, ...] = ()
+    storages: dict[str, Storage] = {}
+    module_trees: tuple[ModuleTree, ...] = ()
+    optimizers: tuple[Optimizer, ...] = ()
+    globals: tuple[str, ...] = ()
+    anomalies: tuple[Anomaly, ...] = ()
+    skipped: tuple[Skipped, ...] = ()
+    metadata: dict[str, str] = {}
+    notes: tuple[str, ...] = ()
+
+    @property
+    def stored_bytes(self) -> int:
+        """Bytes the artefact spends on tensors; a storage that several tensors share counts once."""
+        return sum(storage.nbytes for storage in self.storages.values())
+
+    def totals(self) -> dict[Role, RoleTotal]:
+        """Totals by role, in the order of `ROLES`, without the roles that do not occur."""
+        return {role: total for role in ROLES if (total := total_of(self.tensors, role)).tensors}
+
+
+def total_of(tensors: Iterable[Tensor], role: Role) -> RoleTotal:
+    """Count the entries of `role`; a tied entry counts as an entry but adds no elements and no bytes."""
+    count = numel = nbytes = 0
+    for tensor in tensors:
+        if tensor.role == role:
+            count += 1
+            if tensor.alias_of is None:
+                numel += tensor.numel or 0
+                nbytes += tensor.nbytes or 0
+    return RoleTotal(count, numel, nbytes)
+
+
+class Facts(NamedTuple):
+    """saved, moves, trains: None where unknown."""
+
+    saved: bool | None
+    moves: bool | None
+    trains: bool | None
+
+
+def facts_of(role: Role, requires_grad: bool | None) -> Facts:
+    """What torch.nn.Module does with a tensor of this role (`register_buffer`, `register_parameter`).
+
+    `requires_grad` is that of the tensor as recorded, or None when the artefact does not say. A live model's
+    facts are measured instead.
+    """
+    match role:
+        case "parameter":
+            return Facts(saved=True, moves=True, trains=requires_grad)
+        case "persistent_buffer":
+            return Facts(saved=True, moves=True, trains=False)
+        case "non_persistent_buffer":
+            return Facts(saved=False, moves=True, trains=False)
+        case "unregistered":
+            return Facts(saved=False, moves=False, trains=False)
+        case "training_state":
+            return Facts(saved=False, moves=None, trains=False)
+
+
+def with_ties(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """Mark the entries of a section that show exactly the elements an earlier entry shows.
+
+    A state_dict loses object identity (every entry is detached), so a tie is an equal storage, offset, shape,
+    stride and dtype. Views that overlap without being equal are no ties, and tensors without elements never are.
+    Entries that already name what they are an alias of are kept.
+    """
+    first: dict[tuple[object, ...], str] = {}
+    marked: list[Tensor] = []
+    for tensor in tensors:
+        kept = tensor
+        if tensor.storage is not None and tensor.alias_of is None and tensor.stored_bytes:
+            key = (
+                tensor.section,
+                tensor.storage,
+                tensor.storage_offset,
+                tensor.shape,
+                tensor.stride,
+                tensor.dtype,
+            )
+            name = first.setdefault(key, tensor.name)
+            if name != tensor.name:
+                kept = msgspec.structs.replace(tensor, alias_of=name)
+        marked.append(kept)
+    return marked

@@ -1,0 +1,1 @@
+"""Live modules: what registration did, measured. Imports torch inside functions only."""

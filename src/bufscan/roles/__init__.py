@@ -1,0 +1,1 @@
+"""Evidence to role: sharpens what a reader could only assume."""

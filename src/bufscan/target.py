@@ -1,0 +1,70 @@
+"""What the user meant by a target: the only place that guesses."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TypeAlias
+
+import msgspec
+
+from bufscan.errors import UsageError
+
+
+class StandardInput(msgspec.Struct, frozen=True):
+    """`-`: a small checkpoint piped in."""
+
+
+class FileTarget(msgspec.Struct, frozen=True):
+    """A file, or a path that names nothing: reading it says so."""
+
+    path: Path
+
+
+class FolderTarget(msgspec.Struct, frozen=True):
+    """A folder that should hold a checkpoint."""
+
+    path: Path
+
+
+class ObjectTarget(msgspec.Struct, frozen=True):
+    """`pkg.module:expression` or `path/to/file.py:expression`: code to import because the user asks for it.
+
+    Attributes:
+        source: a dotted module name, or the path of a Python file when it ends in `.py`.
+        expression: an attribute path, perhaps called with literal arguments (`Model(dim=64)`).
+    """
+
+    source: str
+    expression: str
+
+
+Target: TypeAlias = StandardInput | FileTarget | FolderTarget | ObjectTarget
+
+_URL = re.compile(r"[a-z][a-z0-9+.-]+://")
+_OBJECT = re.compile(r"(?P<source>[\w./\\~ -]+\.py|[A-Za-z_][\w.]*):(?P<expression>[A-Za-z_].*)", re.DOTALL)
+
+
+def parse_target(text: str) -> Target:
+    """Decide what `text` names.
+
+    An existing file or folder wins over every other reading, so a checkpoint whose name has a colon in it stays
+    reachable.
+
+    Raises:
+        UsageError: an empty target, or a scheme that cannot be read.
+    """
+    if text == "-":
+        return StandardInput()
+    if not text:
+        raise UsageError("the target is empty", hint="name a file, a folder or `package.module:Model`")
+    path = Path(text)
+    if "\0" not in text and path.exists():
+        return FolderTarget(path) if path.is_dir() else FileTarget(path)
+    if _URL.match(text):
+        raise UsageError(
+            "bufscan reads local files only", hint="download the file first, then name it on the command line"
+        )
+    if found := _OBJECT.fullmatch(text):
+        return ObjectTarget(found["source"], found["expression"])
+    return FileTarget(path)
