@@ -1,0 +1,139 @@
+"""Inert stand-ins for what a pickle describes. Nothing here can be called, hashed by content or resolved."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class Global(msgspec.Struct, eq=False):
+    """A name the pickle refers to. One object per name and load, so identity is equality.
+
+    `module` is None when the pickle computes the name while it runs instead of spelling it out.
+    """
+
+    module: str | None
+    name: str
+
+    @property
+    def qualified(self) -> str:
+        """Dotted name for people, as the pickle spells it."""
+        return self.name if self.module is None else f"{self.module}.{self.name}"
+
+
+class PersistentId(msgspec.Struct, eq=False):
+    """A reference out of the pickle: in torch's files, to a storage."""
+
+    value: Any
+
+
+class Pairs(list[Any]):
+    """A dict's contents as `[key, value, key, value, ...]`, in order and with repetitions.
+
+    A real dict would hash keys from the file; a crafted key can hang or crash the interpreter.
+    """
+
+    __slots__ = ()
+
+    def entries(self) -> Iterator[tuple[Any, Any]]:
+        """Each key with its value; a later repetition of a key comes again."""
+        contents = iter(self)
+        return zip(contents, contents, strict=True)
+
+
+class Instance(msgspec.Struct, eq=False):
+    """What calling `func(*args)` would have made, had anybody called it.
+
+    Attributes:
+        func: what would be called: a Global, or anything else in a crafted file.
+        args: its arguments; a crafted file may give something that is no tuple.
+        state: what BUILD would have set, or None.
+        items: what would have been set as `instance[key] = value`, or None.
+        elements: what would have been appended, or None.
+    """
+
+    func: Any
+    args: Any
+    state: Any = None
+    items: Pairs | None = None
+    elements: list[Any] | None = None
+
+    def is_call_of(self, module: str, name: str) -> bool:
+        """Whether the call is of the global `module.name`."""
+        func = self.func
+        return type(func) is Global and func.name == name and func.module == module
+
+
+_DICT_CLASSES = {
+    ("collections", "OrderedDict"),
+    ("collections", "defaultdict"),
+    ("collections", "Counter"),
+    ("builtins", "dict"),
+    ("__builtin__", "dict"),
+    ("torch.nn.modules.container", "OrderedDict"),
+}
+
+
+def pairs_of(value: Any) -> Pairs | None:
+    """The contents of a dict or of one of the standard library's dict classes; None for anything else.
+
+    A subclass written by a user counts when it behaves like a dict: it was filled by item assignment.
+    """
+    if type(value) is Pairs:
+        return value
+    if type(value) is Instance:
+        if value.items is not None:
+            return value.items
+        func = value.func
+        if type(func) is Global and (func.module, func.name) in _DICT_CLASSES:
+            return _pairs_from_arguments(value.args)
+    return None
+
+
+def _pairs_from_arguments(args: Any) -> Pairs:
+    """Contents passed to the constructor, as Python 2 pickled an OrderedDict: `OrderedDict([[k, v], ...])`."""
+    pairs = Pairs()
+    if type(args) is tuple and args and type(args[-1]) is list:
+        for item in args[-1]:
+            if type(item) in (list, tuple) and len(item) == 2:  # noqa: PLR2004 - a key and its value
+                pairs.extend(item)
+    elif type(args) is tuple and args and type(args[-1]) is Pairs:
+        pairs.extend(args[-1])
+    return pairs
+
+
+_SEQUENCE_CLASSES = {"set", "frozenset", "list", "tuple", "deque", "Size"}
+
+
+def elements_of(value: Any) -> list[Any] | tuple[Any, ...] | None:
+    """The elements of a list, tuple, set or deque, or of an object filled by appending; else None."""
+    if type(value) in (list, tuple):
+        found: list[Any] | tuple[Any, ...] = value
+        return found
+    if type(value) is Instance:
+        if value.elements is not None:
+            return value.elements
+        func, args = value.func, value.args
+        if (
+            type(func) is Global
+            and func.name in _SEQUENCE_CLASSES
+            and type(args) is tuple
+            and args
+            and type(args[0]) in (list, tuple)
+        ):
+            inner: list[Any] | tuple[Any, ...] = args[0]
+            return inner
+    return None
+
+
+def lookup(pairs: Pairs, key: str) -> Any:
+    """The value a dict would hold under `key`: the last one given; None when there is none."""
+    found = None
+    for name, value in pairs.entries():
+        if type(name) is str and name == key:
+            found = value
+    return found
