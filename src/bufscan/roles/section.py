@@ -1,0 +1,139 @@
+"""The working record of a decision: a checkpoint's sections, what is known of their entries, and the claims made.
+
+Evidence reads it and claims entries in it; a claimed or stated entry is never claimed again.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple
+
+from bufscan.dtypes import DTYPES
+from bufscan.roles.module_order import lies_in_module_order
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from bufscan.inventory import Certainty, Inventory, Optimizer, Role, Tensor
+
+BUFFERS: frozenset[Role] = frozenset({"persistent_buffer", "non_persistent_buffer"})
+
+_GRAD_DTYPES = frozenset(name for name, dtype in DTYPES.items() if dtype.can_require_grad)
+
+
+class Claim(NamedTuple):
+    """What a piece of evidence says of an entry. `trains` is None where it says nothing of training."""
+
+    role: Role
+    evidence: str
+    certainty: Certainty
+    trains: bool | None
+
+
+class Section:
+    """One state_dict under judgement: entries in file order, addressed by their position in it.
+
+    Attributes:
+        name: the section's dotted key path.
+        tensors: its entries.
+        roles: role of each entry as stated or claimed; None while open.
+        claims: by position.
+        owners, leaves: each entry's name, cut at its last dot.
+        tree: prefix of every module with its version, in module order; None where the artefact has none, or
+            one that does not fit its entries.
+        torch_order: whether the format keeps the order in which `state_dict()` lists entries.
+    """
+
+    def __init__(
+        self, name: str, tensors: list[Tensor], *, tree: dict[str, int | None] | None = None, torch_order: bool
+    ) -> None:
+        self.name = name
+        self.tensors = tensors
+        self.tree = tree
+        self.torch_order = torch_order
+        self.roles: list[Role | None] = [
+            None if tensor.certainty == "assumed" else tensor.role for tensor in tensors
+        ]
+        self.claims: dict[int, Claim] = {}
+        self.owners: list[str] = []
+        self.leaves: list[str] = []
+        for tensor in tensors:
+            owner, _, leaf = tensor.name.rpartition(".")
+            self.owners.append(owner)
+            self.leaves.append(leaf)
+
+    @cached_property
+    def modules(self) -> dict[str, dict[str, int]]:
+        """Owner prefix -> leaf name -> position, everything in file order."""
+        modules: dict[str, dict[str, int]] = {}
+        for position, (owner, leaf) in enumerate(zip(self.owners, self.leaves, strict=True)):
+            modules.setdefault(owner, {})[leaf] = position
+        return modules
+
+    @cached_property
+    def positions(self) -> dict[str, int]:
+        """Entry name -> position."""
+        return {tensor.name: position for position, tensor in enumerate(self.tensors)}
+
+    @cached_property
+    def in_module_order(self) -> bool:
+        """Whether the entries lie as `state_dict()` listed them. Ask once `tree` is known to fit."""
+        return self.torch_order and lies_in_module_order(self.owners, self.leaves, self.tree)
+
+    def claim(
+        self,
+        position: int,
+        role: Role,
+        evidence: str,
+        *,
+        certainty: Certainty = "inferred",
+        trains: bool | None = None,
+    ) -> None:
+        """Settle an entry's role, unless it is settled already: stronger evidence comes first."""
+        if self.roles[position] is None:
+            self.roles[position] = role
+            self.claims[position] = Claim(role, evidence, certainty, trains)
+
+    def trainable(self) -> list[int]:
+        """Positions of the entries an optimizer could hold, each tied tensor once."""
+        return [
+            position
+            for position, (tensor, role) in enumerate(zip(self.tensors, self.roles, strict=True))
+            if (role is None or role == "parameter")
+            and tensor.dtype in _GRAD_DTYPES
+            and tensor.shape is not None
+            and tensor.alias_of is None
+        ]
+
+
+class Checkpoint:
+    """Everything `decide` weighs: the sections that hold model tensors, and the optimizers beside them.
+
+    Attributes:
+        notes: sentences for the user about evidence that was disregarded.
+    """
+
+    def __init__(self, sections: list[Section], optimizers: Iterable[Optimizer] = ()) -> None:
+        self.sections = sections
+        self.optimizers = tuple(optimizers)
+        self.notes: list[str] = []
+
+    @classmethod
+    def of(cls, inventory: Inventory) -> Checkpoint:
+        """Group an inventory's tensors by section, training state left out."""
+        grouped: dict[str, list[Tensor]] = {}
+        for tensor in inventory.tensors:
+            if tensor.role != "training_state":
+                grouped.setdefault(tensor.section, []).append(tensor)
+        trees = {tree.section: tree.versions for tree in inventory.module_trees}
+        torch_order = inventory.format.startswith("torch")
+        sections = [
+            Section(name, tensors, tree=trees.get(name), torch_order=torch_order)
+            for name, tensors in grouped.items()
+        ]
+        return cls(sections, inventory.optimizers)
+
+    @property
+    def claimed(self) -> int:
+        """Entries claimed so far."""
+        return sum(len(section.claims) for section in self.sections)

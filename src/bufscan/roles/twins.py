@@ -1,0 +1,24 @@
+"""Twins: sections that hold the same model more than once, such as a model and its moving average."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bufscan.roles.section import Section
+
+
+def are_twins(sections: Sequence[Section]) -> bool:
+    """Whether all sections have entries of the same names and shapes; one section alone is its own twin."""
+    return len({_signature(section) for section in sections}) == 1
+
+
+def _signature(section: Section) -> frozenset[tuple[str, tuple[int, ...] | None]]:
+    # `AveragedModel` wraps its copy and counts the updates.
+    return frozenset(
+        (name, tensor.shape)
+        for tensor in section.tensors
+        if (name := tensor.name.removeprefix("module.")) != "n_averaged"
+    )
