@@ -15,7 +15,7 @@ import msgspec
 
 from bufscan.errors import UnreadableError
 from bufscan.formats.pickle_opcodes import HANDLERS, REFUSED, Fault
-from bufscan.formats.pickle_values import Global
+from bufscan.formats.pickle_values import Global, PersistentId
 from bufscan.formats.tensor_record import TensorRecords
 
 # What torch writes takes about 4 bytes an opcode and 30 bytes a container. Hostile files that stay under these
@@ -35,11 +35,13 @@ class Pickled(msgspec.Struct, frozen=True):
         value: the object it describes, made of inert values.
         end: offset just after its STOP opcode.
         globals: every name it refers to, in order of first mention.
+        persistent_ids: every reference out of it, in order.
     """
 
     value: Any
     end: int
     globals: tuple[Global, ...]
+    persistent_ids: list[PersistentId]
 
 
 class BrokenPickleError(UnreadableError):
@@ -73,7 +75,7 @@ def run_pickle(data: bytes, start: int = 0) -> Pickled:
         truncated = machine.position >= len(data)
         what = "it ends in the middle" if truncated else "an opcode takes more than there is on the stack"
     else:
-        return Pickled(value, machine.position, tuple(machine.globals.values()))
+        return Pickled(value, machine.position, tuple(machine.globals.values()), machine.persistent_ids)
     raise BrokenPickleError(
         f"broken pickle at byte {machine.position}: {what}",
         globals_seen=tuple(machine.globals.values()),
@@ -93,6 +95,7 @@ class Machine:
         "globals",
         "marks",
         "memo",
+        "persistent_ids",
         "position",
         "rebuild_tensor",
         "records",
@@ -108,6 +111,7 @@ class Machine:
         self.stack: list[Any] = []
         self.marks: list[int] = []
         self.memo: list[Any] = []
+        self.persistent_ids: list[PersistentId] = []
         self.globals: dict[tuple[str | None, str], Global] = {}
         self.rebuild_tensor = _MISSING
         self.stopped = False
@@ -190,7 +194,13 @@ class Machine:
             raise Fault(f"it reads memo entry {index}, which was never stored")
         if value is self.rebuild_tensor and (found := self.records.match(self.position, value)):
             value, self.position = found
+            self.persistent_ids.append(value.args[0])
         self.stack.append(value)
+
+    def push_persistent_id(self, value: Any) -> None:
+        reference = PersistentId(value)
+        self.persistent_ids.append(reference)
+        self.stack.append(reference)
 
     def push_global(self, module: str | None, name: str) -> None:
         known = self.globals.get((module, name))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from struct import unpack
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from bufscan.formats.pickle_values import Instance, Pairs, PersistentId
+from bufscan.formats.pickle_values import Instance, Pairs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -321,11 +321,11 @@ def _build(machine: Machine) -> None:
 
 
 def _persistent_id(machine: Machine) -> None:
-    machine.stack.append(PersistentId(machine.stack.pop()))
+    machine.push_persistent_id(machine.stack.pop())
 
 
 def _text_persistent_id(machine: Machine) -> None:
-    machine.stack.append(PersistentId(machine.take_line().decode("latin-1")))
+    machine.push_persistent_id(machine.take_line().decode("latin-1"))
 
 
 HANDLERS: dict[int, Handler] = {

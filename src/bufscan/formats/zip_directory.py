@@ -30,6 +30,8 @@ _ZIP64_EXTRA = 1
 _SEE_ZIP64 = 0xFFFFFFFF
 _SEE_ZIP64_COUNT = 0xFFFF
 _ENCRYPTED = 0x1
+_DESCRIPTOR = 0x8
+_DESCRIPTOR_BYTES = 12  # without its optional signature and in 32 bits
 
 STORED, DEFLATED = 0, 8
 
@@ -43,7 +45,8 @@ class Record(msgspec.Struct, frozen=True, gc=False):
         name: as stored, without any change.
         size, stored_size: bytes after and before inflating.
         header: offset of its local header.
-        limit: offset that its bytes may not pass: the next local header, or the directory.
+        limit: offset that its bytes may not pass: the next local header, or the directory; where a data
+            descriptor comes after the bytes, there is room for that as well.
     """
 
     name: str
@@ -95,7 +98,8 @@ class ZipDirectory:
                 if header >= directory:
                     raise UnreadableError(f"record {name!r} lies outside the archive", hint=_TRUNCATED_HINT)
                 self._note("overlapping_records", f"record {name!r} runs into what follows it")
-            self.records[name] = Record(name, size, stored_size, method, crc, header, following[header])
+            limit = following[header] - (_DESCRIPTOR_BYTES if flags & _DESCRIPTOR else 0)
+            self.records[name] = Record(name, size, stored_size, method, crc, header, limit)
 
     def data_offset(self, record: Record) -> int:
         """Where the record's bytes start: after its local header, whose lengths differ from the directory's.
@@ -103,10 +107,13 @@ class ZipDirectory:
         Raises:
             UnreadableError: there is no local header, or the bytes do not fit before what follows.
         """
-        header = self._source.read(record.header, _LOCAL_HEADER_BYTES)
+        name = record.name.encode("utf-8", "surrogateescape")
+        header = self._source.read(record.header, _LOCAL_HEADER_BYTES + len(name))
         if header[:4] != SIGNATURE:
             raise UnreadableError(f"record {record.name!r} has no local header", hint=_TRUNCATED_HINT)
         name_length, extra_length = unpack_from("<2H", header, 26)
+        if header[_LOCAL_HEADER_BYTES:] != name:
+            self._note("local_name", f"the local header of record {record.name!r} gives another name")
         start: int = record.header + _LOCAL_HEADER_BYTES + name_length + extra_length
         if start + record.stored_size > record.limit:
             raise UnreadableError(f"record {record.name!r} runs into what follows it")

@@ -1,0 +1,236 @@
+"""The parts of a pickled checkpoint: state_dicts, whole modules, optimizers, and loose tensors between them."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from bufscan.formats.collecting import Statement, stated_as
+from bufscan.formats.object_graph import MAX_DEPTH, ObjectPath, children_of, step_into
+from bufscan.formats.pickle_values import Global, Instance, Pairs, elements_of, lookup, pairs_of
+from bufscan.formats.pickled_module import ModuleReader, class_name, module_state
+from bufscan.formats.storages import MalformedTensorError
+from bufscan.inventory import ModuleTree, Optimizer, OptimizerGroup
+
+if TYPE_CHECKING:
+    from bufscan.formats.collecting import Collector
+
+_EXTRA_STATE = "_extra_state"
+_TRAINING_KEY = re.compile(
+    r"(?:^|[_.])(?:optim(?:izers?)?|(?:lr_?)?sched(?:ulers?)?|(?:grad_?)?scalers?|rngs?|random)(?:[_.\d]|$)",
+    re.IGNORECASE,
+)
+
+_KEPT_PLAIN = Statement("persistent_buffer", "saved as a plain tensor where Parameters are kept")
+_EXTRA = Statement("unregistered", "inside an object of the state_dict", "inferred", "extra_state")
+_IN_OPTIMIZER = Statement("training_state", "optimizer state")
+_BY_KEY = Statement("training_state", "under a key for training state", "inferred")
+_BESIDE = Statement("training_state", "beside the model of a training checkpoint", "inferred")
+_LISTED = Statement("persistent_buffer", "DeepSpeed buffer_names")
+_UNLISTED = Statement("parameter", "absent from DeepSpeed buffer_names")
+
+_MOST_VERSION = 1 << 31
+
+# Fields of an optimizer's state that have the shape of the parameter (torch.optim; Muon included).
+_SHAPED_LIKE_PARAMETER = frozenset(
+    {
+        "exp_avg",
+        "exp_avg_sq",
+        "max_exp_avg_sq",
+        "exp_inf",
+        "momentum_buffer",
+        "square_avg",
+        "acc_delta",
+        "grad_avg",
+        "sum",
+        "prev",
+        "ax",
+    }
+)
+
+
+class CheckpointReader:
+    """Walks the object that a pickle describes and collects every tensor in it."""
+
+    def __init__(self, collector: Collector) -> None:
+        self._collector = collector
+        self._seen: set[int] = set()
+        self._buffer_names: dict[int, set[str]] = {}
+        self._loose: list[tuple[Any, ObjectPath | None]] = []
+        self.module_trees: list[ModuleTree] = []
+        self.optimizers: list[Optimizer] = []
+        self.notes: list[str] = []
+
+    def read(self, root: Any) -> None:
+        """Collect everything below `root`."""
+        stack: list[tuple[Any, ObjectPath | None]] = [(root, None)]
+        while stack:
+            value, path = stack.pop()
+            if self._collector.rebuilder.is_tensor(value):
+                self._loose.append((value, path))
+            elif type(value) in (Instance, Pairs, list, tuple) and id(value) not in self._seen:
+                self._seen.add(id(value))
+                if path is not None and path.depth >= MAX_DEPTH:
+                    self._collector.skip(path.dotted(), f"nested more than {MAX_DEPTH} deep")
+                elif not self._read_known(value, path):
+                    stack += reversed(
+                        [(held, step_into(path, step, key)) for step, key, held in children_of(value)]
+                    )
+        self._collect_loose()
+
+    def _read_known(self, value: Any, path: ObjectPath | None) -> bool:
+        """Read the value if it is something a checkpoint is known to hold; else False."""
+        section = "" if path is None else path.dotted()
+        if module_state(value) is not None:
+            ModuleReader(self._collector, section).read(value)
+            self.notes.append(f"{section or 'the file'} is a whole module, {class_name(value)}")
+            return True
+        if _is_array(value):
+            self._collector.skip(section or "the file", "a NumPy array, not a tensor")
+            return True
+        pairs = pairs_of(value)
+        return pairs is not None and self._read_mapping(value, pairs, path, section)
+
+    def _read_mapping(self, value: Any, pairs: Pairs, path: ObjectPath | None, section: str) -> bool:
+        self._note_buffer_names(pairs)
+        if lookup(pairs, "param_groups") is not None and lookup(pairs, "state") is not None:
+            self._read_optimizer(pairs, path, section)
+            return True
+        versions = _module_versions(value)
+        if versions is None and not self._looks_like_state_dict(pairs):
+            return False
+        if versions is not None:
+            self.module_trees.append(ModuleTree(section=section, versions=versions))
+        elif path is not None and _TRAINING_KEY.search(path.last_key()):
+            self._collect_below(value, path, section, _BY_KEY)
+            return True
+        self._read_state_dict(value, pairs, section, versions)
+        return True
+
+    def _note_buffer_names(self, pairs: Pairs) -> None:
+        """DeepSpeed lists the persistent buffers of the state_dict that it saves as `module`."""
+        listed = elements_of(lookup(pairs, "buffer_names"))
+        if listed is not None:
+            self._buffer_names[id(lookup(pairs, "module"))] = {name for name in listed if type(name) is str}
+
+    def _looks_like_state_dict(self, pairs: Pairs) -> bool:
+        """Whether every value is a tensor, an extra state, or missing."""
+        found = False
+        for name, value in pairs.entries():
+            if self._collector.rebuilder.is_tensor(value):
+                found = True
+            elif value is not None and not (type(name) is str and name.endswith(_EXTRA_STATE)):
+                return False
+        return found
+
+    def _read_state_dict(
+        self, value: Any, pairs: Pairs, section: str, versions: dict[str, int | None] | None
+    ) -> None:
+        buffer_names = self._buffer_names.get(id(value))
+        entries = {_key_text(key): held for key, held in pairs.entries()}
+        first = len(self._collector.tensors)
+        for name, held in entries.items():
+            if self._collector.rebuilder.is_tensor(held):
+                stated = None if buffer_names is None else _LISTED if name in buffer_names else _UNLISTED
+                self._collector.add(held, name, section, stated, detached=True)
+            elif type(held) in (Instance, Pairs, list, tuple):
+                self._collect_below(held, step_into(None, "key", name), section, _EXTRA)
+        if versions is not None:
+            self._state_plain_entries(first, versions)
+
+    def _state_plain_entries(self, first: int, versions: dict[str, int | None]) -> None:
+        """`state_dict(keep_vars=True)` keeps Parameters as they are: a module's other entries are buffers."""
+        tensors = self._collector.tensors
+        if any(tensor.certainty == "exact" and tensor.role == "parameter" for tensor in tensors[first:]):
+            for index in range(first, len(tensors)):
+                tensor = tensors[index]
+                if tensor.certainty == "assumed" and tensor.name.rpartition(".")[0] in versions:
+                    tensors[index] = stated_as(tensor, _KEPT_PLAIN)
+
+    def _read_optimizer(self, pairs: Pairs, path: ObjectPath | None, section: str) -> None:
+        shapes: dict[int, tuple[int, ...]] = {}
+        state = pairs_of(lookup(pairs, "state"))
+        for index, fields in state.entries() if state is not None else ():
+            shape = self._shape_in_state(pairs_of(fields))
+            if type(index) is int and shape is not None:
+                shapes[index] = shape
+        groups = []
+        for group in elements_of(lookup(pairs, "param_groups")) or ():
+            contents = pairs_of(group) or Pairs()
+            indices = elements_of(lookup(contents, "params")) or ()
+            names = elements_of(lookup(contents, "param_names"))
+            groups.append(
+                OptimizerGroup(
+                    shapes=tuple(shapes.get(index) if type(index) is int else None for index in indices),
+                    names=None if names is None else tuple(name for name in names if type(name) is str),
+                )
+            )
+        self.optimizers.append(Optimizer(section=section, groups=tuple(groups)))
+        self._collect_below(pairs, path, section, _IN_OPTIMIZER)
+
+    def _shape_in_state(self, fields: Pairs | None) -> tuple[int, ...] | None:
+        """The shape of the parameter that an optimizer keeps this state for, where the state shows it."""
+        for name, value in fields.entries() if fields is not None else ():
+            if type(name) is str and name in _SHAPED_LIKE_PARAMETER and self._collector.rebuilder.is_tensor(value):
+                try:
+                    return self._collector.rebuilder.rebuild(value).shape
+                except MalformedTensorError:
+                    return None
+        return None
+
+    def _collect_below(self, value: Any, path: ObjectPath | None, section: str, statement: Statement) -> None:
+        """Collect every tensor in `value` under the one statement; names are the ways from its section."""
+        ancestor = (
+            path if section and path is not None and path.parent is None and path.dotted() == section else None
+        )
+        stack: list[tuple[Any, ObjectPath | None]] = [(value, path)]
+        while stack:
+            held, here = stack.pop()
+            if here is not None and self._collector.rebuilder.is_tensor(held):
+                self._collector.add(held, here.within(ancestor), section, statement)
+            elif type(held) in (Instance, Pairs, list, tuple) and (here is path or id(held) not in self._seen):
+                self._seen.add(id(held))
+                if here is not None and here.depth >= MAX_DEPTH:
+                    self._collector.skip(here.dotted(), f"nested more than {MAX_DEPTH} deep")
+                else:
+                    stack += reversed(
+                        [(inner, step_into(here, step, key)) for step, key, inner in children_of(held)]
+                    )
+
+    def _collect_loose(self) -> None:
+        """Tensors that lie in no state_dict: training state beside a model, entries when there is nothing else."""
+        statement = _BESIDE if self._collector.tensors else None
+        for value, path in self._loose:
+            section, name = "", "" if path is None else path.within(None)
+            if path is not None and path.parent is not None and path.step == "key":
+                section, name = path.parent.dotted(), _key_text(path.value)
+            self._collector.add(value, name, section, statement, detached=True)
+
+
+def _key_text(key: Any) -> str:
+    """A dict's key as an entry's name; only text and numbers are spelled out."""
+    if type(key) is str:
+        return key
+    return f"[{key}]" if type(key) is int else "[...]"
+
+
+def _module_versions(value: Any) -> dict[str, int | None] | None:
+    """The `_metadata` of a state_dict: the version of every module, by the prefix of its names."""
+    attributes = pairs_of(value.state) if type(value) is Instance else None
+    metadata = pairs_of(lookup(attributes, "_metadata")) if attributes is not None else None
+    if metadata is None:
+        return None
+    versions: dict[str, int | None] = {}
+    for prefix, contents in metadata.entries():
+        if type(prefix) is str:
+            fields = pairs_of(contents)
+            version = lookup(fields, "version") if fields is not None else None
+            versions[prefix] = version if type(version) is int and 0 <= version < _MOST_VERSION else None
+    return versions
+
+
+def _is_array(value: Any) -> bool:
+    if type(value) is not Instance or type(value.func) is not Global:
+        return False
+    module = value.func.module or ""
+    return module.startswith("numpy.") and value.func.name in ("_reconstruct", "_frombuffer")

@@ -1,0 +1,63 @@
+"""From the bytes of a checkpoint's pickle to its inventory; what the zip and the older containers share."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from bufscan.formats.collecting import Collector
+from bufscan.formats.known_globals import is_known
+from bufscan.formats.pickled_checkpoint import CheckpointReader
+from bufscan.formats.rebuilding import Rebuilder
+from bufscan.formats.storages import StorageTable
+from bufscan.inventory import Inventory, with_ties
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from bufscan.formats.pickle_machine import Pickled
+    from bufscan.formats.pickle_values import Instance
+    from bufscan.formats.storages import Extent
+    from bufscan.inventory import Anomaly
+
+
+class Container(NamedTuple):
+    """What the file around the pickle says.
+
+    Attributes:
+        format: the inventory's word for it.
+        locate: where the bytes of the storage with a given key lie; None when there are none.
+        byteorder: of the stored elements.
+        storage_keys: every storage that the file holds.
+        anomalies: what is odd about the container itself.
+        tensors_by_id: the calls that make the tensors which the pickle refers to by text; only torch 0.1 did.
+    """
+
+    format: str
+    locate: Callable[[str], Extent | None]
+    byteorder: Literal["little", "big"]
+    storage_keys: Iterable[str]
+    anomalies: Iterable[Anomaly]
+    tensors_by_id: Mapping[str, Instance] = MappingProxyType({})
+
+
+def inventory_of(pickled: Pickled, pickle_bytes: int, container: Container, target: str) -> Inventory:
+    """Collect everything that a checkpoint's pickle describes. `pickle_bytes` bounds how much that can be."""
+    storages = StorageTable(container.locate, byteorder=container.byteorder)
+    rebuilder = Rebuilder(storages, container.tensors_by_id, pickle_bytes=pickle_bytes)
+    collector = Collector(rebuilder, pickle_bytes=pickle_bytes)
+    reader = CheckpointReader(collector)
+    reader.read(pickled.value)
+    storages.note_unused(container.storage_keys, pickled.persistent_ids)
+    return Inventory(
+        target=target,
+        format=container.format,
+        tensors=tuple(with_ties(collector.tensors)),
+        storages=storages.storages,
+        module_trees=tuple(reader.module_trees),
+        optimizers=tuple(reader.optimizers),
+        globals=tuple(sorted({name.qualified for name in pickled.globals if not is_known(name)})),
+        anomalies=(*container.anomalies, *storages.anomalies),
+        skipped=tuple(collector.skipped),
+        notes=tuple(reader.notes),
+    )

@@ -1,0 +1,187 @@
+"""A whole nn.Module in a pickle: what it registered, and what it only held.
+
+The dict that a Module pickles states every role: `_parameters`, `_buffers`, `_non_persistent_buffers_set` and
+`_modules` (torch/nn/modules/module.py). Whatever tensor is reached in any other way was never registered.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
+
+from bufscan.formats.collecting import Statement
+from bufscan.formats.object_graph import MAX_DEPTH, ObjectPath, children_of, step_into
+from bufscan.formats.pickle_values import Global, Instance, Pairs, PersistentId, elements_of, lookup, pairs_of
+
+if TYPE_CHECKING:
+    from bufscan.formats.collecting import Collector
+
+_REGISTRIES = ("_parameters", "_buffers", "_modules")
+_UNSAVED = "_non_persistent_buffers_set"
+
+_PARAMETER = Statement("parameter", "module pickle: _parameters")
+_PERSISTENT = Statement("persistent_buffer", "module pickle: _buffers")
+_NON_PERSISTENT = Statement("non_persistent_buffer", f"module pickle: {_UNSAVED}")
+
+_OPTIMIZER = "optimizer"
+_EVIDENCE = {
+    "attribute": "module pickle: plain attribute",
+    "container": "module pickle: inside a container",
+    "object": "module pickle: inside another object",
+    "hidden_module": "module pickle: inside an unregistered module",
+    "stale_alias": "module pickle: another reference to a registered storage",
+}
+
+
+def module_state(value: Any) -> Pairs | None:
+    """The instance dict of a pickled nn.Module; None for anything else."""
+    if type(value) is not Instance:
+        return None
+    for state in value.state if type(value.state) is tuple else (value.state,):
+        if type(state) is Pairs and pairs_of(lookup(state, "_parameters")) is not None:
+            return state if pairs_of(lookup(state, "_modules")) is not None else None
+    return None
+
+
+def class_name(value: Instance) -> str:
+    """The qualified name of the instance's class, as the pickle spells it."""
+    func = value.func
+    if type(func) is Global and func.name == "_reconstructor" and type(value.args) is tuple and value.args:
+        func = value.args[0]
+    if type(func) is PersistentId:  # older files carry the class with its source: ("module", class, file, text)
+        match func.value:
+            case ("module", Global() as func, *_):
+                pass
+            case _:
+                pass
+    return func.qualified if type(func) is Global else "an unnamed class"
+
+
+class _Registered(NamedTuple):
+    """One registered module: the prefix of its names, and its instance dict."""
+
+    prefix: str
+    state: Pairs
+
+
+class ModuleReader:
+    """Reads one pickled module into the collector."""
+
+    def __init__(self, collector: Collector, section: str) -> None:
+        self._collector = collector
+        self._section = section
+        self._seen: set[int] = set()
+        self._parameters: set[int] = set()
+        self._owners: dict[str, str] = {}
+
+    def read(self, root: Instance) -> None:
+        """Collect the registered tensors under their state_dict names, then the others under their paths."""
+        modules = self._registered_modules(root)
+        for module in modules:
+            self._collect_registered(module)
+        for module in modules:
+            self._collect_held(module)
+
+    def _registered_modules(self, root: Instance) -> list[_Registered]:
+        """Every registered module in the order of state_dict(), a shared one under each of its names."""
+        found: list[_Registered] = []
+        stack: list[tuple[Any, str, frozenset[int]]] = [(root, "", frozenset())]
+        while stack:
+            value, prefix, ancestors = stack.pop()
+            state = module_state(value)
+            if state is None or id(value) in ancestors:
+                continue
+            if len(ancestors) >= MAX_DEPTH or len(found) >= self._collector.most_entries:
+                self._collector.skip(
+                    f"module {prefix}", "more or deeper modules than a file of this size can hold"
+                )
+                continue
+            self._seen.add(id(value))
+            found.append(_Registered(prefix, state))
+            lineage = ancestors | {id(value)}
+            stack += [
+                (child, f"{prefix}{name}.", lineage) for name, child in reversed(_registry(state, "_modules"))
+            ]
+        return found
+
+    def _collect_registered(self, module: _Registered) -> None:
+        prefix, state = module
+        unsaved = {name for name in elements_of(lookup(state, _UNSAVED)) or () if type(name) is str}
+        for name, value in _registry(state, "_parameters"):
+            self._parameters.add(id(value))
+            self._collect(value, prefix + name, _PARAMETER)
+        for name, value in _registry(state, "_buffers"):
+            self._collect(value, prefix + name, _NON_PERSISTENT if name in unsaved else _PERSISTENT)
+
+    def _collect(self, value: Any, name: str, statement: Statement) -> None:
+        if self._collector.rebuilder.is_tensor(value):  # it may be registered as None
+            tensor = self._collector.add(value, name, self._section, statement)
+            if tensor is not None and tensor.storage is not None:
+                self._owners.setdefault(tensor.storage, name)
+
+    def _collect_held(self, module: _Registered) -> None:
+        """Walk everything the module holds besides its registries, and every module hidden in it."""
+        stack = [
+            (held, step_into(None, "attribute", name), "attribute")
+            for name, held in reversed(_plain(module.state))
+        ]
+        while stack:
+            value, path, holding = stack.pop()
+            if self._collector.rebuilder.is_tensor(value):
+                self._collect_unregistered(value, module.prefix + path.within(None), holding)
+            elif type(value) in (Instance, Pairs, list, tuple) and id(value) not in self._seen:
+                self._seen.add(id(value))
+                if path.depth < MAX_DEPTH:
+                    stack += reversed(_held_by(value, path, holding))
+                else:
+                    self._collector.skip(module.prefix + path.within(None), f"nested more than {MAX_DEPTH} deep")
+
+    def _collect_unregistered(self, value: Any, name: str, holding: str) -> None:
+        if id(value) in self._parameters:
+            return  # a second reference to a Parameter: `.to()` keeps the object, so nothing is left behind
+        if holding == _OPTIMIZER:
+            statement = Statement("training_state", "module pickle: inside an optimizer")
+        else:
+            statement = Statement("unregistered", _EVIDENCE[holding], holding=holding)
+        tensor = self._collector.add(value, name, self._section, statement)
+        if tensor is not None and tensor.storage in self._owners and holding != _OPTIMIZER:
+            self._collector.tensors[-1] = msgspec.structs.replace(
+                tensor,
+                alias_of=self._owners[tensor.storage],
+                evidence=_EVIDENCE["stale_alias"],
+                holding="stale_alias",
+            )
+
+
+def _held_by(value: Any, path: ObjectPath, holding: str) -> list[tuple[Any, ObjectPath, str]]:
+    """What an object on the way holds, where that lies, and how a tensor among it would be held."""
+    state = module_state(value)
+    if state is not None:
+        members = [item for registry in _REGISTRIES for item in _registry(state, registry)] + _plain(state)
+        return [(held, step_into(path, "attribute", name), "hidden_module") for name, held in members]
+    if _is_optimizer(value):
+        holding = _OPTIMIZER
+    elif holding == "attribute":
+        holding = "object" if type(value) is Instance and elements_of(value) is None else "container"
+    return [(held, step_into(path, step, key), holding) for step, key, held in children_of(value)]
+
+
+def _registry(state: Pairs, registry: str) -> list[tuple[str, Any]]:
+    """The named entries of one of a module's registries."""
+    pairs = pairs_of(lookup(state, registry))
+    return [] if pairs is None else [(name, value) for name, value in pairs.entries() if type(name) is str]
+
+
+def _plain(state: Pairs) -> list[tuple[str, Any]]:
+    """A module's attributes besides its registries."""
+    return [
+        (name, value)
+        for name, value in state.entries()
+        if type(name) is str and name not in _REGISTRIES and name != _UNSAVED
+    ]
+
+
+def _is_optimizer(value: Any) -> bool:
+    pairs = pairs_of(value.state) if type(value) is Instance else None
+    return pairs is not None and lookup(pairs, "param_groups") is not None and lookup(pairs, "state") is not None

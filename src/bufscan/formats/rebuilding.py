@@ -1,0 +1,151 @@
+"""Tensor records from the calls a pickle describes, over one table of storages. Nothing is called or allocated."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from bufscan.formats.pickle_values import Global, Instance, Pairs, PersistentId
+from bufscan.formats.reconstruction import BUILDERS
+from bufscan.formats.sizes import is_count, read_counts, read_sizes
+from bufscan.formats.storages import MalformedTensorError, StorageReference, StorageTable
+from bufscan.inventory import Part, Tensor
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_FREE_CALLS = 10_000
+_BYTES_PER_CALL = 25
+_MAX_NESTING = 8  # a Parameter of a subclass of a wrapper: 3 in real files
+
+
+class Rebuilder:
+    """Turns the calls of a pickle into nameless tensor records, all over one table of storages."""
+
+    def __init__(
+        self, storages: StorageTable, tensors_by_id: Mapping[str, Instance], *, pickle_bytes: int
+    ) -> None:
+        """`pickle_bytes` bounds the calls that are followed: tensors in tensors could multiply without end."""
+        self.storages = storages
+        self._tensors_by_id = tensors_by_id
+        self._left = _FREE_CALLS + pickle_bytes // _BYTES_PER_CALL
+
+    def is_tensor(self, value: Any) -> bool:
+        """Whether the value is a call that makes a tensor, or a storage by itself."""
+        if type(value) is Instance:
+            func = value.func
+            return type(func) is Global and (func.module, func.name) in BUILDERS
+        return type(value) is PersistentId
+
+    def rebuild(self, value: Any, depth: int = 0) -> Tensor:
+        """The record of the tensor that the call would make, with an empty name.
+
+        The role is exact where the call itself states it (a Parameter, a Buffer), else assumed.
+
+        Raises:
+            MalformedTensorError: torch could not have written these arguments.
+        """
+        if type(value) is PersistentId:
+            if type(value.value) is not str:
+                return self._bare_storage(value)
+            value = self._tensors_by_id.get(value.value)
+        if type(value) is not Instance or type(value.func) is not Global or type(value.args) is not tuple:
+            raise MalformedTensorError("it is not a call of a reconstruction function")
+        builder = BUILDERS.get((value.func.module, value.func.name))
+        if builder is None:
+            raise MalformedTensorError(f"{value.func.qualified} is not a way to make a tensor")
+        self._left -= 1
+        if depth > _MAX_NESTING or self._left < 0:
+            raise MalformedTensorError("tensors are nested in it without end")
+        tensor = builder(self, value.args, depth)
+        if tensor is None:
+            raise MalformedTensorError(f"{value.func.name} has arguments that torch does not write")
+        return tensor
+
+    def view(
+        self,
+        reference: StorageReference,
+        offset: Any,
+        size: Any,
+        stride: Any,
+        *,
+        requires_grad: bool | None,
+    ) -> Tensor:
+        """A strided look at a storage, checked against the elements that the storage has."""
+        element = reference.dtype
+        shape, steps = read_sizes(size), read_counts(stride)
+        if not is_count(offset) or len(shape) != len(steps):
+            raise MalformedTensorError("its offset, sizes and strides do not fit together")
+        if 0 not in shape:
+            last = offset + sum((length - 1) * step for length, step in zip(shape, steps, strict=True))
+            if last >= reference.numel:
+                raise MalformedTensorError(f"it reaches element {last} of a storage of {reference.numel}")
+        return Tensor(
+            name="",
+            shape=shape,
+            dtype=element.name,
+            device=reference.device,
+            stride=steps,
+            storage=reference.key,
+            storage_offset=offset + reference.offset,
+            stored_bytes=reference.nbytes,
+            requires_grad=requires_grad,
+        )
+
+    def _bare_storage(self, value: PersistentId) -> Tensor:
+        reference = self.storages.refer(value)
+        tensor = self.view(reference, 0, (reference.numel,), (1,), requires_grad=False)
+        return msgspec.structs.replace(tensor, layout="storage")
+
+    def parts_among(self, states: list[Pairs], depth: int) -> tuple[Part, ...]:
+        """The strided tensors among a wrapper's attributes; those of inner wrappers with dotted names."""
+        parts: list[Part] = []
+        for state in states:
+            for name, value in state.entries():
+                if type(name) is str and type(value) is Instance and self.is_tensor(value):
+                    parts += self.parts_of(name, value, depth)
+        return tuple(parts)
+
+    def parts_of(self, name: str, value: Any, depth: int) -> list[Part]:
+        """The strided tensors that the call makes, called `name` or, inside a compound, `name.inner`."""
+        tensor = self.rebuild(value, depth + 1)
+        if tensor.parts:
+            return [msgspec.structs.replace(part, name=f"{name}.{part.name}") for part in tensor.parts]
+        if tensor.shape is None or tensor.dtype is None or tensor.stride is None:
+            return []
+        return [
+            Part(
+                name=name,
+                shape=tensor.shape,
+                dtype=tensor.dtype,
+                stride=tensor.stride,
+                storage=tensor.storage,
+                storage_offset=tensor.storage_offset,
+                device=tensor.device,
+            )
+        ]
+
+    def stored_bytes(self, parts: tuple[Part, ...]) -> int:
+        """Bytes of the distinct storages the parts lie in."""
+        storages = self.storages.storages
+        return sum(storages[key].nbytes for key in {part.storage for part in parts} if key in storages)
+
+    def compound(
+        self, values: dict[str, Any], depth: int, *, shape: tuple[int, ...] | None, layout: str, of: str
+    ) -> Tensor:
+        """A tensor made of named strided ones; `of` names the one that has its dtype and device."""
+        parts = tuple(part for name, value in values.items() for part in self.parts_of(name, value, depth))
+        main = next((part for part in parts if part.name == of), None)
+        if main is None:
+            raise MalformedTensorError(f"its {of} is no tensor")
+        return Tensor(
+            name="",
+            shape=shape,
+            dtype=main.dtype,
+            device=main.device,
+            layout=layout,
+            stored_bytes=self.stored_bytes(parts),
+            requires_grad=False,
+            parts=parts,
+        )

@@ -1,0 +1,41 @@
+"""Integers of a tensor record, checked to be what torch could hold."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any
+
+from bufscan.formats.pickle_values import elements_of
+from bufscan.formats.storages import MalformedTensorError
+
+_LARGEST = 1 << 63  # torch keeps sizes, strides and offsets in int64
+_MAX_DIMENSIONS = 64
+
+
+def is_count(value: Any) -> bool:
+    """Whether the value is a number of elements, an offset or a stride that torch could hold."""
+    return type(value) is int and 0 <= value < _LARGEST
+
+
+def read_counts(value: Any) -> tuple[int, ...]:
+    """A tuple or torch.Size of such numbers.
+
+    Raises:
+        MalformedTensorError: it is anything else.
+    """
+    elements = value if type(value) is tuple else elements_of(value)
+    if elements is None or len(elements) > _MAX_DIMENSIONS or not all(map(is_count, elements)):
+        raise MalformedTensorError("its sizes or strides are not integers that torch could hold")
+    return tuple(elements)
+
+
+def read_sizes(value: Any) -> tuple[int, ...]:
+    """A shape: counts whose product torch could hold.
+
+    Raises:
+        MalformedTensorError: it is anything else.
+    """
+    shape = read_counts(value)
+    if prod(shape) >= _LARGEST:
+        raise MalformedTensorError("it has more elements than torch can count")
+    return shape

@@ -1,0 +1,154 @@
+"""The storages that a pickle's persistent ids refer to, and whether the file holds what they promise."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+
+from bufscan.dtypes import STORAGE_CLASSES, DType
+from bufscan.errors import UnreadableError
+from bufscan.formats.pickle_values import Global, PersistentId
+from bufscan.inventory import Anomaly, Storage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+_LARGEST = 1 << 63  # torch counts elements in int64
+_MAX_KEY = 64
+_TAG = "storage"
+_KEY_POSITION = 2
+
+
+class MalformedTensorError(UnreadableError):
+    """A tensor record that torch could not have written."""
+
+
+class StorageReference(msgspec.Struct, frozen=True, gc=False):
+    """What a persistent id says of a storage.
+
+    Attributes:
+        dtype: of the storage's class; an untyped storage counts bytes (uint8).
+        numel: elements of `dtype`.
+        offset: first element within the storage called `key`; not 0 only in files of torch 0.3 and before.
+    """
+
+    key: str
+    dtype: DType
+    device: str
+    numel: int
+    offset: int = 0
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes in all."""
+        return self.dtype.nbytes(self.numel)
+
+    def viewed_as(self, dtype: DType) -> StorageReference:
+        """The same bytes counted in elements of another type."""
+        return StorageReference(self.key, dtype, self.device, self.nbytes * 8 // dtype.bits)
+
+
+class Extent(msgspec.Struct, frozen=True, gc=False):
+    """Where a storage's bytes really lie: `offset` is None when they are compressed."""
+
+    nbytes: int
+    offset: int | None
+
+
+def read_reference(value: Any) -> StorageReference:
+    """Decode `("storage", class, key, location, numel[, view])`.
+
+    Raises:
+        MalformedTensorError: it is anything else.
+    """
+    if type(value) is not PersistentId:
+        raise MalformedTensorError("its storage is no persistent id")
+    match value.value:
+        case (str(tag), Global() as storage_class, key, str(device), int(numel), *view) if (
+            tag == _TAG and len(view) <= 1
+        ):
+            dtype = _storage_dtype(storage_class)
+            if type(key) is int and 0 <= key < 1 << 64:
+                key = str(key)
+            if type(key) is str and len(key) <= _MAX_KEY and dtype is not None and 0 <= numel < _LARGEST:
+                return _with_view(StorageReference(key, dtype, device, numel), view[0] if view else None)
+        case _:
+            pass
+    raise MalformedTensorError("its storage is not described as torch describes one")
+
+
+def _storage_dtype(storage_class: Global) -> DType | None:
+    if storage_class.module in ("torch", "torch.cuda", "torch.storage"):
+        return STORAGE_CLASSES.get(storage_class.name)
+    return None
+
+
+def _with_view(reference: StorageReference, view: Any) -> StorageReference:
+    match view:
+        case None:
+            return reference
+        case (_, int(offset), int(numel)) if min(offset, numel) >= 0 and offset + numel <= reference.numel:
+            return msgspec.structs.replace(reference, offset=offset, numel=numel)
+        case _:
+            pass
+    raise MalformedTensorError("its storage is not described as torch describes one")
+
+
+class StorageTable:
+    """Every storage that was referred to, by key, with what the file really holds."""
+
+    def __init__(self, locate: Callable[[str], Extent | None], *, byteorder: Literal["little", "big"]) -> None:
+        """`locate` tells where the bytes of the storage with a given key lie; None when there are none."""
+        self.anomalies: list[Anomaly] = []
+        self.storages: dict[str, Storage] = {}
+        self._locate = locate
+        self._byteorder = byteorder
+        self._references: dict[str, StorageReference] = {}
+
+    def refer(self, value: Any) -> StorageReference:
+        """Decode a persistent id and note the storage it refers to.
+
+        Raises:
+            MalformedTensorError: the persistent id is not one of a storage.
+        """
+        reference = read_reference(value)
+        known = self._references.get(reference.key)
+        if known is None:
+            self._references[reference.key] = reference
+            self._register(reference)
+        elif known.nbytes != reference.nbytes and not reference.offset:
+            self._note("storage_size", f"storage {reference.key} is given two sizes")
+        return reference
+
+    def _register(self, reference: StorageReference) -> None:
+        key = reference.key
+        extent = self._locate(key)
+        if extent is None:
+            self._note("missing_storage", f"storage {key} is referred to, but the file does not hold it")
+            return
+        if extent.nbytes != reference.nbytes and not reference.offset:
+            self._note(
+                "storage_size", f"storage {key} has {extent.nbytes} bytes where {reference.nbytes} are announced"
+            )
+        self.storages[key] = Storage(
+            key=key, nbytes=extent.nbytes, offset=extent.offset, byteorder=self._byteorder
+        )
+
+    def note_unused(self, keys: Iterable[str], persistent_ids: Iterable[PersistentId]) -> None:
+        """Say which of the storages that the file holds no persistent id of the pickle refers to."""
+        unused = [key for key in keys if key not in self._references]
+        if unused:
+            # A storage may belong to something that is no tensor, or to one that was skipped.
+            mentioned = {id_.value[_KEY_POSITION] for id_ in persistent_ids if _mentions_key(id_.value)}
+            unused = [key for key in unused if key not in mentioned]
+        if unused:
+            shown = ", ".join(unused[:5]) + (", ..." if len(unused) > 5 else "")  # noqa: PLR2004 - enough to look
+            self._note("unused_storage", f"{len(unused)} storages belong to no tensor: {shown}")
+
+    def _note(self, kind: str, message: str) -> None:
+        self.anomalies.append(Anomaly(kind=kind, message=message))
+
+
+def _mentions_key(value: Any) -> bool:
+    return type(value) is tuple and len(value) > _KEY_POSITION and type(value[_KEY_POSITION]) is str

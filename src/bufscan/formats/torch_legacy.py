@@ -1,0 +1,89 @@
+"""torch.save's format before 1.6: five pickles, then the storages one after the other.
+
+Layout: `_legacy_save` of torch/serialization.py: magic number, protocol version, system information, the object, the
+storage keys in order; then for each key an int64 count of elements and the elements themselves.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from bufscan.errors import UnreadableError
+from bufscan.formats.pickle_stream import PickleStream
+from bufscan.formats.pickle_values import lookup, pairs_of
+from bufscan.formats.pickled_inventory import Container, inventory_of
+from bufscan.formats.storages import Extent, MalformedTensorError, read_reference
+from bufscan.inventory import Anomaly
+
+if TYPE_CHECKING:
+    from bufscan.bytesource import ByteSource
+    from bufscan.formats.pickle_machine import Pickled
+    from bufscan.inventory import Inventory
+
+# PROTO 2, LONG1 of ten bytes: the magic number 0x1950a86a20f9469cfc6c.
+_MAGIC = bytes.fromhex("80028a0a6cfc9c46f9206aa85019")
+_PROTOCOL = 1001
+
+
+def recognises(head: bytes, _size: int) -> bool:
+    """Whether the stream starts with torch's magic number, pickled as a literal."""
+    return head.startswith(_MAGIC)
+
+
+def read_torch_legacy(source: ByteSource, target: str) -> Inventory:
+    """The inventory of a checkpoint in the older format.
+
+    Raises:
+        UnreadableError: one of its pickles is broken or it ends too early.
+    """
+    stream = PickleStream(source)
+    stream.next_pickle()  # the magic number
+    if stream.next_pickle().value != _PROTOCOL:
+        raise UnreadableError("a legacy checkpoint of an unknown protocol version")
+    byteorder = _byteorder(stream.next_pickle().value)
+    start = stream.position
+    pickled = stream.next_pickle()
+    pickle_bytes = stream.position - start
+    keys = _storage_keys(stream.next_pickle().value)
+    extents = _extents(stream, keys, pickled)
+    anomalies = []
+    if stream.position < source.size:
+        message = f"{source.size - stream.position} bytes after the last storage"
+        anomalies.append(Anomaly(kind="trailing_bytes", message=message))
+    container = Container(
+        format="torch-legacy", locate=extents.get, byteorder=byteorder, storage_keys=keys, anomalies=anomalies
+    )
+    return inventory_of(pickled, pickle_bytes, container, target)
+
+
+def _byteorder(system: Any) -> Literal["little", "big"]:
+    pairs = pairs_of(system)
+    return "big" if pairs is not None and lookup(pairs, "little_endian") is False else "little"
+
+
+def _storage_keys(value: Any) -> list[str]:
+    if type(value) is not list or not all(type(key) is str for key in value):
+        raise UnreadableError("a legacy checkpoint without its list of storages")
+    if len(set(value)) < len(value):
+        raise UnreadableError("a legacy checkpoint that lists a storage twice")
+    return value
+
+
+def _extents(stream: PickleStream, keys: list[str], pickled: Pickled) -> dict[str, Extent]:
+    """Where the elements of each storage lie. Their width is known only from the references in the pickle."""
+    widths: dict[str, int] = {}
+    for persistent_id in pickled.persistent_ids:
+        try:
+            reference = read_reference(persistent_id)
+        except MalformedTensorError:
+            continue  # a module's source code, or a record that will be skipped where it is used
+        widths[reference.key] = reference.dtype.bits // 8
+    extents: dict[str, Extent] = {}
+    for key in keys:
+        numel = stream.next_integer()
+        if key not in widths:
+            raise UnreadableError("a legacy checkpoint that stores something its pickle does not refer to")
+        nbytes = numel * widths[key]
+        extents[key] = Extent(nbytes, stream.position)
+        stream.skip(nbytes)
+    return extents
