@@ -1,0 +1,295 @@
+"""Where the source gives an attribute, a container's element or a global its value.
+
+Read from source text alone: nothing is imported or run, and what cannot be found is None.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import importlib.util
+from types import FunctionType, ModuleType
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
+
+import msgspec
+
+from bufscan.live.anatomy import class_dict, mro_of
+from bufscan.live.assignments import (
+    last_name,
+    may_hold_tensor,
+    sites_in_class,
+    sites_in_module,
+    sites_on_class_name,
+    walk,
+)
+from bufscan.live.construction import SeenClass, constructing_methods
+from bufscan.live.slots import constant_key
+from bufscan.live.sources import file_of, module_of, source_of_class, source_of_file, source_of_function
+
+if TYPE_CHECKING:
+    from bufscan.inventory import Location
+    from bufscan.live.assignments import Site
+    from bufscan.live.slots import Key
+    from bufscan.live.sources import Source
+
+Want: TypeAlias = Literal["value", "element", "class_value", "registration"]
+"""What is looked for: what an instance's attribute is set to, what is put into the container that it holds, what
+the class itself has under the name, or what registers it (`register_buffer`, a Parameter, a Buffer, a module).
+"""
+
+_LONGEST_VALUE = 72
+_MOST_IMPORTS_FOLLOWED = 8
+_MODULE_BASE = "torch.nn.modules.module"  # defines nn.Module, which gives its instances no tensor
+
+_REGISTERED_TYPES = {"Parameter", "Buffer", "UninitializedParameter", "UninitializedBuffer"}
+
+_Form: TypeAlias = Literal[
+    "value",
+    "registered value",
+    "class value",
+    "empty",
+    "augmented",
+    "registration",
+    "field",
+    "this element",
+    "some element",
+    "other element",
+]
+_Groups: TypeAlias = tuple[tuple[_Form, ...], ...]
+_VALUES: tuple[_Form, ...] = ("value", "registered value")
+_PREFERENCES: dict[Want, tuple[_Groups, _Groups]] = {
+    "value": ((_VALUES, ("augmented",)), (("registration",), ("class value",), ("field",), ("empty",))),
+    "element": (
+        (("this element",), _VALUES, ("class value",), ("some element", "augmented")),
+        (("registration",), ("other element",), ("field",), ("empty",)),
+    ),
+    "class_value": ((("class value",),), (("augmented",), ("field",), ("empty",))),
+    "registration": (
+        (("registration", "registered value"),),
+        (("value",), ("augmented",), ("class value",), ("field",), ("empty",)),
+    ),
+}
+"""What serves each want, best first: what surely gives the slot what is wanted, then what at least names it."""
+
+_in_class = functools.lru_cache(maxsize=512)(sites_in_class)
+_in_module = functools.lru_cache(maxsize=64)(sites_in_module)
+_on_class_name = functools.lru_cache(maxsize=64)(sites_on_class_name)
+
+
+class Assignment(msgspec.Struct, frozen=True, kw_only=True):
+    """A place in the source, with what a suggestion needs to be written in its words.
+
+    Attributes:
+        location: of the target.
+        value: right-hand side on one line; None where there is no single one, or it is too long to repeat.
+        receiver: what the source calls the object there: `self`, nearly always; "" for a plain name.
+        in_init: whether building an object runs it; False for what a later `forward` sets.
+        starts_empty: whether what is assigned can hold no tensor: a constant, an empty container.
+        nn: what the file calls `torch.nn`.
+        uses_buffer_class: whether the file registers buffers with `nn.Buffer`.
+    """
+
+    location: Location
+    value: str | None = None
+    receiver: str = "self"
+    in_init: bool = True
+    starts_empty: bool = False
+    nn: str = "nn"
+    uses_buffer_class: bool = False
+
+
+class _Candidate(NamedTuple):
+    """A site that may be the one.
+
+    Attributes:
+        position: of its class in the method resolution order.
+        depth: calls between the constructor and it; None where construction does not run it.
+    """
+
+    site: Site
+    source: Source
+    position: int = 0
+    depth: int | None = 0
+
+
+class _Imported(NamedTuple):
+    line: int
+    module: ModuleType | None
+    name: str
+
+
+def find_origin(owner: type, attribute: str, want: Want = "value", key: Key | None = None) -> Location | None:
+    """File and line that give `owner`'s `attribute` its value; the same choice as `find_assignment`."""
+    found = find_assignment(owner, attribute, want, key)
+    return found.location if found else None
+
+
+def find_assignment(
+    owner: type, attribute: str, want: Want = "value", key: Key | None = None
+) -> Assignment | None:
+    """Find the assignment that made `attribute` what it is on a newly built object, or None.
+
+    Of several, one that can hold a tensor wins over `None` and empty containers, one that construction runs
+    (`__init__` and the methods it calls) over others, a derived class over its bases, `__init__` over what it
+    calls, and the first in the source over later ones.
+
+    Args:
+        owner: class of the object that holds the attribute.
+        attribute: its name in the object's `__dict__` (private names mangled) or slots.
+        want: see `Want`.
+        key: which element, where it is known.
+    """
+    classes = [
+        (position, found)
+        for position, cls in enumerate(mro_of(owner))
+        if class_dict(cls).get("__module__") != _MODULE_BASE and (found := source_of_class(cls))
+    ]
+    depths = constructing_methods([SeenClass(at, found.node.name, _in_class(found.node)) for at, found in classes])
+    candidates: list[_Candidate] = []
+    for position, (source, node) in classes:
+        for site in _in_class(node).of(attribute):
+            depth = 0 if site.method is None else depths.get((position, site.method))
+            candidates.append(_Candidate(site, source, position, depth))
+        if want == "class_value":
+            outside = _on_class_name(source.tree, node.name).of(attribute)
+            candidates.extend(_Candidate(site, source, position) for site in outside)
+    return _best(candidates, want, key)
+
+
+def find_global_origin(holder: FunctionType | ModuleType, name: str) -> Location | None:
+    """File and line that give a global its value: the module's, or that of the module a function is written in."""
+    found = find_global_assignment(holder, name)
+    return found.location if found else None
+
+
+def find_global_assignment(
+    holder: FunctionType | ModuleType, name: str, want: Want = "value", key: Key | None = None
+) -> Assignment | None:
+    """As `find_assignment`, for a global. `from package import NAME` is followed into modules already loaded."""
+    import_line: Assignment | None = None
+    for _ in range(_MOST_IMPORTS_FOLLOWED):
+        module, source = _module_and_source(holder)
+        if source is None:
+            break
+        if sites := _in_module(source.tree).of(name):
+            return _best([_Candidate(site, source) for site in sites], want, key)
+        imported = _import_of(name, source.tree, module)
+        if imported is None:
+            break
+        import_line = import_line or Assignment(location=source.location(imported.line), value=name, receiver="")
+        if imported.module is None:
+            break
+        holder, name = imported.module, imported.name
+    return import_line
+
+
+def find_function_origin(function: FunctionType) -> Location | None:
+    """File and line of a function's `def`: where its default arguments are written and its closure is made."""
+    found = source_of_function(function)
+    return found[0].location(found[1]) if found else None
+
+
+def _best(candidates: list[_Candidate], want: Want, key: Key | None) -> Assignment | None:
+    ranked: list[tuple[tuple[int, ...], _Candidate]] = []
+    for given in candidates:
+        candidate = _with_element(given, key) if want == "element" and key is not None else given
+        rank = _rank(candidate.site, want, key)
+        if rank is not None:
+            weak, place = rank
+            depth = candidate.depth
+            order = (weak, depth is None, place, candidate.position, depth or 0, candidate.site.line)
+            ranked.append((order, candidate))
+    if not ranked:
+        return None
+    site, source, _, depth = min(ranked, key=lambda entry: entry[0])[1]
+    return Assignment(
+        location=source.location(site.line),
+        value=source.one_line(site.value, _LONGEST_VALUE) if site.value and site.kind != "augmented" else None,
+        receiver=site.receiver,
+        in_init=depth is not None,
+        starts_empty=not may_hold_tensor(site.value),
+        nn=source.spelling_of_nn,
+        uses_buffer_class=source.uses_buffer_class,
+    )
+
+
+def _rank(site: Site, want: Want, key: Key | None) -> tuple[bool, int] | None:
+    """Whether a site is only a last resort for what is wanted, and its place; None where it never serves."""
+    form = _form_of(site, key)
+    strong, weak = _PREFERENCES[want]
+    for place, forms in enumerate([*strong, *weak]):
+        if form in forms:
+            return place >= len(strong), place
+    return None
+
+
+def _form_of(site: Site, key: Key | None) -> _Form:
+    holds = may_hold_tensor(site.value)
+    match site.kind:
+        case "whole":
+            return _form_of_whole(site, key) if holds else "empty"
+        case "element" if not holds or (key is not None and site.key is not None and site.key != key):
+            return "other element"
+        case "element":
+            return "this element" if key is not None and site.key == key else "some element"
+        case kind:
+            return kind
+
+
+def _form_of_whole(site: Site, key: Key | None) -> _Form:
+    if site.on_class:
+        return "class value"
+    if key is not None and isinstance(site.value, ast.List | ast.Tuple | ast.Dict):
+        return "other element"  # were the key in this literal, its element would stand here instead
+    if isinstance(site.value, ast.Call) and last_name(site.value.func) in _REGISTERED_TYPES:
+        return "registered value"
+    return "value"
+
+
+def _with_element(candidate: _Candidate, key: Key) -> _Candidate:
+    """Point at one element of a literal container rather than at the whole."""
+    site = candidate.site
+    element: ast.expr | None = None
+    match site.value:
+        case ast.List(elts=elements) | ast.Tuple(elts=elements) if isinstance(key, int):
+            plain = not any(isinstance(part, ast.Starred) for part in elements)
+            element = elements[key] if plain and key < len(elements) else None
+        case ast.Dict(keys=keys, values=values):
+            named = [value for name, value in zip(keys, values, strict=True) if name and constant_key(name) == key]
+            element = named[-1] if named else None
+        case _:
+            pass
+    if site.kind != "whole" or element is None:
+        return candidate
+    found = site._replace(kind="element", line=element.lineno, value=element, key=key)
+    return candidate._replace(site=found)
+
+
+def _module_and_source(holder: FunctionType | ModuleType) -> tuple[ModuleType | None, Source | None]:
+    if isinstance(holder, FunctionType):
+        found = source_of_function(holder)
+        return module_of(holder.__globals__.get("__name__")), found[0] if found else None
+    file = file_of(holder)
+    return holder, source_of_file(file, holder) if file else None
+
+
+def _import_of(name: str, tree: ast.Module, module: ModuleType | None) -> _Imported | None:
+    """The `from … import` that brings in a global, and the loaded module that it names."""
+    package = module.__dict__.get("__package__") if module is not None else None
+    imports = [node for node in walk(tree.body, into_functions=False) if isinstance(node, ast.ImportFrom)]
+    for node in reversed(imports):  # the last one holds
+        origin = _module_named(node, package)
+        for alias in node.names:
+            if name == (alias.asname or alias.name):
+                return _Imported(node.lineno, origin, alias.name)
+            if alias.name == "*" and origin is not None and name in origin.__dict__:
+                return _Imported(node.lineno, origin, name)
+    return None
+
+
+def _module_named(node: ast.ImportFrom, package: object) -> ModuleType | None:
+    relative = "." * node.level + (node.module or "")
+    try:
+        return module_of(importlib.util.resolve_name(relative, package if isinstance(package, str) else None))
+    except ImportError:  # it leads out of the package
+        return None
