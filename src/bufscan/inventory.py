@@ -19,6 +19,45 @@ if TYPE_CHECKING:
 Role = Literal["parameter", "persistent_buffer", "non_persistent_buffer", "unregistered", "training_state"]
 Certainty = Literal["exact", "inferred", "assumed"]
 
+Holding = Literal[
+    # Held where registration does not look: not saved, and left behind by `.to()`.
+    "attribute",
+    "container",
+    "object",
+    "partial",
+    "hook",
+    "closure",
+    "default_argument",
+    "class_attribute",
+    "global",
+    "hidden_module",
+    "stale_alias",
+    "cache",
+    # Neither parameter nor buffer, but none of the user's mistakes.
+    "moved_by_apply",
+    "computed",
+    "recomputed",
+    # In the state_dict alone.
+    "state_dict_only",
+    "extra_state",
+    "packed_params",
+    # Registered, but the model's attribute of that name is something else.
+    "shadowed_by_instance",
+    "shadowed_by_class",
+]
+"""How a tensor is held: one word for machines.
+
+`hidden_module`: in a module that no module registers. `stale_alias`: shows elements of a registered tensor, until
+`.to()` leaves it behind. `cache`: a forward pass assigns it anew. `moved_by_apply`: an overridden `_apply` moves
+it. `computed`: a result of autograd. `recomputed`: a hook computes it at every forward pass (old `weight_norm`).
+`packed_params`: of a quantised module.
+"""
+
+HARMLESS_HOLDINGS: frozenset[str] = frozenset(
+    ("moved_by_apply", "computed", "recomputed", "extra_state", "packed_params")
+)
+"""Ways of holding an unregistered tensor that no one needs to be told of."""
+
 ROLES: tuple[Role, ...] = get_args(Role)
 CERTAINTIES: tuple[Certainty, ...] = get_args(Certainty)
 
@@ -89,7 +128,10 @@ class Tensor(msgspec.Struct, frozen=True, kw_only=True):
         alias_of: name of the entry in the same section whose very elements it shows.
         origin: where the source assigns it; only for live models.
         suggestion: the line of source that would register it; only for live models.
-        holding: how an unregistered tensor is held (`attribute`, `container`, `hidden_module`, ...).
+        holding: how an unregistered tensor is held, one of `Holding`; or what hides a registered one.
+        holder: path of the outermost module on the way that no module registers; only for live models.
+        declared: what the object itself was made as, whatever it is registered as: an `nn.Parameter`, an
+            `nn.Buffer`, or None for a plain tensor and where unknown.
         file: the shard that holds it, relative to the target folder; None when the target is one file.
         type_name: qualified name of a tensor subclass; None for torch.Tensor, Parameter and Buffer.
         local_shape, placements: this process's shard of a distributed tensor, and how it was cut.
@@ -117,6 +159,8 @@ class Tensor(msgspec.Struct, frozen=True, kw_only=True):
     origin: Location | None = None
     suggestion: str | None = None
     holding: str | None = None
+    holder: str | None = None
+    declared: Literal["parameter", "buffer"] | None = None
     file: str | None = None
     type_name: str | None = None
     local_shape: tuple[int, ...] | None = None

@@ -1,0 +1,178 @@
+"""What an object is made of, read without running a line of the user's code.
+
+No property, no `__getattr__`, no overridden `__iter__`, `__len__` or `__class__` is ever called: types are taken
+with `type`, attributes from the instance dict and the slots, items with the methods of the built-in base class.
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import enum
+import functools
+import sys
+import sysconfig
+import types
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+Kind = Literal[
+    "atom", "tensor", "module", "sequence", "mapping", "set", "function", "method", "partial", "foreign", "object"
+]
+
+_mro_of = type.__dict__["__mro__"].__get__
+_dict_of_class = type.__dict__["__dict__"].__get__
+_dict_of_module = vars(types.ModuleType)["__dict__"].__get__
+
+# By id, beside the class itself: a metaclass may have made its classes unhashable, or hashing run its code.
+_KINDS: dict[int, tuple[type, Kind]] = {}
+
+_ATOMS = (
+    *(type(None), bool, int, float, complex, str, bytes, bytearray, range, slice, type(...), memoryview),
+    *(type, types.ModuleType, types.CodeType, types.FrameType, types.TracebackType, types.GeneratorType),
+    *(types.CoroutineType, types.AsyncGeneratorType, types.GenericAlias, types.UnionType, enum.Enum),
+)
+# The classes of the standard library that people keep tensors in; all others of it hold none.
+_STDLIB_HOLDERS = (
+    *(argparse.Namespace, types.SimpleNamespace, functools.partialmethod, functools.cached_property),
+    *(staticmethod, classmethod, property, collections.UserDict, collections.UserList, collections.ChainMap),
+    *(type(functools.lru_cache(lambda: None)), types.CellType),
+)
+# torch's own objects hold its machinery (graphs, handles, streams), but these hold the user's tensors.
+_TORCH_HOLDERS = ("torch.distributions.", "torch.nn.", "torch.ao.")
+# Training state and data: tensors of their own that are no part of a model.
+_FOREIGN = ("torch.optim", "torch.utils.data", "torch.amp.grad_scaler")
+_BUILTIN_METHODS = (types.BuiltinMethodType, types.MethodWrapperType)
+
+
+def kind_of(cls: type) -> Kind:
+    """How objects of exactly this class are looked into. An "atom" holds no tensor."""
+    known = _KINDS.get(id(cls))
+    if known is None:
+        known = _KINDS[id(cls)] = (cls, _decide_kind(cls))
+    return known[1]
+
+
+def _decide_kind(cls: type) -> Kind:
+    import torch
+
+    kinds: tuple[tuple[Kind, tuple[type, ...]], ...] = (
+        ("tensor", (torch.Tensor,)),
+        ("module", (torch.nn.Module,)),
+        ("atom", (torch.Size, *_ATOMS)),
+        ("sequence", (list, tuple, collections.deque)),
+        ("mapping", (dict, types.MappingProxyType)),
+        ("set", (set, frozenset)),
+        ("function", (types.FunctionType,)),
+        ("method", (types.MethodType, *_BUILTIN_METHODS)),
+        ("partial", (functools.partial,)),
+    )
+    for kind, bases in kinds:
+        if _derives(cls, *bases):
+            return kind
+    if any(module_of(base).startswith(_FOREIGN) for base in mro_of(cls)):
+        return "foreign"
+    return "object" if _may_hold_tensors(cls) else "atom"
+
+
+def mro_of(cls: type) -> tuple[type, ...]:
+    """The method resolution order, past any metaclass that would answer for the class."""
+    order: tuple[type, ...] = _mro_of(cls)
+    return order
+
+
+def module_of(cls: type) -> str:
+    """Name of the module that defines the class; "" where the class does not say it plainly."""
+    name = class_dict(cls).get("__module__", "builtins")
+    return name if isinstance(name, str) else ""
+
+
+def class_dict(cls: type) -> types.MappingProxyType[str, Any]:
+    """The class's own namespace, past any metaclass."""
+    namespace: types.MappingProxyType[str, Any] = _dict_of_class(cls)
+    return namespace
+
+
+def module_dict(module: types.ModuleType) -> dict[str, Any]:
+    """The module's namespace itself; a lazy module fills its own when asked by name."""
+    namespace: dict[str, Any] = _dict_of_module(module)
+    return namespace
+
+
+def instance_dict(value: object) -> dict[str, Any]:
+    """The instance dict itself, not what a property or `__getattribute__` called `__dict__` would answer."""
+    for cls in mro_of(type(value)):
+        descriptor = class_dict(cls).get("__dict__")
+        if type(descriptor) is types.GetSetDescriptorType and descriptor.__objclass__ is cls:
+            found = descriptor.__get__(value)
+            return found if type(found) is dict else {}
+    return {}
+
+
+def attributes_of(value: object) -> Iterator[tuple[str, Any]]:
+    """Instance dict and filled `__slots__`."""
+    yield from instance_dict(value).items()
+    for cls in mro_of(type(value)):
+        if module_of(cls) == "builtins":
+            continue
+        for name, descriptor in class_dict(cls).items():
+            if type(descriptor) is types.MemberDescriptorType:
+                try:
+                    yield name, descriptor.__get__(value)
+                except AttributeError:  # a slot that nothing was assigned to
+                    continue
+
+
+def items_of_sequence(value: Any) -> Iterable[Any]:
+    """Elements of a list, tuple or deque, by the built-in iterator even where a subclass has its own."""
+    base = next(base for base in (list, tuple, collections.deque) if _derives(type(value), base))
+    return base.__iter__(value)
+
+
+def items_of_mapping(value: Any) -> Iterable[tuple[Any, Any]]:
+    """Keys and values of a dict or a mapping proxy."""
+    return dict.items(value) if _derives(type(value), dict) else types.MappingProxyType.items(value)
+
+
+def items_of_set(value: Any) -> Iterable[Any]:
+    """Elements of a set or frozenset."""
+    return set.__iter__(value) if _derives(type(value), set) else frozenset.__iter__(value)
+
+
+def holds_only_atoms(values: Iterable[Any]) -> bool:
+    """Whether no element can lead to a tensor; a million strings cost one look at their one type."""
+    classes = {id(cls): cls for cls in map(type, values)}
+    return all(kind_of(cls) == "atom" for cls in classes.values())
+
+
+def is_torch_class(cls: type) -> bool:
+    """Whether torch itself defines the class."""
+    return _is_torch_module(module_of(cls))
+
+
+def _derives(cls: type, *bases: type) -> bool:
+    # By identity: `in` and `issubclass` would ask a metaclass.
+    return any(own is base for own in mro_of(cls) for base in bases)
+
+
+def _may_hold_tensors(cls: type) -> bool:
+    module = module_of(cls)
+    if _derives(cls, *_STDLIB_HOLDERS):
+        return True
+    return not _is_stdlib_module(module) and (not _is_torch_module(module) or module.startswith(_TORCH_HOLDERS))
+
+
+def _is_torch_module(name: str) -> bool:
+    return name == "torch" or name.startswith("torch.")
+
+
+@functools.cache
+def _is_stdlib_module(name: str) -> bool:
+    """By name and place: a user's own `code.py` is not the standard library's."""
+    top = name.partition(".")[0]
+    if top not in sys.stdlib_module_names:
+        return False
+    file = getattr(sys.modules.get(top), "__file__", None)
+    return not isinstance(file, str) or file.startswith(sysconfig.get_path("stdlib"))

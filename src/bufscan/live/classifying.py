@@ -1,0 +1,179 @@
+"""Whether a tensor that the walk met is one that registration missed, and how it is held."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from bufscan.live.anatomy import class_dict, instance_dict, is_torch_class, mro_of
+from bufscan.live.describing import byte_range, is_uninitialised
+from bufscan.live.functions import assigned_in_forward
+from bufscan.live.registry import table_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    import torch
+    from torch import nn
+
+    from bufscan.inventory import Holding
+    from bufscan.live.naming import Place
+    from bufscan.live.registry import RegisteredModule, RegisteredTensor
+    from bufscan.live.walking import Reached
+
+
+class Verdict(NamedTuple):
+    """What an unregistered tensor is.
+
+    Attributes:
+        holding: see `bufscan.inventory.Holding`.
+        moves: measured; None where no measurement can tell.
+        evidence: one phrase for people.
+        alias_of: the registered tensor whose storage it shows.
+    """
+
+    holding: Holding
+    moves: bool | None
+    evidence: str
+    alias_of: str | None = None
+
+
+class Classifier:
+    """Judges tensors against one model's registrations and measurement."""
+
+    def __init__(
+        self,
+        registered: Iterable[RegisteredTensor],
+        modules: Sequence[RegisteredModule],
+        moved: Mapping[int, torch.Tensor] | None,
+    ) -> None:
+        self._moved = moved
+        self._assigned: dict[int, frozenset[str]] = {}
+        self._parameters: set[int] = set()
+        self._buffers: dict[int, str] = {}
+        self._ranges: dict[int, list[tuple[range, str]]] = {}
+        for entry in registered:
+            if entry.tensor is None:
+                continue
+            if entry.kind == "parameter":
+                self._parameters.add(id(entry.tensor))
+            else:
+                self._buffers.setdefault(id(entry.tensor), entry.name)
+            self._note_range(entry.tensor, entry.name)
+        self._relinking = tuple(entry.prefix for entry in modules if overrides(type(entry.module), "_apply"))
+
+    def verdict(self, reached: Reached) -> Verdict | None:
+        """What the tensor is, or None when it is a registered Parameter reached on another way.
+
+        `.to()` keeps the object of a Parameter, so a second reference to one is as good as the first. It puts
+        a new object in the place of a buffer: a second reference keeps the old one.
+        """
+        place, tensor = reached
+        if id(tensor) in self._parameters:
+            return None
+        if id(tensor) in self._buffers:
+            return self._alias(place, self._buffers[id(tensor)])
+        harmless = self._harmless(place, tensor)
+        shared = self._overlapped(tensor) if harmless is None else None
+        if shared is not None:
+            return self._alias(place, shared)
+        return harmless or Verdict(self._holding(place), self._left_behind(), _evidence(place))
+
+    def _harmless(self, place: Place, tensor: torch.Tensor) -> Verdict | None:
+        """What looks forgotten but is looked after elsewhere."""
+        if self._moved is not None and id(tensor) in self._moved:
+            return Verdict("moved_by_apply", True, f"an overridden `_apply` moves it (in {_class_at(place)})")
+        if place.module is not None and is_recomputed(place.module, _attribute_at(place)):
+            return Verdict("recomputed", self._left_behind(), "a pre-forward hook computes it at every pass")
+        if is_result(tensor):
+            return Verdict("computed", self._left_behind(), "a result of autograd, no leaf")
+        return None
+
+    def _note_range(self, tensor: torch.Tensor, name: str) -> None:
+        found = byte_range(tensor)
+        if found is not None:
+            self._ranges.setdefault(found[0], []).append((found[1], name))
+
+    def _overlapped(self, tensor: torch.Tensor) -> str | None:
+        """Name of a registered tensor with which this one has bytes in common."""
+        found = byte_range(tensor)
+        if found is None:
+            return None
+        storage, own = found
+        others = self._ranges.get(storage, ())
+        return next((name for other, name in others if own.start < other.stop and other.start < own.stop), None)
+
+    def _alias(self, place: Place, name: str) -> Verdict:
+        if place.home.prefix.startswith(self._relinking):
+            return Verdict(
+                "stale_alias", None, f"shares storage with `{name}`; an overridden `_apply` may renew it", name
+            )
+        return Verdict("stale_alias", self._left_behind(), f"shares storage with `{name}` until `.to()`", name)
+
+    def _left_behind(self) -> bool | None:
+        return None if self._moved is None else False
+
+    def _holding(self, place: Place) -> Holding:
+        module = place.module
+        plain = module is not None and place.holding == "attribute"
+        return "cache" if plain and _attribute_at(place) in self._assigned_by(type(module)) else place.holding
+
+    def _assigned_by(self, cls: type) -> frozenset[str]:
+        if id(cls) not in self._assigned:
+            self._assigned[id(cls)] = assigned_in_forward(cls)
+        return self._assigned[id(cls)]
+
+
+def overrides(cls: type, method: str) -> bool:
+    """Whether a class outside torch defines the method."""
+    definer = next((base for base in mro_of(cls) if method in class_dict(base)), None)
+    return definer is not None and not is_torch_class(definer)
+
+
+def is_result(tensor: torch.Tensor) -> bool:
+    """Whether autograd computed it: it cannot be registered, and its inputs are the model's state."""
+    return not is_uninitialised(tensor) and not tensor.is_leaf
+
+
+def is_recomputed(module: nn.Module, attribute: str) -> bool:
+    """Whether a forward pre-hook computes the attribute: old weight_norm, spectral_norm, pruning, their copies."""
+    hooks = instance_dict(module).get("_forward_pre_hooks")
+    if not isinstance(hooks, dict) or not hooks:
+        return False
+    for hook in dict.values(hooks):
+        own = instance_dict(hook)
+        if attribute in (own.get("name"), own.get("_tensor_name")):
+            return True
+    parameters = table_of(module, "_parameters")
+    return any(
+        all(f"{attribute}{suffix}" in parameters for suffix in suffixes)
+        for suffixes in (("_orig",), ("_bar",), ("_g", "_v"))
+    )
+
+
+def _attribute_at(place: Place) -> str:
+    return place.anchor.name or "" if place.anchor else ""
+
+
+def _class_at(place: Place) -> str:
+    return type(place.home.module).__name__
+
+
+def _evidence(place: Place) -> str:
+    if place.holder is not None:
+        return f"in `{place.holder.path}`, which no module registers"
+    home, anchor = _class_at(place), place.anchor
+    name = anchor.name if anchor is not None and anchor.name is not None else "?"
+    return _EVIDENCE[place.holding].format(home=home, name=name)
+
+
+_EVIDENCE: dict[Holding, str] = {
+    "attribute": "plain attribute of {home}",
+    "container": "in a container that {home} holds",
+    "object": "in an object that {home} holds",
+    "partial": "argument of a functools.partial that {home} holds",
+    "hook": "held by a hook of {home}",
+    "closure": "in the closure of a function of {home}",
+    "default_argument": "default argument of a function of {home}",
+    "class_attribute": "class attribute `{name}`: one tensor for all objects of the class",
+    "global": "global `{name}` that the code of {home} names",
+}

@@ -1,0 +1,209 @@
+"""A torch tensor as the fields of an inventory record: shape, dtype, storage, parts. Reads no element."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
+
+from bufscan.dtypes import dtype_named
+from bufscan.inventory import Part, Storage
+
+if TYPE_CHECKING:
+    import torch
+
+# Sparse, opaque and uninitialised tensors, and fakes, have no storage to show; each says so in its own words.
+_NO_STORAGE = (NotImplementedError, RuntimeError, ValueError, AttributeError)
+
+
+class Elements(NamedTuple):
+    """Which elements a strided tensor shows, comparable between tensors alive at the same time."""
+
+    storage: int
+    offset: int
+    shape: tuple[int, ...]
+    stride: tuple[int, ...]
+    dtype: object
+
+
+class Described(msgspec.Struct, frozen=True, kw_only=True):
+    """The fields of a `Tensor` record that the torch tensor itself decides; named alike."""
+
+    shape: tuple[int, ...] | None = None
+    dtype: str | None = None
+    device: str | None = None
+    layout: str = "strided"
+    stride: tuple[int, ...] | None = None
+    storage: str | None = None
+    storage_offset: int = 0
+    stored_bytes: int = 0
+    requires_grad: bool | None = None
+    type_name: str | None = None
+    local_shape: tuple[int, ...] | None = None
+    placements: tuple[str, ...] = ()
+    parts: tuple[Part, ...] = ()
+
+
+class StorageTable:
+    """Storages of the tensors described so far, numbered in the order they are met."""
+
+    def __init__(self) -> None:
+        self.storages: dict[str, Storage] = {}
+        self._keys: dict[int, str] = {}
+        self._kept_alive: list[Any] = []
+
+    def key_of(self, storage: torch.UntypedStorage) -> str:
+        """The storage's key in the inventory."""
+        identity = storage._cdata  # noqa: SLF001  # the storage itself: a meta one has no address
+        if identity not in self._keys:
+            key = self._keys[identity] = str(len(self._keys))
+            self._kept_alive.append(storage)
+            self.storages[key] = Storage(key=key, nbytes=storage.nbytes())
+        return self._keys[identity]
+
+
+def describe(tensor: torch.Tensor, table: StorageTable) -> Described:
+    """The record fields of one tensor; its storage is entered in `table`."""
+    if is_uninitialised(tensor):
+        return Described(device=str(tensor.device), requires_grad=tensor.requires_grad)
+    local = _local_of(tensor)
+    own = storage_of(local if local is not None else tensor)
+    strided = _is_plainly_strided(tensor) and not is_wrapper(tensor)
+    allocated = own is not None and own.device.type != "meta"
+    parts = () if strided else _parts_of(tensor, table)
+    key = table.key_of(own) if own is not None and allocated and not parts else None
+    keys = {name for name in (key, *(part.storage for part in parts)) if name is not None}
+    return Described(
+        shape=_shape_of(tensor),
+        dtype=_dtype_of(tensor),
+        device=str(tensor.device),
+        layout=str(tensor.layout).removeprefix("torch."),
+        stride=tuple(tensor.stride()) if strided else None,
+        storage=key,
+        storage_offset=int(tensor.storage_offset()) if strided else 0,
+        stored_bytes=sum(table.storages[name].nbytes for name in keys),
+        requires_grad=tensor.requires_grad,
+        type_name=_type_name(type(tensor)),
+        local_shape=None if local is None else tuple(local.shape),
+        placements=() if local is None else tuple(str(placement) for placement in tensor.placements),  # type: ignore[attr-defined]
+        parts=parts,
+    )
+
+
+def storage_of(tensor: torch.Tensor) -> torch.UntypedStorage | None:
+    """The tensor's storage; None for sparse, opaque and uninitialised tensors and for wrapping subclasses."""
+    if is_wrapper(tensor):
+        return None  # its own storage is a shell
+    try:
+        return tensor.untyped_storage()
+    except _NO_STORAGE:
+        return None
+
+
+def elements_of(tensor: torch.Tensor) -> Elements | None:
+    """Identity of the elements shown; None where the tensor has no storage of its own or no elements."""
+    storage = storage_of(tensor)
+    if storage is None or not _is_plainly_strided(tensor) or not tensor.numel():
+        return None
+    return Elements(
+        storage._cdata,  # noqa: SLF001  # the storage itself: a meta one has no address
+        int(tensor.storage_offset()),
+        tuple(tensor.shape),
+        tuple(tensor.stride()),
+        tensor.dtype,
+    )
+
+
+def byte_range(tensor: torch.Tensor) -> tuple[int, range] | None:
+    """Identity of the storage and the bytes of it between the first and the last element; None without any."""
+    elements = elements_of(tensor)
+    if elements is None:
+        return None
+    width = tensor.element_size()
+    last = sum((size - 1) * step for size, step in zip(elements.shape, elements.stride, strict=True))
+    return elements.storage, range(elements.offset * width, (elements.offset + last + 1) * width)
+
+
+def is_uninitialised(tensor: torch.Tensor) -> bool:
+    """Whether a lazy module has yet to give it a shape."""
+    from torch.nn.parameter import UninitializedTensorMixin  # type: ignore[attr-defined]  # not in its __all__
+
+    return issubclass(type(tensor), UninitializedTensorMixin)
+
+
+def is_wrapper(tensor: torch.Tensor) -> bool:
+    """Whether the tensor is a shell around others (DTensor, torchao's quantised tensors)."""
+    from torch.utils._python_dispatch import is_traceable_wrapper_subclass
+
+    return type(tensor) is not _parameter_class() and is_traceable_wrapper_subclass(tensor)
+
+
+def _parameter_class() -> type:
+    from torch.nn import Parameter
+
+    return Parameter
+
+
+def _local_of(tensor: torch.Tensor) -> torch.Tensor | None:
+    """This process's shard of a DTensor."""
+    if type(tensor).__name__ != "DTensor":
+        return None
+    local: torch.Tensor | None = getattr(tensor, "_local_tensor", None)
+    return local
+
+
+def _is_plainly_strided(tensor: torch.Tensor) -> bool:
+    import torch
+
+    return tensor.layout is torch.strided and not tensor.is_nested
+
+
+def _shape_of(tensor: torch.Tensor) -> tuple[int, ...] | None:
+    """None for a ragged tensor: its symbolic sizes are no numbers."""
+    return None if tensor.is_nested else tuple(int(size) for size in tensor.shape)
+
+
+def _dtype_of(tensor: torch.Tensor) -> str | None:
+    found = dtype_named(str(tensor.dtype).removeprefix("torch."))
+    return found.name if found else None
+
+
+def _type_name(cls: type) -> str | None:
+    import torch
+
+    if cls in (torch.Tensor, torch.nn.Parameter, torch.nn.Buffer):
+        return None
+    return f"{cls.__module__}.{cls.__qualname__}"
+
+
+def _parts_of(tensor: torch.Tensor, table: StorageTable) -> tuple[Part, ...]:
+    """The strided tensors behind a sparse, nested or wrapping one, by the names torch gives them."""
+    import torch
+
+    compressed = {
+        torch.sparse_csr: ("crow_indices", "col_indices", "values"),
+        torch.sparse_bsr: ("crow_indices", "col_indices", "values"),
+        torch.sparse_csc: ("ccol_indices", "row_indices", "values"),
+        torch.sparse_bsc: ("ccol_indices", "row_indices", "values"),
+        torch.sparse_coo: ("_indices", "_values"),
+    }
+    if is_wrapper(tensor) and _local_of(tensor) is None:
+        names = tensor.__tensor_flatten__()[0]  # type: ignore[attr-defined]  # what makes it a wrapper
+        inner = {name: getattr(tensor, name) for name in names}
+    else:
+        names = compressed.get(tensor.layout, ())
+        inner = {name.removeprefix("_"): getattr(tensor.detach(), name)() for name in names}
+    return tuple(_part(name, part, table) for name, part in inner.items() if _is_plainly_strided(part))
+
+
+def _part(name: str, tensor: torch.Tensor, table: StorageTable) -> Part:
+    storage = storage_of(tensor)
+    return Part(
+        name=name,
+        shape=tuple(tensor.shape),
+        dtype=str(tensor.dtype).removeprefix("torch."),
+        stride=tuple(tensor.stride()),
+        storage=None if storage is None or storage.device.type == "meta" else table.key_of(storage),
+        storage_offset=int(tensor.storage_offset()),
+        device=str(tensor.device),
+    )

@@ -1,0 +1,107 @@
+"""What functions reach without holding it in an instance: globals, and which functions belong to a model."""
+
+from __future__ import annotations
+
+import builtins
+import dis
+import inspect
+import sys
+import types
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from bufscan.live.anatomy import class_dict, is_torch_class, kind_of, module_dict, module_of, mro_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+# What runs only while the model is made or shown: the tensors it names need not move with the model.
+_NOT_IN_FORWARD = frozenset(
+    (
+        *("__init__", "__new__", "__post_init__", "__init_subclass__", "__repr__", "__str__", "extra_repr"),
+        *(
+            "reset_parameters",
+            "_reset_parameters",
+            "init_weights",
+            "_init_weights",
+            "_init_weight",
+            "initialize_weights",
+        ),
+    )
+)
+
+
+def files_of(classes: Iterable[type]) -> set[int]:
+    """Ids of the global namespaces of the files that define the classes, without torch's own."""
+    bases = {id(base): base for cls in classes for base in mro_of(cls) if not is_torch_class(base)}
+    modules = (sys.modules.get(module_of(base)) for base in bases.values())
+    return {id(module_dict(module)) for module in modules if module is not None and module is not builtins}
+
+
+def functions_in(cls: type) -> Iterator[tuple[str, types.FunctionType]]:
+    """The methods that a class itself defines and that may run in a forward pass."""
+    for name, value in list(class_dict(cls).items()):
+        function = _unwrapped(value)
+        if isinstance(function, types.FunctionType) and name not in _NOT_IN_FORWARD:
+            yield name, function
+
+
+def globals_of(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
+    """The globals that the function's code, and code nested in it, loads and that may lead to tensors.
+
+    A name in `co_names` may as well be an attribute (`self.mask`), so what counts is the instruction.
+    """
+    namespace = function.__globals__
+    seen: set[str] = set()
+    for code in _codes_of(function):
+        wanted = {
+            name
+            for name in code.co_names
+            if name not in seen and name in namespace and kind_of(type(namespace[name])) != "atom"
+        }
+        if not wanted:
+            continue
+        loaded = [
+            step.argval for step in dis.get_instructions(code) if step.opname in ("LOAD_GLOBAL", "LOAD_NAME")
+        ]
+        for name in loaded:
+            if name in wanted and name not in seen:
+                seen.add(name)
+                yield name, namespace[name]
+
+
+def _unwrapped(value: object) -> object:
+    if isinstance(value, (staticmethod, classmethod)):
+        return value.__func__
+    if isinstance(value, property):
+        return value.fget
+    return value.func if isinstance(value, cached_property) else value
+
+
+def assigned_in_forward(cls: type) -> frozenset[str]:
+    """Attributes of `self` that `forward`, or a method it calls by name, assigns: each pass may make them anew."""
+    methods: dict[str, types.FunctionType] = {}
+    for base in mro_of(cls):
+        if not is_torch_class(base):
+            for name, function in functions_in(base):
+                methods.setdefault(name, function)
+    found: set[str] = set()
+    pending = ["forward", "__call__"]
+    while pending:
+        name = pending.pop()
+        if name not in methods:
+            continue
+        function = methods.pop(name)
+        for code in _codes_of(inspect.unwrap(function)):
+            pending.extend(name for name in code.co_names if name in methods)
+            found.update(step.argval for step in dis.get_instructions(code) if step.opname == "STORE_ATTR")
+    return frozenset(found)
+
+
+def _codes_of(function: types.FunctionType) -> Iterator[types.CodeType]:
+    """The function's code and all code nested in it."""
+    codes = [function.__code__]
+    while codes:
+        code = codes.pop()
+        codes.extend(constant for constant in code.co_consts if isinstance(constant, types.CodeType))
+        yield code

@@ -1,0 +1,269 @@
+"""From `pkg.module:expression` to a module: imports and calls the user's own code, because they ask for it."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import importlib
+import importlib.util
+import inspect
+import random
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bufscan.dtypes import ALIASES
+from bufscan.errors import BufscanError, UnreadableError, UsageError
+from bufscan.live.expression import Expression, parse_expression
+from bufscan.live.standard_output import diverted_to_stderr
+from bufscan.live.user_code import failure_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import ModuleType
+
+    from torch import nn
+
+    from bufscan.target import ObjectTarget
+
+# What a constructor may raise is the user's to choose; a script without a main guard leaves by SystemExit.
+_USER_FAILURES = (Exception, SystemExit)
+
+
+def build(target: ObjectTarget, *, device: str | None = None, dtype: str | None = None) -> nn.Module:
+    """Import the target and make its module.
+
+    A class or a factory is called, with the literal arguments of the expression or with none; an object that
+    already is a module is taken as it is.
+
+    Args:
+        target: what to import and call.
+        device: built under `torch.device(device)` (`meta` allocates nothing). What the import itself makes
+            stays where the user's code puts it.
+        dtype: torch's name of the default dtype while building (`bfloat16`).
+
+    Raises:
+        UsageError: the expression, the arguments, `device` or `dtype` make no sense.
+        UnreadableError: the import or the constructor failed, or the result is no module.
+    """
+    expression = parse_expression(target.expression)
+    with diverted_to_stderr(), _path_and_random_state_kept():
+        found = _attribute(_import(target.source), expression, target.source)
+        with _building_under(device, dtype):
+            made = _made(found, expression)
+    return _require_module(made, target)
+
+
+@contextlib.contextmanager
+def _path_and_random_state_kept() -> Iterator[None]:
+    import torch
+
+    path = list(sys.path)
+    python_state = random.getstate()
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()  # type: ignore[no-untyped-call]
+    with torch.random.fork_rng(devices=devices):
+        try:
+            yield
+        finally:
+            random.setstate(python_state)
+            sys.path[:] = path
+
+
+@contextlib.contextmanager
+def _building_under(device: str | None, dtype: str | None) -> Iterator[None]:
+    import torch
+
+    before = torch.get_default_dtype()
+    if dtype is not None:
+        wanted = getattr(torch, ALIASES.get(dtype, dtype), None)
+        hint = "name a floating-point type: float32, bfloat16"
+        if not isinstance(wanted, torch.dtype):
+            raise UsageError(f"torch has no dtype `{dtype}`", hint=hint)
+        try:
+            torch.set_default_dtype(wanted)
+        except TypeError as error:
+            raise UsageError(f"`{dtype}` cannot be the default dtype", hint=hint) from error
+    try:
+        with _device_context(device):
+            yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+def _device_context(device: str | None) -> contextlib.AbstractContextManager[Any]:
+    import torch
+
+    if device is None:
+        return contextlib.nullcontext()
+    try:
+        context = torch.device(device)
+        torch.empty(0, device=context)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise UsageError(
+            f"the device `{device}` cannot be used here", hint="`--device cpu` and `--device meta` work everywhere"
+        ) from error
+    return context
+
+
+def _import(source: str) -> ModuleType:
+    path = Path(source)
+    folder = path.parent.resolve() if source.endswith(".py") else Path.cwd()
+    sys.path.insert(0, str(folder))
+    importlib.invalidate_caches()
+    try:
+        return _import_file(path) if source.endswith(".py") else _import_named(source, folder)
+    except BufscanError:
+        raise
+    except _USER_FAILURES as error:
+        raise failure_of(f"importing `{source}`", error) from error
+
+
+def _import_file(path: Path) -> ModuleType:
+    if not path.is_file():
+        raise UnreadableError("no such Python file", hint="name an existing file before the colon")
+    path = path.resolve()
+    _forget_namesakes(path.parent)
+    name = path.stem
+    loaded = sys.modules.get(name)
+    if loaded is not None and getattr(loaded, "__file__", None) == str(path):
+        return loaded
+    if loaded is not None or name in sys.stdlib_module_names:
+        name = f"{name}_target"  # the name belongs to an installed module that others need
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise UnreadableError("not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses and pickling look their module up while it is still loading
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        sys.modules.pop(name, None)
+        raise
+    return module
+
+
+def _import_named(name: str, folder: Path) -> ModuleType:
+    _forget_namesakes(folder)
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        # Only the target itself is a mistake in the target; a missing dependency is the user's code failing.
+        if error.name is not None and (name == error.name or name.startswith(error.name + ".")):
+            raise UnreadableError(
+                f"no module named `{error.name}`", hint=f"looked in `{folder}` and the installed packages"
+            ) from error
+        raise
+
+
+def _forget_namesakes(folder: Path) -> None:
+    """Drop modules that an earlier target imported from another folder under a name that `folder` has too."""
+    for name in [name for name, module in sys.modules.items() if _is_namesake(name, module, folder)]:
+        for loaded in [other for other in sys.modules if other == name or other.startswith(name + ".")]:
+            del sys.modules[loaded]
+
+
+def _is_namesake(name: str, module: ModuleType, folder: Path) -> bool:
+    file = getattr(module, "__file__", None)
+    if "." in name or name == "__main__" or not isinstance(file, str) or name in sys.stdlib_module_names:
+        return False
+    here = next((path for path in (folder / f"{name}.py", folder / name / "__init__.py") if path.is_file()), None)
+    installed = "site-packages" in file or "dist-packages" in file
+    return here is not None and not installed and Path(file).resolve() != here.resolve()
+
+
+def _attribute(module: ModuleType, expression: Expression, source: str) -> Any:
+    """Follow the attribute path; a submodule that nobody has imported yet is imported."""
+    found: Any = module
+    for name in expression.path:
+        try:
+            found = getattr(found, name)
+        except AttributeError as error:
+            if inspect.ismodule(found) and _has_submodule(found, name):
+                found = importlib.import_module(f"{found.__name__}.{name}")
+                continue
+            raise UnreadableError(
+                f"`{source}` has no `{expression.name}`", hint=_names_hint(found, name)
+            ) from error
+    return found
+
+
+def _has_submodule(module: ModuleType, name: str) -> bool:
+    return hasattr(module, "__path__") and importlib.util.find_spec(f"{module.__name__}.{name}") is not None
+
+
+def _names_hint(found: Any, name: str) -> str | None:
+    from torch import nn
+
+    members = vars(found) if hasattr(found, "__dict__") else {}
+    close = difflib.get_close_matches(name, members, n=1)
+    if close:
+        return f"did you mean `{close[0]}`?"
+    models = [
+        member for member, value in members.items() if inspect.isclass(value) and issubclass(value, nn.Module)
+    ]
+    return f"it has the modules {', '.join(models[:5])}" if models else None
+
+
+def _made(found: Any, expression: Expression) -> Any:
+    from torch import nn
+
+    name = expression.name
+    if isinstance(found, nn.Module):
+        if expression.called:
+            raise UsageError(f"`{name}` already is a module", hint=f"leave the parentheses out: `{name}`")
+        return found
+    if not callable(found):
+        raise UnreadableError(f"`{name}` is {_article(type(found))}, not a module, a class or a factory")
+    _require_arguments(found, expression)
+    try:
+        return found(*expression.args, **expression.kwargs)
+    except BufscanError:
+        raise
+    except _USER_FAILURES as error:
+        raise failure_of(
+            f"`{name}(…)`" if expression.args or expression.kwargs else f"`{name}()`", error
+        ) from error
+
+
+def _require_arguments(found: Any, expression: Expression) -> None:
+    """Say before the call what arguments are wrong, so that a TypeError from inside it is not mistaken for one."""
+    try:
+        signature = inspect.signature(found)
+    except (ValueError, TypeError):  # some callables written in C have none
+        return
+    try:
+        signature.bind(*expression.args, **expression.kwargs)
+    except TypeError as error:
+        raise UsageError(
+            f"`{expression.name}` cannot be called so: {error}", hint=f"it takes {_shown(signature)}"
+        ) from error
+
+
+def _shown(signature: inspect.Signature) -> str:
+    # Names and literal defaults only: an annotation or an object's repr can fill a page.
+    shown = []
+    for parameter in signature.parameters.values():
+        literal = isinstance(parameter.default, (int, float, str, bool, type(None)))
+        default = parameter.default if literal else ...
+        empty = parameter.default is inspect.Parameter.empty
+        star = "*" * (parameter.kind is parameter.VAR_POSITIONAL) + "**" * (
+            parameter.kind is parameter.VAR_KEYWORD
+        )
+        shown.append(f"{star}{parameter.name}" if empty else f"{parameter.name}={default!r}")
+    return f"({', '.join(shown).replace('Ellipsis', '…')})"
+
+
+def _require_module(made: Any, target: ObjectTarget) -> nn.Module:
+    from torch import nn
+
+    if isinstance(made, nn.Module):
+        return made
+    raise UnreadableError(
+        f"`{target.expression}` gives {_article(type(made))}, not a torch.nn.Module",
+        hint="name a factory that returns the module alone",
+    )
+
+
+def _article(kind: type) -> str:
+    name = kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}"
+    return f"{'an' if name[:1].lower() in 'aeiou' else 'a'} {name}"

@@ -1,0 +1,131 @@
+"""Where the walk stands: the way from the model to an object, as Python would write it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from types import FunctionType
+
+    from torch import nn
+
+    from bufscan.inventory import Holding
+    from bufscan.live.origin import Want
+    from bufscan.live.registry import RegisteredModule
+
+# How an object is held is said by the strongest step on the way to it.
+_STRENGTH: tuple[Holding, ...] = (
+    *("attribute", "container", "object", "partial", "hook", "closure"),
+    *("default_argument", "class_attribute", "global", "hidden_module"),
+)
+_RANK = {holding: rank for rank, holding in enumerate(_STRENGTH)}
+_LONGEST_KEY = 60
+
+
+class Anchor(NamedTuple):
+    """What to look for in the source to find where a tensor is assigned.
+
+    Attributes:
+        owner: the class whose objects have the attribute, or the function that names the global.
+        name: the attribute or global; None for what the function itself holds (a default argument, a closure).
+        want: which kind of assignment gives it its value.
+        key: the element's key or index, where it is written in source.
+    """
+
+    owner: type | FunctionType
+    name: str | None
+    want: Want = "value"
+    key: str | int | None = None
+
+
+class Place(NamedTuple):
+    """One step of the way to an object.
+
+    A path of n steps costs n small records, and text only when a tensor is found at its end.
+
+    Attributes:
+        parent: the step before; None for a registered module.
+        prefix, suffix: what the step writes before and after the path so far.
+        holding: the strongest way of holding so far.
+        home: the registered module whose walk led here.
+        anchor: the assignment in source that led here.
+        holder: the outermost module on the way that no module registers.
+        module: the module that has it as an attribute; None after any other step.
+        depth: steps from the registered module.
+    """
+
+    parent: Place | None
+    prefix: str
+    suffix: str
+    holding: Holding
+    home: RegisteredModule
+    anchor: Anchor | None = None
+    holder: Place | None = None
+    module: nn.Module | None = None
+    depth: int = 0
+
+    @property
+    def path(self) -> str:
+        """The way as an expression, without the model's own name: `encoder.cache['k'][0]`."""
+        return self._written_from(self.home.path)
+
+    @property
+    def key(self) -> str:
+        """The name that a state_dict gives it, if a module saves it by hand: `layers.0.total`."""
+        return self._written_from(self.home.prefix.removesuffix("."))
+
+    def _written_from(self, start: str) -> str:
+        before: list[str] = []
+        after: list[str] = []
+        place: Place | None = self
+        while place is not None:
+            before.append(place.prefix)
+            after.append(place.suffix)
+            place = place.parent
+        # A wrap like `list(…)` opens before everything that the steps up to it wrote.
+        return "".join(before) + (start + "".join(reversed(after))).removeprefix(".")
+
+    def step(
+        self, suffix: str, holding: Holding | None = None, anchor: Anchor | None = None, *, prefix: str = ""
+    ) -> Place:
+        """The next step, held at least as strongly as this one; assigned where this one is, unless said."""
+        strongest = self.holding if holding is None or _RANK[holding] < _RANK[self.holding] else holding
+        return Place(
+            self, prefix, suffix, strongest, self.home, anchor or self.anchor, self.holder, None, self.depth + 1
+        )
+
+    def attribute(self, owner: type, name: str, holding: Holding | None = None) -> Place:
+        """The step to an attribute that the source of `owner` assigns."""
+        suffix = f".{name}" if name.isidentifier() else f".__dict__[{name!r}]"
+        want: Want = "class_value" if holding == "class_attribute" else "value"
+        return self.step(suffix, holding, Anchor(owner, name, want))
+
+    def element(self, suffix: str, key: object = None, *, prefix: str = "") -> Place:
+        """The step to an element of a container, which the source may fill elsewhere than it makes it."""
+        anchor = self.anchor
+        if anchor is not None and anchor.name is not None and anchor.want != "element":
+            known = key if isinstance(key, (str, int)) and type(key) in (str, int) else None
+            anchor = anchor._replace(want="element", key=known)
+        return self.step(suffix, "container", anchor, prefix=prefix)
+
+    def in_function(self, suffix: str, function: FunctionType, holding: Holding, name: str | None = None) -> Place:
+        """The step to something that a function holds, or to the global that it calls `name`."""
+        return self.step(suffix, holding, Anchor(function, name))
+
+    def hidden(self) -> Place:
+        """This place, seen as the inside of a module that no module registers."""
+        return self._replace(holding="hidden_module", holder=self.holder or self)
+
+
+def root_place(home: RegisteredModule) -> Place:
+    """Where the walk of a registered module starts."""
+    return Place(None, "", "", "attribute", home)
+
+
+def key_step(key: object, position: int) -> tuple[str, str]:
+    """Prefix and suffix of the step into a mapping; a key that Python cannot simply write goes by its position."""
+    if type(key) in (str, int, bool, float, bytes, type(None)):
+        written = repr(key)
+        if len(written) <= _LONGEST_KEY:
+            return "", f"[{written}]"
+    return "list(", f".values())[{position}]"

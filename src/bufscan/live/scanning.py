@@ -1,0 +1,242 @@
+"""A live model as an inventory: what is registered, what is not, and the measured facts of each tensor."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import msgspec
+
+from bufscan.inventory import HARMLESS_HOLDINGS, Inventory, Tensor
+from bufscan.live.anatomy import class_dict, instance_dict, is_torch_class, mro_of
+from bufscan.live.classifying import Classifier
+from bufscan.live.describing import StorageTable, describe, elements_of, is_uninitialised
+from bufscan.live.measuring import measure
+from bufscan.live.naming import Anchor
+from bufscan.live.origin import find_function_origin, find_global_origin, find_origin
+from bufscan.live.registry import is_script, registered_modules, registered_tensors, table_of
+from bufscan.live.saving import SavedNames
+from bufscan.live.walking import walk
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import torch
+    from torch import nn
+
+    from bufscan.inventory import Holding, Location, Role
+    from bufscan.live.describing import Elements
+    from bufscan.live.measuring import Measurement
+    from bufscan.live.registry import RegisteredModule, RegisteredTensor
+    from bufscan.live.walking import Reached
+
+_MOST_NAMES = 3  # of what a note is about
+
+
+def scan(model: nn.Module, target: str) -> Inventory:
+    """Everything the model holds, registered or not.
+
+    The model is left as it was; its `state_dict`, `_apply` and `parameters` are called, its `forward` is not.
+
+    Args:
+        model: on any device, `meta` included.
+        target: how the user named it.
+    """
+    modules, skipped = registered_modules(model)
+    measurement = measure(model, [entry.module for entry in modules if entry.first])
+    met = walk(modules)
+    scanner = _Scanner(modules, measurement)
+    for reached in met.reached:
+        scanner.add_reached(reached)
+    scanner.add_rest_of_state_dict()
+    return Inventory(
+        target=target,
+        format="live",
+        tensors=tuple(scanner.tensors_in_order()),
+        storages=scanner.storages.storages,
+        skipped=(*skipped, *measurement.skipped, *met.skipped),
+        notes=tuple(scanner.notes()),
+    )
+
+
+class _Scanner:
+    """Makes the records of one model; each tensor's later names are ties to its first."""
+
+    def __init__(self, modules: list[RegisteredModule], measurement: Measurement) -> None:
+        self.storages = StorageTable()
+        self._modules = modules
+        self._measurement = measurement
+        self._registered = [entry for module in modules for entry in registered_tensors(module)]
+        self._saved = SavedNames(measurement.saved, (entry.name for entry in self._registered))
+        self._classifier = Classifier(self._registered, modules, measurement.moved)
+        self._first_names: dict[int | Elements, str] = {}
+        self._by_prefix: dict[str, list[Tensor]] = {}
+        self._rest: list[Tensor] = []
+        self._meshes: set[str] = set()
+        for entry in self._registered:
+            if entry.tensor is not None:
+                self._by_prefix.setdefault(entry.owner.prefix, []).append(
+                    self._registered_record(entry, entry.tensor)
+                )
+
+    def tensors_in_order(self) -> Iterator[Tensor]:
+        """Module by module: parameters, buffers, then what is held without registration."""
+        for module in self._modules:
+            yield from self._by_prefix.get(module.prefix, ())
+        yield from self._rest
+
+    def add_reached(self, reached: Reached) -> None:
+        """A tensor that the walk met; nothing is added for another way to a registered Parameter."""
+        verdict = self._classifier.verdict(reached)
+        if verdict is None:
+            return
+        place, tensor = reached
+        saved, other = self._saved.claim(place.key, tensor)
+        evidence = verdict.evidence if other == place.key else f"{verdict.evidence}; saved as `{other}`"
+        record = self._record(
+            place.path,
+            tensor,
+            role="unregistered",
+            evidence=evidence,
+            saved=saved,
+            moves=verdict.moves,
+            holding=verdict.holding,
+            alias_of=verdict.alias_of,
+            holder=place.holder.path if place.holder is not None else None,
+            origin=None if verdict.holding in HARMLESS_HOLDINGS else origin_of(place.anchor),
+        )
+        self._by_prefix.setdefault(place.home.prefix, []).append(record)
+
+    def add_rest_of_state_dict(self) -> None:
+        """Entries of the state_dict that no tensor of the model accounts for."""
+        for name, key, tensor in self._saved.unclaimed():
+            holding, evidence = self._holding_of_entry(key)
+            self._rest.append(
+                self._record(
+                    name, tensor, role="unregistered", evidence=evidence, saved=True, moves=None, holding=holding
+                )
+            )
+
+    def _holding_of_entry(self, key: str) -> tuple[Holding, str]:
+        prefix, _, last = key.rpartition(".")
+        if last == "_extra_state":
+            return "extra_state", f"extra state of `{prefix}`" if prefix else "extra state of the model"
+        owner = next((entry for entry in self._modules if entry.prefix == f"{prefix}." * bool(prefix)), None)
+        if owner is not None and type(owner.module).__module__.startswith("torch.ao."):
+            return "packed_params", f"packed parameters of {type(owner.module).__name__}"
+        return "state_dict_only", "in the state_dict, but no module holds it"
+
+    def _registered_record(self, entry: RegisteredTensor, tensor: torch.Tensor) -> Tensor:
+        saved, other = self._saved.claim(entry.name, tensor)
+        owner = type(entry.owner.module).__name__
+        evidence = f"registered {entry.kind} of {owner}"
+        if not entry.persistent:
+            evidence += ", persistent=False"
+        if is_uninitialised(tensor):
+            evidence += ", not initialised yet"
+        if other != entry.name:
+            evidence += f"; saved as `{other}`"
+        shadow = shadow_of(entry)
+        role: Role = "parameter" if entry.kind == "parameter" else "persistent_buffer"
+        return self._record(
+            entry.name,
+            tensor,
+            role=role if entry.persistent else "non_persistent_buffer",
+            evidence=f"{evidence}; the attribute of that name is {shadow.what}" if shadow else evidence,
+            saved=saved,
+            moves=self._moves(tensor),
+            holding=shadow.holding if shadow else None,
+            origin=origin_of(shadow.anchor) if shadow else None,
+        )
+
+    def _record(self, name: str, tensor: torch.Tensor, *, alias_of: str | None = None, **facts: Any) -> Tensor:
+        trained = self._measurement.trained
+        described = describe(tensor, self.storages)
+        if described.placements:
+            self._meshes.add(str(tensor.device_mesh))  # type: ignore[attr-defined]  # what has placements is a DTensor
+        return Tensor(
+            name=name,
+            certainty="exact",
+            trains=None if trained is None else id(tensor) in trained,
+            alias_of=alias_of or self._first_name(tensor, name),
+            declared=_declared(tensor),
+            **facts,
+            **msgspec.structs.asdict(described),
+        )
+
+    def _first_name(self, tensor: torch.Tensor, name: str) -> str | None:
+        """The name under which this tensor, or another object that shows the very same elements, was met first."""
+        elements = elements_of(tensor)
+        first = self._first_names.setdefault(id(tensor) if elements is None else elements, name)
+        return None if first == name else first
+
+    def _moves(self, tensor: torch.Tensor) -> bool | None:
+        moved = self._measurement.moved
+        if moved is None:
+            return None
+        # An `_apply` of C++ modules hands over `param.data`: another object with the same elements.
+        return id(tensor) in moved or elements_of(tensor) in self._moved_elements
+
+    @cached_property
+    def _moved_elements(self) -> set[Elements]:
+        found = map(elements_of, (self._measurement.moved or {}).values())
+        return {elements for elements in found if elements is not None}
+
+    def notes(self) -> Iterator[str]:
+        """What a person should know about the names and about what is registered without a tensor."""
+        root = self._modules[0].module
+        wrapped = [name for name in ("module", "_orig_mod") if name in table_of(root, "_modules")]
+        if wrapped and is_torch_class(type(root)):
+            yield f"the model is wrapped in {type(root).__name__}: names begin with `{wrapped[0]}.`"
+        empty = [entry.name for entry in self._registered if entry.tensor is None and entry.kind == "buffer"]
+        if empty:
+            shown = ", ".join(f"`{name}`" for name in empty[:_MOST_NAMES]) + ", …" * (len(empty) > _MOST_NAMES)
+            yield f"registered as None, with no tensor yet: {len(empty)} buffer{'s' * (len(empty) > 1)} ({shown})"
+        for mesh in sorted(self._meshes):
+            yield f"distributed over {mesh}: shapes are those of the whole tensors"
+
+
+class _Shadow(NamedTuple):
+    """What `module.name` gives instead of the tensor registered under that name."""
+
+    holding: Holding
+    what: str
+    anchor: Anchor
+
+
+def shadow_of(entry: RegisteredTensor) -> _Shadow | None:
+    """Python looks into the instance dict and the classes before `Module.__getattr__` asks the registrations."""
+    module, name = entry.owner.module, entry.attribute
+    if is_script(module):
+        return None
+    cls = type(module)
+    if name in instance_dict(module):
+        return _Shadow("shadowed_by_instance", "an instance attribute", Anchor(cls, name))
+    for base in mro_of(cls):
+        if name in class_dict(base):
+            # A property may well give the registered tensor: it is not asked.
+            is_value = not hasattr(type(class_dict(base)[name]), "__get__")
+            what = f"a class attribute of {base.__name__}"
+            return _Shadow("shadowed_by_class", what, Anchor(base, name, "class_value")) if is_value else None
+    return None
+
+
+def origin_of(anchor: Anchor | None) -> Location | None:
+    """Where the source assigns what the walk came through; None where it does not show it."""
+    if anchor is None:
+        return None
+    if isinstance(anchor.owner, type):
+        return find_origin(anchor.owner, anchor.name or "", anchor.want, anchor.key)
+    return (
+        find_function_origin(anchor.owner)
+        if anchor.name is None
+        else find_global_origin(anchor.owner, anchor.name)
+    )
+
+
+def _declared(tensor: torch.Tensor) -> Literal["parameter", "buffer"] | None:
+    from torch import nn
+
+    if isinstance(tensor, nn.Parameter):
+        return "parameter"
+    return "buffer" if isinstance(tensor, nn.Buffer) else None

@@ -1,0 +1,89 @@
+"""Failures of the user's own code, said in one line that names the cause and the place in their source."""
+
+from __future__ import annotations
+
+import sysconfig
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bufscan.errors import UnreadableError
+from bufscan.inventory import Location
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+_STDLIB = sysconfig.get_path("stdlib")
+_SITE = (sysconfig.get_path("purelib"), sysconfig.get_path("platlib"))
+_BUFSCAN = str(Path(__file__).parents[1])
+
+_MEMORY_WORDS = ("can't allocate memory", "not enough memory", "out of memory")
+_LONGEST_CAUSE = 300
+
+
+def failure_of(what: str, error: BaseException) -> UnreadableError:
+    """The one line for an exception that `what` (`importing m.py`, `Model()`) raised.
+
+    A memory failure brings the hint to build on the meta device, where a tensor costs nothing.
+    """
+    place = _place_of(error)
+    where = f" ({place.file}:{place.line})" if place else ""
+    hint = None
+    if ran_out_of_memory(error):
+        hint = "build it without memory: `--device meta`"
+    elif isinstance(error, SystemExit):
+        hint = 'guard what should run only as a script with `if __name__ == "__main__":`'
+    return UnreadableError(f"{what} {_cause_of(error)}{where}", hint=hint)
+
+
+def ran_out_of_memory(error: BaseException) -> bool:
+    """MemoryError, or the RuntimeError that torch's allocators raise instead of it."""
+    if isinstance(error, MemoryError):
+        return True
+    text = str(error).lower()
+    return isinstance(error, RuntimeError) and any(word in text for word in _MEMORY_WORDS)
+
+
+def summary_of(error: BaseException) -> str:
+    """`TypeError: text` on one line, cut where it is very long."""
+    # KeyError's str is the repr of its argument: quotes around a whole sentence.
+    lone = error.args[0] if isinstance(error, KeyError) and len(error.args) == 1 else None
+    text = " ".join((lone if isinstance(lone, str) else str(error)).split())
+    if len(text) > _LONGEST_CAUSE:
+        text = text[:_LONGEST_CAUSE] + "…"
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _cause_of(error: BaseException) -> str:
+    if isinstance(error, SystemExit):
+        return f"called sys.exit({error.code!r})"
+    frames = _frames(error.__traceback__)
+    if frames and frames[-1].name == "register_buffer" and _is_torch(frames[-1].filename):
+        return f"failed: register_buffer refuses it: {summary_of(error)}"
+    return f"raised {summary_of(error)}"
+
+
+def _place_of(error: BaseException) -> Location | None:
+    """The innermost line of the user's own code; of an installed package's where the user has none in it."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return Location(file=error.filename, line=error.lineno or 1)
+    frames = [frame for frame in _frames(error.__traceback__) if _may_be_named(frame.filename)]
+    own = [frame for frame in frames if not frame.filename.startswith(_SITE)]
+    chosen = (own or frames)[-1:]
+    return Location(file=chosen[0].filename, line=chosen[0].lineno or 1) if chosen else None
+
+
+def _frames(trace: TracebackType | None) -> traceback.StackSummary:
+    # Without the source lines: only names and numbers are wanted, and the file may be huge or gone.
+    return traceback.StackSummary.extract(traceback.walk_tb(trace), lookup_lines=False)
+
+
+def _may_be_named(filename: str) -> bool:
+    """Not torch's, not bufscan's, not the standard library's and not made up (`<frozen importlib>`)."""
+    if filename.startswith(("<", _BUFSCAN)) or _is_torch(filename):
+        return False
+    return filename.startswith(_SITE) or not filename.startswith(_STDLIB)
+
+
+def _is_torch(filename: str) -> bool:
+    return filename.startswith(tuple(f"{site}/torch/" for site in _SITE))
