@@ -198,6 +198,7 @@ def _uninitialized_buffer(_rebuilder: Rebuilder, args: tuple[Any, ...], _depth: 
                 role="persistent_buffer",
                 certainty="exact",
                 evidence="saved as nn.Buffer",
+                declared="buffer",
                 requires_grad=grad,
             )
         case _:

@@ -1,7 +1,7 @@
 """torch.save's format before 1.6: five pickles, then the storages one after the other.
 
-Layout: `_legacy_save` of torch/serialization.py: magic number, protocol version, system information, the object, the
-storage keys in order; then for each key an int64 count of elements and the elements themselves.
+Layout: `_legacy_save` of torch/serialization.py: magic number, protocol version, system information, the object,
+the storage keys in order; then for each key an int64 count of elements and the elements themselves.
 """
 
 from __future__ import annotations
