@@ -1,1 +1,36 @@
-"""Reports: records to text. Where the text goes is the business of `cli`."""
+"""Reports: an inventory to text. Where the text goes is the business of `cli`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bufscan.inventory import Inventory
+    from bufscan.report.view import View
+
+
+# Each is imported when it is asked for: start-up pays for one report, not for all.
+
+
+def _text(inventory: Inventory, view: View) -> str:
+    from bufscan.report.text import render
+
+    return render(inventory, view)
+
+
+def _json(inventory: Inventory, view: View) -> str:
+    from bufscan.report.json import render
+
+    return render(inventory, view)
+
+
+def _csv(inventory: Inventory, view: View) -> str:
+    from bufscan.report.csv import render
+
+    return render(inventory, view)
+
+
+REPORTS: Final[dict[str, Callable[[Inventory, View], str]]] = {"text": _text, "json": _json, "csv": _csv}
+"""By the name that `--format` takes."""

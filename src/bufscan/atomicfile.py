@@ -1,0 +1,58 @@
+"""Files written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from bufscan.errors import BufscanError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Put `data` in the place of what `path` held; nobody ever sees half of it.
+
+    A link keeps pointing where it points, and permissions stay. What cannot be replaced, a device or a pipe, is
+    written to.
+
+    Raises:
+        BufscanError: when it cannot be written.
+    """
+    try:
+        target = path.resolve()
+        if target.exists() and not target.is_file():
+            target.write_bytes(data)
+        else:
+            _replace(target, data)
+    except OSError as error:
+        raise BufscanError(f"cannot be written: {_reason(error)}") from error
+
+
+def make_folder(path: Path) -> None:
+    """Make the folder and those above it, where they are missing.
+
+    Raises:
+        BufscanError: when it cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BufscanError(f"cannot be made: {_reason(error)}") from error
+
+
+def _reason(error: OSError) -> str:
+    return (error.strerror or "unknown reason").lower()
+
+
+def _replace(target: Path, data: bytes) -> None:
+    temporary = target.with_name(f".bufscan-{os.getpid()}.tmp")
+    try:
+        with temporary.open("xb") as file:
+            file.write(data)
+        if target.exists():
+            temporary.chmod(target.stat().st_mode & 0o7777)
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,82 @@
+"""The checkpoint that `bufscan demo` shows. What lies in `files/` is data: it is read, never imported."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from bufscan.bytesource import FileSource
+from bufscan.dtypes import DTYPES
+from bufscan.inspecting import inspect
+
+if TYPE_CHECKING:
+    from bufscan.inventory import Inventory, Tensor
+
+INTRODUCTION: Final = (
+    "A small transformer, saved whole, in which somebody forgot `register_buffer` in every classic way."
+)
+
+NEXT: Final = """\
+Try next:
+  bufscan demo --write demo         the model's source and its files
+  bufscan inspect demo/model.pt --role unregistered
+  bufscan inspect demo/model.pt --by-module
+  bufscan inspect demo/weights.safetensors"""
+
+_FILES: Final = Path(__file__).parent / "files"
+_CHECKPOINT: Final = _FILES / "model.pt"
+
+_SAFETENSORS_NAMES: Final = {"float32": "F32", "int64": "I64"}
+
+
+def inventory() -> Inventory:
+    """The checkpoint as bufscan sees it, under the name that it gets where it is written."""
+    return msgspec.structs.replace(inspect(str(_CHECKPOINT)), target=_CHECKPOINT.name)
+
+
+def files() -> dict[str, bytes]:
+    """The files by name: the source, the checkpoint, and what a state_dict keeps of it."""
+    return {
+        "model.py": (_FILES / "model.py").read_bytes(),
+        "model.pt": _CHECKPOINT.read_bytes(),
+        "weights.safetensors": _weights(),
+    }
+
+
+def _weights() -> bytes:
+    """The model's state_dict as a safetensors file, cut from the checkpoint's own bytes: that needs no torch.
+
+    A tied entry is left out, as the format asks, and the metadata says which entry it equals, as
+    `safetensors.torch.save_model` does.
+    """
+    found = inventory()
+    saved = [tensor for tensor in found.tensors if tensor.saved]
+    ties = {tensor.name: tensor.alias_of for tensor in saved if tensor.alias_of is not None}
+    header: dict[str, object] = {"__metadata__": {"format": "pt", **ties}}
+    data = b""
+    with FileSource(_CHECKPOINT) as source:
+        # The widest elements first, so that each lies where its width divides the offset.
+        for tensor in sorted(saved, key=_itemsize, reverse=True):
+            if tensor.alias_of is None:
+                start = len(data)
+                data += _elements(tensor, found, source)
+                header[tensor.name] = {
+                    "dtype": _SAFETENSORS_NAMES[str(tensor.dtype)],
+                    "shape": tensor.shape,
+                    "data_offsets": (start, len(data)),
+                }
+    text = msgspec.json.encode(header)
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + data
+
+
+def _elements(tensor: Tensor, found: Inventory, source: FileSource) -> bytes:
+    """The bytes of a contiguous little-endian tensor; the shipped checkpoint has no other."""
+    storage = found.storages[str(tensor.storage)]
+    return source.read((storage.offset or 0) + tensor.storage_offset * _itemsize(tensor), tensor.nbytes or 0)
+
+
+def _itemsize(tensor: Tensor) -> int:
+    return DTYPES[str(tensor.dtype)].bits // 8

@@ -1,0 +1,77 @@
+"""The report for spreadsheets: one row a tensor, the scalar facts only. RFC 4180."""
+
+from __future__ import annotations
+
+import csv
+from io import StringIO
+from typing import TYPE_CHECKING, Final
+
+from bufscan.report.escaping import MACHINE_LIMIT, escape, shorten
+from bufscan.report.selecting import select
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bufscan.inventory import Inventory, Tensor
+    from bufscan.report.view import View
+
+_COLUMNS: Final[dict[str, Callable[[Tensor], object]]] = {
+    "name": lambda tensor: tensor.name,
+    "section": lambda tensor: tensor.section,
+    "role": lambda tensor: tensor.role,
+    "certainty": lambda tensor: tensor.certainty,
+    "evidence": lambda tensor: tensor.evidence,
+    "shape": lambda tensor: None if tensor.shape is None else "x".join(map(str, tensor.shape)) or "scalar",
+    "dtype": lambda tensor: tensor.dtype,
+    "device": lambda tensor: tensor.device,
+    "numel": lambda tensor: tensor.numel,
+    "nbytes": lambda tensor: tensor.nbytes,
+    "storage": lambda tensor: tensor.storage,
+    "stored_bytes": lambda tensor: tensor.stored_bytes,
+    "saved": lambda tensor: tensor.saved,
+    "moves": lambda tensor: tensor.moves,
+    "trains": lambda tensor: tensor.trains,
+    "alias_of": lambda tensor: tensor.alias_of,
+    "origin_file": lambda tensor: tensor.origin and tensor.origin.file,
+    "origin_line": lambda tensor: tensor.origin and tensor.origin.line,
+    "suggestion": lambda tensor: tensor.suggestion,
+    "holding": lambda tensor: tensor.holding,
+    "requires_grad": lambda tensor: tensor.requires_grad,
+    "layout": lambda tensor: tensor.layout,
+    "type_name": lambda tensor: tensor.type_name,
+    "storage_offset": lambda tensor: tensor.storage_offset,
+    "file": lambda tensor: tensor.file,
+}
+
+# A spreadsheet takes a cell that starts so for a formula, and a formula can send data away.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+
+
+def render(inventory: Inventory, view: View) -> str:
+    """A header and one record a tensor, ended by CR LF; an empty cell is "not known"."""
+    text = StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(_COLUMNS)
+    for tensor in select(inventory, view.selection).tensors:
+        writer.writerow([_cell(value_of(tensor)) for value_of in _COLUMNS.values()])
+    return text.getvalue()
+
+
+def _cell(value: object) -> str:
+    match value:
+        case None:
+            return ""
+        case bool():
+            return "true" if value else "false"
+        case int():
+            return str(value) if value < 1 << 63 else ""  # a broken shape's product is not a count
+        case _:
+            return _harmless(str(value))
+
+
+def _harmless(text: str) -> str:
+    # A lone surrogate cannot be written, and a line break inside a name misleads whoever reads line by line.
+    if not text.isprintable():
+        text = escape(text)
+    text = shorten(text, MACHINE_LIMIT)
+    return f"'{text}" if text.startswith(_FORMULA) else text

@@ -1,0 +1,45 @@
+"""The report for people: a listing or a tree, then totals and evidence, the most important line last."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bufscan.report.selecting import select
+from bufscan.report.text.layout import BLANK, Line, line, paint
+from bufscan.report.text.listing import listing
+from bufscan.report.text.particulars import particulars
+from bufscan.report.text.summary import evidence, sentence, totals
+from bufscan.report.text.tree import tree
+
+if TYPE_CHECKING:
+    from bufscan.inventory import Inventory
+    from bufscan.report.view import View
+
+
+def render(inventory: Inventory, view: View) -> str:
+    """The whole report as text; every count is of what the selection shows."""
+    shown = select(inventory, view.selection)
+    last = sentence(shown, view, of=len(inventory.tensors))
+    if view.quiet:
+        return paint(last, view.display)
+    blocks: list[list[Line]] = [[_title(shown, view)]]
+    if shown.tensors:
+        blocks += [
+            tree(shown, view) if view.by_module else listing(shown, view),
+            totals(shown, view),
+            evidence(shown, view),
+        ]
+    blocks += [particulars(shown, view), last]
+    lines: list[Line] = []
+    for block in blocks:
+        lines += [BLANK, *block] if lines else block
+    return paint(lines, view.display)
+
+
+def _title(inventory: Inventory, view: View) -> Line:
+    title = f"{view.display.show(inventory.target)}: {inventory.format}"
+    devices = {tensor.device for tensor in inventory.tensors}
+    if len(devices) == 1:
+        device = devices.pop()
+        title += ", no device recorded" if device is None else f", all on {view.display.show(device)}"
+    return line(title, "title")

@@ -1,0 +1,224 @@
+"""One row for each tensor, or for each fold of tensors that look the same."""
+
+from __future__ import annotations
+
+from itertools import groupby
+from typing import TYPE_CHECKING, NamedTuple
+
+from bufscan.report.folding import fold
+from bufscan.report.sizes import plural, size
+from bufscan.report.text.layout import BLANK, Cell, Line, line, natural_width, table
+from bufscan.report.wording import TIED, UNKNOWN, facts_of, role_of, shape_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from bufscan.inventory import Inventory, Tensor
+    from bufscan.report.view import View
+
+FOLD_OVER = 40
+"""Tensors that are listed one by one; when there are more, repeated blocks are folded."""
+
+MOST_ROWS = 200
+"""Rows that a listing shows unless everything is asked for."""
+
+# In a narrower table the evidence would cost more room than it gives light; it has a table of its own.
+_WIDE = 120
+
+
+class _Columns(NamedTuple):
+    """The columns whose presence depends on what there is to tell apart, and on the room."""
+
+    device: bool
+    file: bool
+    evidence: bool
+    mark: bool
+
+
+class _Row(NamedTuple):
+    section: str
+    name: str
+    tensors: tuple[Tensor, ...]  # they look alike
+
+
+def listing(inventory: Inventory, view: View) -> list[Line]:
+    """The table of tensors by section, folded when long, cut when still long, with a legend."""
+    tensors, training = _set_training_state_apart(inventory, view)
+    lines = _fitting_table(tensors, view) if tensors else []
+    if training:
+        lines += [BLANK, *_training_lines(training, view)]
+    if tensors:
+        lines += [BLANK, *_legend(tensors)]
+    return lines
+
+
+def _set_training_state_apart(inventory: Inventory, view: View) -> tuple[list[Tensor], list[Tensor]]:
+    """Optimizer state is bulky and dull: it is summed up unless it was asked for or is all there is."""
+    everything = list(inventory.tensors)
+    if view.everything or view.selection.narrows:
+        return everything, []
+    kept = [tensor for tensor in everything if tensor.role != "training_state"]
+    if not kept:
+        return everything, []
+    return kept, [tensor for tensor in everything if tensor.role == "training_state"]
+
+
+def _fitting_table(tensors: Sequence[Tensor], view: View) -> list[Line]:
+    columns = _Columns(
+        device=len({tensor.device for tensor in tensors}) > 1,
+        file=any(tensor.file is not None for tensor in tensors),
+        evidence=False,
+        mark=any(tensor.role == "unregistered" for tensor in tensors),
+    )
+    width = view.display.width
+    if width is not None and width >= _WIDE:
+        lines = _table(tensors, columns._replace(evidence=True), view, None)
+        if natural_width(lines) <= width:
+            return lines
+    return _table(tensors, columns, view, width)
+
+
+def _table(tensors: Sequence[Tensor], columns: _Columns, view: View, width: int | None) -> list[Line]:
+    rows = _rows(tensors, columns, view)
+    shown = rows if view.everything else rows[:MOST_ROWS]
+    lines = [_titles(columns), *_rows_under_headings(shown, tensors, columns, view)]
+    aligned = table(lines, right=frozenset((4 + columns.device,)), width=width)
+    hidden = [tensor for row in rows[len(shown) :] for tensor in row.tensors]
+    if hidden:
+        aligned += [
+            line(
+                f"... {plural(len(hidden), 'tensor')} not shown: `--all` lists them, `--match` picks some",
+                "warning",
+            )
+        ]
+    elif len(rows) < len(tensors):
+        aligned += [
+            line(f"{plural(len(tensors), 'tensor')} in {plural(len(rows), 'row')}: `--all` unfolds them", "dim")
+        ]
+    return aligned
+
+
+def _rows(tensors: Sequence[Tensor], columns: _Columns, view: View) -> list[_Row]:
+    sections: dict[str, list[Tensor]] = {}
+    for tensor in tensors:
+        sections.setdefault(tensor.section, []).append(tensor)
+    if view.everything or len(tensors) <= FOLD_OVER:
+        return [_Row(section, each.name, (each,)) for section, inside in sections.items() for each in inside]
+    return [
+        _Row(section, each.name, tuple(inside[position] for position in each.members))
+        for section, inside in sections.items()
+        for each in fold((tensor.name, _looks(tensor, columns)) for tensor in inside)
+    ]
+
+
+def _looks(tensor: Tensor, columns: _Columns) -> tuple[object, ...]:
+    """Everything a row shows of a tensor but its name."""
+    return (
+        tensor.role,
+        tensor.certainty,
+        shape_of(tensor),
+        tensor.dtype,
+        tensor.saved,
+        tensor.moves,
+        tensor.trains,
+        tensor.alias_of is None,
+        tensor.device if columns.device else None,
+        tensor.file if columns.file else None,
+        tensor.evidence if columns.evidence else None,
+    )
+
+
+def _rows_under_headings(
+    rows: Iterable[_Row], tensors: Sequence[Tensor], columns: _Columns, view: View
+) -> list[Line]:
+    """The rows; a heading before each section, unless there is but the unnamed one."""
+    lines: list[Line] = []
+    inside: dict[str, list[Tensor]] = {}
+    for tensor in tensors:
+        inside.setdefault(tensor.section, []).append(tensor)
+    for section, group in groupby(rows, key=lambda row: row.section):
+        if len(inside) > 1 or section:
+            lines += [line(""), _heading(section, inside[section], view)]
+        lines += [_row(row, columns, view) for row in group]
+    return lines
+
+
+def _heading(section: str, tensors: Sequence[Tensor], view: View) -> Line:
+    name = view.display.show(section) if section else "(top level)"
+    return line(f"{name}: {plural(len(tensors), 'tensor')}, {_size_of(tensors, view)}", "heading")
+
+
+def _titles(columns: _Columns) -> Line:
+    titles = ["  name" if columns.mark else "name", "role", "shape", "dtype"]
+    titles += ["device"] * columns.device
+    titles += ["size", "SMT"]
+    titles += ["file"] * columns.file
+    titles += ["evidence"] * columns.evidence
+    return [Cell(title, "dim") for title in titles]
+
+
+def _row(row: _Row, columns: _Columns, view: View) -> Line:
+    tensor = row.tensors[0]
+    style = tensor.role
+    name = view.display.show(row.name)
+    if columns.mark:
+        name = f"! {name}" if tensor.role == "unregistered" else f"  {name}"
+    if len(row.tensors) > 1:
+        name += f" x{len(row.tensors)}"
+    cells = [
+        Cell(name, "unregistered" if tensor.role == "unregistered" else ""),
+        Cell(role_of(tensor), style),
+        Cell(shape_of(tensor)),
+        Cell(tensor.dtype or UNKNOWN),
+    ]
+    if columns.device:
+        cells.append(Cell(UNKNOWN if tensor.device is None else view.display.show(tensor.device)))
+    cells += [
+        Cell(TIED if tensor.alias_of is not None else _size_of(row.tensors, view)),
+        Cell(facts_of(tensor), style),
+    ]
+    if columns.file:
+        cells.append(Cell("" if tensor.file is None else view.display.show(tensor.file)))
+    if columns.evidence:
+        cells.append(Cell(view.display.show(tensor.evidence), "dim"))
+    return cells
+
+
+def _size_of(tensors: Iterable[Tensor], view: View) -> str:
+    """Bytes of the elements; what is tied counts where it stands first."""
+    known = [tensor.nbytes for tensor in tensors if tensor.alias_of is None]
+    if known and all(nbytes is None for nbytes in known):
+        return UNKNOWN
+    return size(sum(nbytes or 0 for nbytes in known), exact=view.exact)
+
+
+def _training_lines(training: Sequence[Tensor], view: View) -> list[Line]:
+    sections: dict[str, list[Tensor]] = {}
+    for tensor in training:
+        sections.setdefault(tensor.section, []).append(tensor)
+    return [line("training state (`--role training_state` lists it)", "heading")] + [
+        line(
+            f"{view.display.show(section) if section else '(top level)'}: "
+            f"{plural(len(inside), 'tensor')}, {_size_of(inside, view)}",
+            "training_state",
+        )
+        for section, inside in sections.items()
+    ]
+
+
+def _legend(tensors: Sequence[Tensor]) -> list[Line]:
+    """What the letters and signs mean: those that occur."""
+    certainties = {tensor.certainty for tensor in tensors}
+    signs = ["S saved in the state_dict", "M moves with .to(device)", "T trains", "- no"]
+    if any(UNKNOWN in facts_of(tensor) for tensor in tensors):
+        signs.append("? not known")
+    marks = [
+        text
+        for present, text in (
+            ("inferred" in certainties, "role~ inferred from evidence"),
+            ("assumed" in certainties, "role? assumed"),
+            (any(tensor.role == "unregistered" for tensor in tensors), "! neither parameter nor buffer"),
+        )
+        if present
+    ]
+    return [line(", ".join(part), "dim") for part in (signs, marks) if part]

@@ -1,0 +1,48 @@
+"""What a report is asked to show, and what kind of paper it is printed on: plain data, decided by `cli`."""
+
+from __future__ import annotations
+
+import msgspec
+
+from bufscan.report.escaping import NAME_LIMIT, show
+from bufscan.report.selecting import Selection
+
+
+class Display(msgspec.Struct, frozen=True, kw_only=True):
+    """The output that text is made for.
+
+    Attributes:
+        width: columns; None for a pipe or a file, where lines are as long as they need to be.
+        colour: whether it understands ANSI colours.
+        unicode: whether it can show characters beyond ASCII.
+    """
+
+    width: int | None = None
+    colour: bool = False
+    unicode: bool = True
+
+    def show(self, text: str, *, limit: int = NAME_LIMIT) -> str:
+        """A name or message from outside, cut and escaped for this output."""
+        return show(text, ascii_only=not self.unicode, limit=limit)
+
+
+class View(msgspec.Struct, frozen=True, kw_only=True):
+    """What to show of an inventory.
+
+    Attributes:
+        selection: which tensors, in which order.
+        by_module: a tree of modules instead of a list of tensors.
+        depth: levels of that tree; None for all.
+        everything: nothing folded, nothing left out.
+        exact: sizes to the byte.
+        quiet: the summary line alone.
+        display: the output that text is made for; machine formats ignore it.
+    """
+
+    selection: Selection = Selection()
+    by_module: bool = False
+    depth: int | None = None
+    everything: bool = False
+    exact: bool = False
+    quiet: bool = False
+    display: Display = Display()
