@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from bufscan.errors import UnreadableError
-from bufscan.formats import safetensors, torch_legacy, torch_tar, torch_zip
+from bufscan.formats.signatures import HEAD_BYTES, is_safetensors, is_tar, is_torch_legacy, is_zip
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -14,21 +14,46 @@ if TYPE_CHECKING:
     from bufscan.bytesource import ByteSource
     from bufscan.inventory import Inventory
 
-_HEAD_BYTES = 512
+
+# Each reader is imported when its format is met: start-up pays for one of them, not for all.
+
+
+def _zip(source: ByteSource, target: str) -> Inventory:
+    from bufscan.formats.torch_zip import read_torch_zip
+
+    return read_torch_zip(source, target)
+
+
+def _legacy(source: ByteSource, target: str) -> Inventory:
+    from bufscan.formats.torch_legacy import read_torch_legacy
+
+    return read_torch_legacy(source, target)
+
+
+def _tar(source: ByteSource, target: str) -> Inventory:
+    from bufscan.formats.torch_tar import read_torch_tar
+
+    return read_torch_tar(source, target)
+
+
+def _safetensors(source: ByteSource, target: str) -> Inventory:
+    from bufscan.formats.safetensors import read_safetensors
+
+    return read_safetensors(source, target)
 
 
 class Reader(NamedTuple):
-    """One format: how to tell it from a file's first bytes and its size, and how to read it."""
+    """One format: how to tell it from a file's first bytes, and how to read it."""
 
-    recognises: Callable[[bytes, int], bool]
+    recognises: Callable[[bytes], bool]
     read: Callable[[ByteSource, str], Inventory]
 
 
 READERS = (
-    Reader(torch_zip.recognises, torch_zip.read_torch_zip),
-    Reader(torch_legacy.recognises, torch_legacy.read_torch_legacy),
-    Reader(torch_tar.recognises, torch_tar.read_torch_tar),
-    Reader(safetensors.recognises, safetensors.read_safetensors),
+    Reader(is_zip, _zip),
+    Reader(is_torch_legacy, _legacy),
+    Reader(is_tar, _tar),
+    Reader(is_safetensors, _safetensors),
 )
 
 _FORMATS_READ = "bufscan reads what torch.save and safetensors write"
@@ -54,9 +79,9 @@ def read_file(source: ByteSource, target: str) -> Inventory:
     """
     if not source.size:
         raise UnreadableError("the file is empty")
-    head = source.read(0, min(_HEAD_BYTES, source.size))
+    head = source.read(0, min(HEAD_BYTES, source.size))
     for reader in READERS:
-        if reader.recognises(head, source.size):
+        if reader.recognises(head):
             return reader.read(source, target)
     for start, kind, hint in _OTHER_FORMATS:
         if head.startswith(start):

@@ -20,14 +20,7 @@ if TYPE_CHECKING:
     from bufscan.formats.pickle_machine import Pickled
     from bufscan.inventory import Inventory
 
-# PROTO 2, LONG1 of ten bytes: the magic number 0x1950a86a20f9469cfc6c.
-_MAGIC = bytes.fromhex("80028a0a6cfc9c46f9206aa85019")
 _PROTOCOL = 1001
-
-
-def recognises(head: bytes, _size: int) -> bool:
-    """Whether the stream starts with torch's magic number, pickled as a literal."""
-    return head.startswith(_MAGIC)
 
 
 def read_torch_legacy(source: ByteSource, target: str) -> Inventory:

@@ -12,6 +12,7 @@ from bufscan.errors import UnreadableError
 from bufscan.formats.pickle_stream import PickleStream
 from bufscan.formats.pickle_values import Global, Instance, PersistentId
 from bufscan.formats.pickled_inventory import Container, inventory_of
+from bufscan.formats.signatures import is_tar
 from bufscan.formats.storages import Extent, MalformedTensorError, read_reference
 
 if TYPE_CHECKING:
@@ -19,16 +20,9 @@ if TYPE_CHECKING:
     from bufscan.inventory import Inventory
 
 _BLOCK = 512
-_MAGIC_OFFSET = 257
-_MAGIC = b"ustar"
 _MOST_MEMBERS = 1000
 _MOST_DIMENSIONS = 64
 _REGULAR = (b"0", b"\0")
-
-
-def recognises(head: bytes, _size: int) -> bool:
-    """Whether the first block is a tar header."""
-    return head[_MAGIC_OFFSET : _MAGIC_OFFSET + len(_MAGIC)] == _MAGIC
 
 
 def read_torch_tar(source: ByteSource, target: str) -> Inventory:
@@ -69,7 +63,7 @@ def _members(source: ByteSource) -> dict[str, tuple[int, int]]:
             break
         name = header[:100].rstrip(b"\0").decode("latin-1")
         digits = header[124:136].strip(b" \0")
-        if header[_MAGIC_OFFSET : _MAGIC_OFFSET + len(_MAGIC)] != _MAGIC or not digits.isdigit():
+        if not is_tar(header) or not digits.isdigit():
             raise UnreadableError(f"the tar archive is broken at byte {position}")
         try:
             size = int(digits, 8)

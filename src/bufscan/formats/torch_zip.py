@@ -8,7 +8,7 @@ from bufscan.errors import UnreadableError
 from bufscan.formats.pickle_machine import run_pickle
 from bufscan.formats.pickled_inventory import Container, inventory_of
 from bufscan.formats.storages import Extent
-from bufscan.formats.zip_directory import SIGNATURE, STORED, ZipDirectory
+from bufscan.formats.zip_directory import STORED, ZipDirectory
 from bufscan.inventory import Anomaly
 
 if TYPE_CHECKING:
@@ -22,11 +22,6 @@ _MOST_PICKLE_BYTES = 1 << 30
 _MOST_NOTE_BYTES = 64
 # kMinSupportedFileFormatVersion and kMaxSupportedFileFormatVersion of caffe2/serialize/versions.h, torch 2.13.
 _OLDEST, _NEWEST = 1, 10
-
-
-def recognises(head: bytes, _size: int) -> bool:
-    """Whether the file is a zip archive from its first byte on, as torch requires."""
-    return head.startswith(SIGNATURE)
 
 
 def read_torch_zip(source: ByteSource, target: str) -> Inventory:

@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from bufscan.errors import UnreadableError
+from bufscan.formats.signatures import ZIP_LOCAL_HEADER
 from bufscan.inventory import Anomaly
 
 if TYPE_CHECKING:
     from bufscan.bytesource import ByteSource
-
-SIGNATURE = b"PK\3\4"
 
 _END_OF_DIRECTORY = Struct("<4s4H2LH")
 _END_OF_DIRECTORY_64 = Struct("<4sQ2H2L4Q")
@@ -109,7 +108,7 @@ class ZipDirectory:
         """
         name = record.name.encode("utf-8", "surrogateescape")
         header = self._source.read(record.header, _LOCAL_HEADER_BYTES + len(name))
-        if header[:4] != SIGNATURE:
+        if header[:4] != ZIP_LOCAL_HEADER:
             raise UnreadableError(f"record {record.name!r} has no local header", hint=_TRUNCATED_HINT)
         name_length, extra_length = unpack_from("<2H", header, 26)
         if header[_LOCAL_HEADER_BYTES:] != name:
