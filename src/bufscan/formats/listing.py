@@ -1,0 +1,27 @@
+"""Names from a file inside one sentence: quoted, cut and counted. Escaping is left to whoever prints."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_LONGEST = 80
+_SHOWN = 3
+
+
+def quoted(name: str) -> str:
+    """The name in backticks; a very long one is cut."""
+    return f"`{name}`" if len(name) <= _LONGEST else f"`{name[:_LONGEST]}…`"
+
+
+def listed(names: Sequence[str]) -> str:
+    """The first few names and how many more there are: "`a`, `b`, `c` and 4 more"."""
+    shown = ", ".join(quoted(name) for name in names[:_SHOWN])
+    return shown if len(names) <= _SHOWN else f"{shown} and {len(names) - _SHOWN:,} more"
+
+
+def counted(number: int, noun: str) -> str:
+    """The number with its noun: "1 tensor", "2,000 tensors"."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
