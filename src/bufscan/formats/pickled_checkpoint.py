@@ -16,9 +16,8 @@ if TYPE_CHECKING:
     from bufscan.formats.collecting import Collector
 
 _EXTRA_STATE = "_extra_state"
-_TRAINING_KEY = re.compile(
-    r"(?:^|[_.])(?:optim(?:izers?)?|(?:lr_?)?sched(?:ulers?)?|(?:grad_?)?scalers?|rngs?|random)(?:[_.\d]|$)",
-    re.IGNORECASE,
+_TRAINING_KEY = (
+    r"(?i)(?:^|[_.])(?:optim(?:izers?)?|(?:lr_?)?sched(?:ulers?)?|(?:grad_?)?scalers?|rngs?|random)(?:[_.\d]|$)"
 )
 
 _KEPT_PLAIN = Statement("persistent_buffer", "saved as a plain tensor where Parameters are kept")
@@ -101,7 +100,7 @@ class CheckpointReader:
             return False
         if versions is not None:
             self.module_trees.append(ModuleTree(section=section, versions=versions))
-        elif path is not None and _TRAINING_KEY.search(path.last_key()):
+        elif path is not None and re.search(_TRAINING_KEY, path.last_key()):
             self._collect_below(value, path, section, _BY_KEY)
             return True
         self._read_state_dict(value, pairs, section, versions)

@@ -8,6 +8,7 @@ would have made; whatever deviates from the canonical form is left to them.
 from __future__ import annotations
 
 import re
+from functools import cache
 from struct import Struct
 from typing import Any
 
@@ -18,7 +19,7 @@ _GET = rb"(?:h.|j.{4})"
 _TUPLE = _INT + rb"\x85|" + _INT + rb"{2}\x86|" + _INT + rb"{3}\x87|\(" + _INT + rb"{4,12}t"
 # What follows the opcode that fetches _rebuild_tensor_v2: its six arguments, the call, and where each is memoised.
 # Memo indices of one byte (the first few tensors of a file) are left to the single opcodes.
-_RECORD = re.compile(
+_RECORD = (
     rb"\(\((" + _GET + _GET + rb")"  # "storage" and the storage class
     rb"(?:X(.)\0\0\0([0-9]{1,20})r(.{4})|(" + _GET + rb"))"  # the storage's key, new or seen before
     rb"(" + _GET + rb")(" + _INT + rb")(N?)tr(.{4})Q"  # location, numel, the view of old files
@@ -26,15 +27,19 @@ _RECORD = re.compile(
     rb"(?:\)|(" + _TUPLE + rb")r(.{4}))"  # size
     rb"(?:\)|(" + _TUPLE + rb")r(.{4}))"  # stride
     rb"([\x88\x89])(" + _GET + rb")\)Rr(.{4})"  # requires_grad and an empty OrderedDict of hooks
-    rb"tr(.{4})Rr(.{4})",
-    re.DOTALL,
+    rb"tr(.{4})Rr(.{4})"
 )
-_INTS = re.compile(_INT, re.DOTALL)
+_SHORT_INDICES = 256
 _BINGET = ord("h")
 _BININT = ord("J")
 _TRUE = b"\x88"
 
 _U32 = Struct("<I")
+
+
+@cache
+def _record_expression() -> re.Pattern[bytes]:
+    return re.compile(_RECORD, re.DOTALL)
 
 
 class TensorRecords:
@@ -51,7 +56,9 @@ class TensorRecords:
 
         None when there is no canonical record, and then nothing has changed.
         """
-        found = _RECORD.match(self._data, position)
+        if len(self._memo) < _SHORT_INDICES:
+            return None  # and a small file is read without compiling the expression
+        found = _record_expression().match(self._data, position)
         if found is None:
             return None
         (
@@ -130,6 +137,6 @@ class TensorRecords:
             return ()
         value = self._tuples.get(opcodes)
         if value is None:
-            value = tuple(map(self._integer, _INTS.findall(opcodes)))
+            value = tuple(map(self._integer, re.findall(_INT, opcodes, re.DOTALL)))
             self._tuples[opcodes] = value
         return value
