@@ -5,11 +5,12 @@ An entry is inferred only where every reading that fits the evidence agrees; the
 
 from __future__ import annotations
 
+from itertools import cycle, islice
 from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
 
-from bufscan.inventory import Tensor, facts_of
+from bufscan.inventory import facts_of
 from bufscan.roles.element_type import claim_by_element_type
 from bufscan.roles.entry_order import claim_by_entry_order
 from bufscan.roles.known_names import claim_by_known_name
@@ -21,10 +22,10 @@ from bufscan.roles.siblings import claim_by_siblings
 from bufscan.roles.ties import claim_by_ties
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
-    from bufscan.inventory import Inventory
-    from bufscan.roles.section import Claim
+    from bufscan.inventory import Inventory, Tensor
+    from bufscan.roles.section import Claim, Section
 
 Evidence: TypeAlias = "Callable[[Checkpoint], None]"
 
@@ -34,15 +35,18 @@ EVIDENCE: tuple[Evidence, ...] = (
     claim_by_siblings,
     claim_by_known_name,
     claim_by_element_type,
-    # Both of these are sharper the more buffers are already known.
+)
+"""What entries show by themselves, strongest first."""
+
+CONSEQUENCES: tuple[Evidence, ...] = (
     claim_by_entry_order,
     claim_by_optimizer_shapes,
     claim_by_ties,
 )
+"""What follows from the entries already known: one claim can lead to the next."""
 
-# One claim can lead to the next (optimizer -> order -> optimizer), so the evidence is weighed until nothing
-# changes. Real checkpoints settle in three rounds; the bound is for files made to take long.
-_ROUNDS = 10
+# Real checkpoints settle in a few steps; the bound is for files made to take long.
+_MOST_STEPS = 30
 
 
 def decide(inventory: Inventory) -> Inventory:
@@ -54,41 +58,51 @@ def decide(inventory: Inventory) -> Inventory:
     if not any(tensor.certainty == "assumed" for tensor in inventory.tensors):
         return inventory
     checkpoint = Checkpoint.of(inventory)
-    for _ in range(_ROUNDS):
-        before = checkpoint.claimed
-        for claim in EVIDENCE:
-            claim(checkpoint)
-        if checkpoint.claimed == before:
-            break
-    notes = tuple(note for note in dict.fromkeys(checkpoint.notes) if note not in inventory.notes)
+    for claim in EVIDENCE:
+        claim(checkpoint)
+    _draw_consequences(checkpoint)
+    notes = tuple(note for note in checkpoint.notes if note not in inventory.notes)
     return msgspec.structs.replace(
         inventory, tensors=_judged_tensors(inventory.tensors, checkpoint), notes=inventory.notes + notes
     )
 
 
+def _draw_consequences(checkpoint: Checkpoint) -> None:
+    """Take the consequences in turn until none of them has anything to add to what the others found."""
+    quiet = 0
+    for claim in islice(cycle(CONSEQUENCES), _MOST_STEPS):
+        before = checkpoint.claimed
+        claim(checkpoint)
+        quiet = quiet + 1 if checkpoint.claimed == before else 0
+        if quiet == len(CONSEQUENCES):
+            break
+
+
 def _judged_tensors(tensors: tuple[Tensor, ...], checkpoint: Checkpoint) -> tuple[Tensor, ...]:
     """Every tensor in its old place, with the claim made on it."""
-    judged = {
-        section.name: iter([_judged(tensor, section.claims.get(i)) for i, tensor in enumerate(section.tensors)])
-        for section in checkpoint.sections
-    }
+    judged = {section.name: _judged_section(section) for section in checkpoint.sections}
     return tuple(tensor if tensor.role == "training_state" else next(judged[tensor.section]) for tensor in tensors)
 
 
-def _judged(tensor: Tensor, claim: Claim | None) -> Tensor:
-    if tensor.certainty != "assumed":
-        return tensor
-    if claim is None:
-        facts = facts_of(tensor.role, tensor.requires_grad)
-        return msgspec.structs.replace(tensor, saved=True, moves=facts.moves, trains=facts.trains)
-    facts = facts_of(claim.role, tensor.requires_grad)
-    return msgspec.structs.replace(
-        tensor,
-        role=claim.role,
-        certainty=claim.certainty,
-        evidence=claim.evidence,
-        # Whatever its role, an entry of a state_dict has been saved.
-        saved=True,
-        moves=facts.moves,
-        trains=facts.trains if claim.trains is None else claim.trains,
-    )
+def _judged_section(section: Section) -> Iterator[Tensor]:
+    changes: dict[tuple[Claim | None, bool | None], dict[str, object]] = {}
+    for position, tensor in enumerate(section.tensors):
+        if tensor.certainty == "assumed":
+            key = (section.claims.get(position), tensor.requires_grad)
+            if key not in changes:
+                changes[key] = _changes(*key)
+            yield msgspec.structs.replace(tensor, **changes[key])
+        else:
+            yield tensor
+
+
+def _changes(claim: Claim | None, requires_grad: bool | None) -> dict[str, object]:
+    """The fields of a tensor that a claim changes; without one the assumption stands, and its facts follow."""
+    facts = facts_of("parameter" if claim is None else claim.role, requires_grad)
+    # Whatever its role, an entry of a state_dict has been saved.
+    changes: dict[str, object] = {"saved": True, "moves": facts.moves, "trains": facts.trains}
+    if claim is not None:
+        changes |= {"role": claim.role, "certainty": claim.certainty, "evidence": claim.evidence}
+        if claim.trains is not None:
+            changes["trains"] = claim.trains
+    return changes

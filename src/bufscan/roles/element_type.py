@@ -9,10 +9,12 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from bufscan.roles.section import Claim
+
 if TYPE_CHECKING:
     from bufscan.roles.section import Checkpoint, Section
 
-ELEMENT_TYPE = "integer or bool elements"
+ELEMENT_TYPE = Claim("persistent_buffer", "integer or bool elements")
 
 # Quantised weights are packed into uint8, int8 and int32, so a matrix of these says nothing. Wider integers are
 # indices and counters, bools are masks.
@@ -30,7 +32,7 @@ def claim_by_element_type(checkpoint: Checkpoint) -> None:
     for section in checkpoint.sections:
         for position, tensor in enumerate(section.tensors):
             if tensor.dtype in _COUNTER and section.roles[position] is None and _is_telling(section, position):
-                section.claim(position, "persistent_buffer", ELEMENT_TYPE)
+                section.settle([position], ELEMENT_TYPE)
 
 
 def _is_telling(section: Section, position: int) -> bool:

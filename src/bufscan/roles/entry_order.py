@@ -7,41 +7,51 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bufscan.roles.section import Claim
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bufscan.inventory import Role
     from bufscan.roles.section import Checkpoint, Section
 
-BEFORE_PARAMETER = "precedes a parameter of its module"
-AFTER_BUFFER = "follows a buffer of its module"
+BEFORE_PARAMETER = Claim("parameter", "precedes a parameter of its module")
+AFTER_BUFFER = Claim("persistent_buffer", "follows a buffer of its module")
 
 
 def claim_by_entry_order(checkpoint: Checkpoint) -> None:
     """Settle what lies before a known parameter or after a known buffer of the same module."""
     for section in checkpoint.sections:
-        if section.in_module_order:
-            spans = [list(entries.values()) for entries in section.modules.values() if len(entries) > 1]
-            bounds = [_bounds([section.roles[position] for position in span]) for span in spans]
-            # One module that contradicts the rule shows that the whole section was rebuilt or written otherwise.
-            if all(last_parameter < first_buffer for last_parameter, first_buffer in bounds):
-                for span, bound in zip(spans, bounds, strict=True):
-                    _claim_outside(section, span, *bound)
+        spans = _half_known(section)
+        if spans and section.in_module_order and not _contradicts_order(section):
+            for positions in spans:
+                _claim_from_neighbours(section, positions)
 
 
-def _bounds(roles: Sequence[Role | None]) -> tuple[int, int]:
-    """Index of the last known parameter (-1: none) and of the first known buffer (the length: none)."""
-    last_parameter, first_buffer = -1, len(roles)
-    for index, role in enumerate(roles):
-        if role == "parameter":
-            last_parameter = index
-        elif role == "persistent_buffer" and first_buffer == len(roles):
-            first_buffer = index
-    return last_parameter, first_buffer
+def _half_known(section: Section) -> list[list[int]]:
+    """Positions of each module's entries, for the modules where some are settled and some open."""
+    roles = section.roles
+    return [
+        list(entries.values())
+        for entries in section.modules.values()
+        if len({roles[position] is None for position in entries.values()}) > 1
+    ]
 
 
-def _claim_outside(section: Section, span: Sequence[int], last_parameter: int, first_buffer: int) -> None:
-    for position in span[:last_parameter] if last_parameter > 0 else ():
-        section.claim(position, "parameter", BEFORE_PARAMETER)
-    for position in span[first_buffer + 1 :]:
-        section.claim(position, "persistent_buffer", AFTER_BUFFER)
+def _contradicts_order(section: Section) -> bool:
+    """Whether a parameter follows a buffer in any module: then the whole section was written otherwise."""
+    owner_with_buffer: str | None = None
+    for owner, role in zip(section.owners, section.roles, strict=True):
+        if role == "persistent_buffer":
+            owner_with_buffer = owner
+        elif role == "parameter" and owner == owner_with_buffer:
+            return True
+    return False
+
+
+def _claim_from_neighbours(section: Section, positions: Sequence[int]) -> None:
+    roles = [section.roles[position] for position in positions]
+    if "parameter" in roles:
+        last_parameter = len(roles) - 1 - roles[::-1].index("parameter")
+        section.settle(positions[:last_parameter], BEFORE_PARAMETER)
+    if "persistent_buffer" in roles:
+        section.settle(positions[roles.index("persistent_buffer") :], AFTER_BUFFER)

@@ -10,12 +10,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from bufscan.dtypes import DTYPES
+from bufscan.roles.section import Claim
 
 if TYPE_CHECKING:
     from bufscan.dtypes import Kind
     from bufscan.roles.section import Checkpoint
-
-KNOWN_NAME = "well-known buffer name"
 
 
 class KnownBuffer(NamedTuple):
@@ -41,11 +40,19 @@ KNOWN_BUFFERS: dict[str, KnownBuffer] = {
     "relative_position_index": KnownBuffer(19, _INTEGER, (1, 2)),
     "embed_scale": KnownBuffer(13, _FLOAT, (0,)),
     "attention_bias_idxs": KnownBuffer(10, _INTEGER, (1, 2)),
+    "input_min": KnownBuffer(4, _FLOAT, (0,)),
+    "input_max": KnownBuffer(4, _FLOAT, (0,)),
+    "output_min": KnownBuffer(4, _FLOAT, (0,)),
+    "output_max": KnownBuffer(4, _FLOAT, (0,)),
+    "cluster_size": KnownBuffer(3, _FLOAT, (1, 2)),
+    "embed_avg": KnownBuffer(3, _FLOAT, (2, 3)),
     "inv_timescales": KnownBuffer(7, _FLOAT, (1, 2, 3)),
     "attn_mask": KnownBuffer(6, _MASK, (2, 3, 4)),
     "relative_coords_table": KnownBuffer(4, _FLOAT, (3, 4)),
     "num_batches_tracked": KnownBuffer(2, _INTEGER, (0,)),  # in the text; every BatchNorm inherits it
 }
+
+_CLAIMS = {name: Claim("persistent_buffer", f"well-known buffer name {name}") for name in KNOWN_BUFFERS}
 
 
 def claim_by_known_name(checkpoint: Checkpoint) -> None:
@@ -61,4 +68,4 @@ def claim_by_known_name(checkpoint: Checkpoint) -> None:
                     and len(tensor.shape) in known.ranks
                     and DTYPES[tensor.dtype].kind in known.kinds
                 ):
-                    section.claim(position, "persistent_buffer", f"{KNOWN_NAME} {leaf}")
+                    section.settle([position], _CLAIMS[leaf])

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bufscan.roles.section import Claim
+
 if TYPE_CHECKING:
     from bufscan.roles.section import Checkpoint, Section
 
-EXTRA_STATE = "extra state of a module"
-UNOWNED = "no module owns it"
-UNDER_A_TENSOR = "its prefix names a tensor"
+EXTRA_STATE = Claim("unregistered", "extra state of a module")
+UNOWNED = Claim("unregistered", "no module owns it")
+UNDER_A_TENSOR = Claim("unregistered", "its prefix names a tensor")
 
 
 def claim_unowned(checkpoint: Checkpoint) -> None:
@@ -27,15 +29,14 @@ def _claim_extra_state(section: Section) -> None:
         if "_extra_state" in tensor.name and section.roles[position] is None:
             name = tensor.name.partition("[")[0]
             if name.rpartition(".")[2] == "_extra_state":
-                section.claim(position, "unregistered", EXTRA_STATE)
+                section.settle([position], EXTRA_STATE)
 
 
 def _claim_under_tensors(section: Section) -> None:
     """No module can have a tensor and a child of one name: `fc.weight.absmax` beside `fc.weight` is a hook's."""
     for owner, entries in section.modules.items():
         if owner in section.positions:
-            for position in entries.values():
-                section.claim(position, "unregistered", UNDER_A_TENSOR)
+            section.settle(entries.values(), UNDER_A_TENSOR)
 
 
 def _claim_outside_tree(checkpoint: Checkpoint, section: Section, tree: dict[str, int | None]) -> None:
@@ -63,5 +64,4 @@ def _claim_outside_tree(checkpoint: Checkpoint, section: Section, tree: dict[str
         # the usual names of parameters; what a hook or a hand adds does not.
         leaves = {section.leaves[position] for position in positions}
         if owner.rpartition(".")[2] not in bare and not leaves & {"weight", "bias"}:
-            for position in positions:
-                section.claim(position, "unregistered", UNOWNED)
+            section.settle(positions, UNOWNED)

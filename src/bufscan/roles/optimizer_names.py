@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bufscan.roles.section import Claim
 from bufscan.roles.twins import are_twins
 
 if TYPE_CHECKING:
@@ -12,7 +13,8 @@ if TYPE_CHECKING:
     from bufscan.inventory import Optimizer
     from bufscan.roles.section import Checkpoint, Section
 
-PARAM_NAMES = "optimizer param_names"
+LISTED = Claim("parameter", "optimizer param_names", certainty="exact")
+LISTED_AND_UPDATED = LISTED._replace(trains=True)  # only a parameter that was updated has state
 
 # What DistributedDataParallel and torch.compile put before the names of the model they wrap.
 _WRAPPERS = ("", "module.", "_orig_mod.")
@@ -34,9 +36,7 @@ def claim_by_optimizer_names(checkpoint: Checkpoint) -> None:
         if are_twins([section for section, _ in matches]):
             for section, positions in matches:
                 for position, (_, shape) in zip(positions, listed, strict=True):
-                    # Only a parameter that was updated has state.
-                    trains = None if shape is None else True
-                    section.claim(position, "parameter", PARAM_NAMES, certainty="exact", trains=trains)
+                    section.settle([position], LISTED if shape is None else LISTED_AND_UPDATED)
 
 
 def _listed(optimizer: Optimizer) -> list[tuple[str, Shape | None]]:

@@ -7,19 +7,19 @@ is not used proves nothing: parameters can be frozen and kept from the optimizer
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from bufscan.roles.alignment import align
+from bufscan.roles.section import Claim
 from bufscan.roles.twins import are_twins
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from bufscan.inventory import Optimizer, OptimizerGroup
+    from bufscan.inventory import Optimizer
+    from bufscan.roles.alignment import Alignment
     from bufscan.roles.section import Checkpoint, Section
 
-STATE_SHAPES = "optimizer state shapes"
-STATE_ORDER = "optimizer state order"
+STATE_SHAPES = Claim("parameter", "optimizer state shapes")
+STATE_ORDER = Claim("parameter", "optimizer state order")
 
 Shape = tuple[int, ...]
 
@@ -27,69 +27,69 @@ Shape = tuple[int, ...]
 def claim_by_optimizer_shapes(checkpoint: Checkpoint) -> None:
     """Settle entries that an optimizer must hold, in the one model it fits or in equal copies of it."""
     for optimizer in checkpoint.optimizers:
-        if _shows_too_little(optimizer):
+        needed = Counter(shape for group in optimizer.groups for shape in group.shapes)
+        # With state for fewer than half of its parameters, it could be another model's and fit by chance.
+        if not needed or 2 * needed[None] > needed.total():
             continue
-        fitting = [section for section in checkpoint.sections if _fits(optimizer, section)]
-        if are_twins(fitting):
-            for section in fitting:
-                _claim_counted(section, optimizer)
-                if section.in_module_order:
-                    for group in optimizer.groups:
-                        _claim_aligned(section, group)
+        fits = [fit for section in checkpoint.sections if (fit := _fit(optimizer, needed, section)) is not None]
+        if are_twins([fit.section for fit in fits]):
+            for fit in fits:
+                _claim_counted(fit, needed)
+                _claim_aligned(fit, optimizer)
 
 
-def _shows_too_little(optimizer: Optimizer) -> bool:
-    """Whether fewer than half of the parameters have state: then another model's optimizer could fit by chance."""
-    shapes = [shape for group in optimizer.groups for shape in group.shapes]
-    return 2 * shapes.count(None) > len(shapes) or not shapes
+class Fit(NamedTuple):
+    """A section that an optimizer's parameters can be found in.
+
+    Attributes:
+        positions, shapes: of the entries that an optimizer could hold.
+        alignments: of each group to these; empty where the section does not keep the order.
+    """
+
+    section: Section
+    positions: list[int]
+    shapes: list[Shape]
+    alignments: list[Alignment]
 
 
-def _fits(optimizer: Optimizer, section: Section) -> bool:
-    """Whether the section has an entry for every parameter, in each group's order where it keeps the order."""
-    supply, demand = _counts(section, optimizer)
-    if demand.total() > supply.total() or any(
-        count > supply[shape] for shape, count in demand.items() if shape is not None
-    ):
-        return False
-    entries = _shapes(section, section.trainable())
-    return not section.in_module_order or all(
-        align(group.shapes, entries) is not None for group in optimizer.groups
-    )
-
-
-def _claim_counted(section: Section, optimizer: Optimizer) -> None:
-    """All entries of a shape are parameters when the optimizer needs as many of that shape as there are."""
-    supply, demand = _counts(section, optimizer)
-    needs_all = demand.total() == supply.total()
-    for position in section.trainable():
-        shape = section.tensors[position].shape
-        exhausted = demand[shape] == supply[shape]
-        if exhausted or needs_all:
-            section.claim(position, "parameter", STATE_SHAPES, trains=True if exhausted else None)
-
-
-def _claim_aligned(section: Section, group: OptimizerGroup) -> None:
-    """A group's parameters lie in the section in the order of the group, whatever lies between them."""
+def _fit(optimizer: Optimizer, needed: Counter[Shape | None], section: Section) -> Fit | None:
+    """How the section can hold the optimizer's parameters; None when it cannot."""
     positions = section.trainable()
-    alignment = align(group.shapes, _shapes(section, positions))
-    if alignment is None:
-        return
-    certain = {
-        place
-        for shape, place, last in zip(group.shapes, alignment.first, alignment.last, strict=True)
-        if shape is not None and place == last
-    }
-    updated = None not in group.shapes
-    for place in alignment.used:
-        trains = True if updated or place in certain else None
-        section.claim(positions[place], "parameter", STATE_ORDER, trains=trains)
+    shapes = [shape for position in positions if (shape := section.tensors[position].shape) is not None]
+    offered = Counter(shapes)
+    if needed.total() > len(shapes) or any(n > offered[shape] for shape, n in needed.items() if shape is not None):
+        return None
+    alignments: list[Alignment] = []
+    if section.in_module_order:
+        for group in optimizer.groups:
+            alignment = align(group.shapes, shapes)
+            if alignment is None:
+                return None
+            alignments.append(alignment)
+    return Fit(section, positions, shapes, alignments)
 
 
-def _counts(section: Section, optimizer: Optimizer) -> tuple[Counter[Shape | None], Counter[Shape | None]]:
-    """How many entries the section has of each shape, and how many parameters the optimizer has."""
-    supply: Counter[Shape | None] = Counter(_shapes(section, section.trainable()))
-    return supply, Counter(shape for group in optimizer.groups for shape in group.shapes)
+def _claim_counted(fit: Fit, needed: Counter[Shape | None]) -> None:
+    """All entries of a shape are parameters when the optimizer needs as many of that shape as there are."""
+    exhausted = {shape for shape, count in Counter(fit.shapes).items() if needed[shape] == count}
+    entries = list(zip(fit.positions, fit.shapes, strict=True))
+    fit.section.settle(
+        (position for position, shape in entries if shape in exhausted), STATE_SHAPES._replace(trains=True)
+    )
+    if needed.total() == len(entries):
+        fit.section.settle(fit.positions, STATE_SHAPES)
 
 
-def _shapes(section: Section, positions: Sequence[int]) -> list[Shape]:
-    return [shape for position in positions if (shape := section.tensors[position].shape) is not None]
+def _claim_aligned(fit: Fit, optimizer: Optimizer) -> None:
+    """A group's parameters lie in the section in the order of the group, whatever lies between them."""
+    for group, alignment in zip(optimizer.groups, fit.alignments, strict=bool(fit.alignments)):
+        used = [fit.positions[place] for place in alignment.used]
+        if None in group.shapes:
+            places = zip(group.shapes, alignment.first, alignment.last, strict=True)
+            updated = [
+                fit.positions[first] for shape, first, last in places if shape is not None and first == last
+            ]
+        else:
+            updated = used
+        fit.section.settle(updated, STATE_ORDER._replace(trains=True))
+        fit.section.settle(used, STATE_ORDER)

@@ -26,8 +26,8 @@ class Claim(NamedTuple):
 
     role: Role
     evidence: str
-    certainty: Certainty
-    trains: bool | None
+    certainty: Certainty = "inferred"
+    trains: bool | None = None
 
 
 class Section:
@@ -80,19 +80,12 @@ class Section:
         """Whether the entries lie as `state_dict()` listed them. Ask once `tree` is known to fit."""
         return self.torch_order and lies_in_module_order(self.owners, self.leaves, self.tree)
 
-    def claim(
-        self,
-        position: int,
-        role: Role,
-        evidence: str,
-        *,
-        certainty: Certainty = "inferred",
-        trains: bool | None = None,
-    ) -> None:
-        """Settle an entry's role, unless it is settled already: stronger evidence comes first."""
-        if self.roles[position] is None:
-            self.roles[position] = role
-            self.claims[position] = Claim(role, evidence, certainty, trains)
+    def settle(self, positions: Iterable[int], claim: Claim) -> None:
+        """Claim entries, except those that are settled already: stronger evidence comes first."""
+        for position in positions:
+            if self.roles[position] is None:
+                self.roles[position] = claim.role
+                self.claims[position] = claim
 
     def trainable(self) -> list[int]:
         """Positions of the entries an optimizer could hold, each tied tensor once."""

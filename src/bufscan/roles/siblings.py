@@ -9,17 +9,25 @@ from math import prod
 from typing import TYPE_CHECKING
 
 from bufscan.dtypes import DTYPES
+from bufscan.roles.section import Claim
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from bufscan.roles.section import Checkpoint, Section
 
-BATCH_NORM = "BatchNorm statistics"
-BATCH_NORM_VERSION = "BatchNorm version 2"
-BESIDE_BATCH_NORM = "beside BatchNorm statistics"
-FAKE_QUANTIZE = "fake quantisation"
-OBSERVER = "quantisation observer"
-SPECTRAL_NORM = "spectral norm"
-PRUNING = "pruning mask"
+STATISTICS = Claim("persistent_buffer", "BatchNorm statistics")
+STATISTICS_OF_VERSION_2 = Claim("persistent_buffer", "BatchNorm version 2")
+BESIDE_STATISTICS = Claim("parameter", "beside BatchNorm statistics")
+FAKE_QUANTIZE = Claim("persistent_buffer", "fake quantisation")
+TRAINED_FAKE_QUANTIZE = Claim("parameter", "fake quantisation")
+OBSERVER = Claim("persistent_buffer", "quantisation observer")
+SPECTRAL_NORM = Claim("parameter", "spectral norm")
+SINGULAR_VECTOR = Claim("persistent_buffer", "spectral norm")
+PRUNED = Claim("parameter", "pruning mask")
+PRUNING_MASK = Claim("persistent_buffer", "pruning mask")
+
+_BATCH_NORM_VERSION = 2  # `_NormBase._version` since it counts batches
 
 Entries = dict[str, int]  # leaf name -> position, of one module
 
@@ -44,43 +52,38 @@ def _claim_batch_norm(section: Section, owner: str, entries: Entries) -> None:
     if var is None or not _is_vector(section, mean) or _shape(section, mean) != _shape(section, var):
         return
     counter = entries.get("num_batches_tracked")
-    counted = counter is not None and _shape(section, counter) == () and _is_integer(section, counter)
-    versioned = counted and section.tree is not None and section.tree.get(owner) == 2  # noqa: PLR2004 (its _version)
-    evidence = BATCH_NORM_VERSION if versioned else BATCH_NORM
-    section.claim(mean, "persistent_buffer", evidence)
-    section.claim(var, "persistent_buffer", evidence)
-    if counter is None or not counted:
+    if counter is None or _shape(section, counter) != () or not _is_integer(section, counter):
+        section.settle((mean, var), STATISTICS)
         return
-    section.claim(counter, "persistent_buffer", evidence)
-    for leaf in ("weight", "bias"):
-        position = entries.get(leaf)
-        if position is None or _shape(section, position) != _shape(section, mean):
-            continue
-        # Parameters precede buffers: what follows the statistics was registered by somebody else.
-        if position < mean or not section.in_module_order:
-            section.claim(position, "parameter", BESIDE_BATCH_NORM)
+    versioned = section.tree is not None and section.tree.get(owner) == _BATCH_NORM_VERSION
+    section.settle((mean, var, counter), STATISTICS_OF_VERSION_2 if versioned else STATISTICS)
+    section.settle(
+        [
+            position
+            for position in _among(entries, ("weight", "bias"))
+            # Parameters precede buffers: what follows the statistics was registered by somebody else.
+            if _shape(section, position) == _shape(section, mean)
+            and (position < mean or not section.in_module_order)
+        ],
+        BESIDE_STATISTICS,
+    )
 
 
 def _claim_fake_quantize(section: Section, _owner: str, entries: Entries) -> None:
     """`FakeQuantize` holds scale and zero point as buffers; `_LearnableFakeQuantize` trains them."""
-    for leaf in ("fake_quant_enabled", "observer_enabled", "static_enabled", "learning_enabled"):
-        if leaf in entries:
-            section.claim(entries[leaf], "persistent_buffer", FAKE_QUANTIZE)
-    learnable = "learning_enabled" in entries
-    if learnable or "observer_enabled" in entries:
-        for leaf in ("scale", "zero_point"):
-            if leaf in entries:
-                section.claim(entries[leaf], "parameter" if learnable else "persistent_buffer", FAKE_QUANTIZE)
-    if learnable and "eps" in entries:
-        section.claim(entries["eps"], "persistent_buffer", FAKE_QUANTIZE)
+    flags = ("fake_quant_enabled", "observer_enabled", "static_enabled", "learning_enabled")
+    section.settle(_among(entries, flags), FAKE_QUANTIZE)
+    if "learning_enabled" in entries:
+        section.settle(_among(entries, ("scale", "zero_point")), TRAINED_FAKE_QUANTIZE)
+        section.settle(_among(entries, ("eps",)), FAKE_QUANTIZE)
+    elif "observer_enabled" in entries:
+        section.settle(_among(entries, ("scale", "zero_point")), FAKE_QUANTIZE)
 
 
 def _claim_observer(section: Section, _owner: str, entries: Entries) -> None:
     """`MinMaxObserver` and its kin."""
     if "max_val" in entries and _shape(section, entries["min_val"]) == _shape(section, entries["max_val"]):
-        for leaf in ("min_val", "max_val", "histogram", "eps"):
-            if leaf in entries:
-                section.claim(entries[leaf], "persistent_buffer", OBSERVER)
+        section.settle(_among(entries, ("min_val", "max_val", "histogram", "eps")), OBSERVER)
 
 
 def _claim_spectral_parametrization(section: Section, owner: str, entries: Entries) -> None:
@@ -100,8 +103,8 @@ def _claim_reparametrized(section: Section, entries: Entries) -> None:
         if u is not None and v is not None:
             _claim_factors(section, original, u, v)
         elif mask is not None and _shape(section, mask) == _shape(section, original):
-            section.claim(original, "parameter", PRUNING)
-            section.claim(mask, "persistent_buffer", PRUNING)
+            section.settle([original], PRUNED)
+            section.settle([mask], PRUNING_MASK)
 
 
 def _claim_factors(section: Section, original: int, u: int, v: int) -> None:
@@ -111,9 +114,12 @@ def _claim_factors(section: Section, original: int, u: int, v: int) -> None:
     if shape is not None and all(vector is not None and len(vector) == 1 for vector in vectors):
         rows, columns = (prod(vector or ()) for vector in vectors)
         if rows * columns == prod(shape) and rows in shape:
-            section.claim(original, "parameter", SPECTRAL_NORM)
-            section.claim(u, "persistent_buffer", SPECTRAL_NORM)
-            section.claim(v, "persistent_buffer", SPECTRAL_NORM)
+            section.settle([original], SPECTRAL_NORM)
+            section.settle([u, v], SINGULAR_VECTOR)
+
+
+def _among(entries: Entries, leaves: Sequence[str]) -> list[int]:
+    return [entries[leaf] for leaf in leaves if leaf in entries]
 
 
 def _shape(section: Section, position: int) -> tuple[int, ...] | None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bufscan.roles.section import Claim
+
 if TYPE_CHECKING:
     from bufscan.roles.section import Checkpoint, Section
 
@@ -19,17 +21,20 @@ def claim_by_ties(checkpoint: Checkpoint) -> None:
     A module could register `self.weight.data` as a buffer too; then a tie would mislead. Nothing known does.
     """
     for section in checkpoint.sections:
-        for alias, tensor in enumerate(section.tensors):
-            if tensor.alias_of is not None:
-                first = section.positions.get(tensor.alias_of)
-                if first is not None:
-                    _settle(section, first, alias)
-                    _settle(section, alias, first)
+        ties = [
+            (section.positions[tensor.alias_of], alias)
+            for alias, tensor in enumerate(section.tensors)
+            if tensor.alias_of is not None and tensor.alias_of in section.positions
+        ]
+        for first, alias in ties:
+            _settle(section, alias, first)
+        for first, alias in ties:
+            _settle(section, first, alias)
 
 
 def _settle(section: Section, known: int, other: int) -> None:
     role = section.roles[known]
-    if role in ("parameter", "persistent_buffer") and section.roles[other] is None:
+    if section.roles[other] is None and role is not None and role in _EVIDENCE:
         claim = section.claims.get(known)
-        trains = claim.trains if claim is not None else section.tensors[known].trains
-        section.claim(other, role, _EVIDENCE[role], trains=trains)
+        trains = section.tensors[known].trains if claim is None else claim.trains
+        section.settle([other], Claim(role, _EVIDENCE[role], trains=trains))

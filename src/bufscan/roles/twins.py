@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 def are_twins(sections: Sequence[Section]) -> bool:
     """Whether all sections have entries of the same names and shapes; one section alone is its own twin."""
-    return len({_signature(section) for section in sections}) == 1
+    return len(sections) == 1 or len({_signature(section) for section in sections}) == 1
 
 
 def _signature(section: Section) -> frozenset[tuple[str, tuple[int, ...] | None]]:
