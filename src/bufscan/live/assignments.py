@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import ast
-from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias, get_args
+from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
 from bufscan.live.slots import PLAIN_NAMES, Receivers, constant_key, slot_named
+from bufscan.live.sources import Function
 
 if TYPE_CHECKING:
     import re
@@ -14,8 +15,6 @@ if TYPE_CHECKING:
     from bufscan.live.slots import Key, Slot
 
 Kind = Literal["whole", "augmented", "element", "registration", "field"]
-Function: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef
-
 _REGISTERING = {"register_buffer", "register_parameter", "register_module", "add_module"}
 _INSERTING = {"append": 0, "appendleft": 0, "add": 0, "extend": 0, "update": 0, "insert": 1, "setdefault": 1}
 """Methods that put something into a container, and which argument they put."""

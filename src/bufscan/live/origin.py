@@ -183,10 +183,33 @@ def find_global_assignment(
     return import_line
 
 
+def find_default(function: FunctionType, argument: str) -> Assignment | None:
+    """The expression that makes an argument's default, at the line where it stands."""
+    found = source_of_function(function)
+    if found is None or found.node is None:
+        return None
+    arguments = found.node.args
+    named = [*arguments.posonlyargs, *arguments.args][-len(arguments.defaults) :] if arguments.defaults else []
+    pairs = [
+        *zip(named, arguments.defaults, strict=True),
+        *zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True),
+    ]
+    for name, default in pairs:
+        if name.arg == argument and default is not None:
+            return Assignment(
+                location=found.source.location(default.lineno),
+                value=found.source.one_line(default, _LONGEST_VALUE),
+                receiver="",
+                nn=found.source.spelling_of_nn,
+                uses_buffer_class=found.source.uses_buffer_class,
+            )
+    return None
+
+
 def find_function_origin(function: FunctionType) -> Location | None:
     """File and line of a function's `def`: where its default arguments are written and its closure is made."""
     found = source_of_function(function)
-    return found[0].location(found[1]) if found else None
+    return found.source.location(found.line) if found else None
 
 
 def _best(candidates: list[_Candidate], want: Want, key: Key | None) -> Assignment | None:
@@ -268,7 +291,7 @@ def _with_element(candidate: _Candidate, key: Key) -> _Candidate:
 def _module_and_source(holder: FunctionType | ModuleType) -> tuple[ModuleType | None, Source | None]:
     if isinstance(holder, FunctionType):
         found = source_of_function(holder)
-        return module_of(holder.__globals__.get("__name__")), found[0] if found else None
+        return module_of(holder.__globals__.get("__name__")), found.source if found else None
     file = file_of(holder)
     return holder, source_of_file(file, holder) if file else None
 

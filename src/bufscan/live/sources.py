@@ -8,13 +8,15 @@ import os
 import sys
 from functools import cached_property
 from types import CodeType, FunctionType, ModuleType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from bufscan.inventory import Location
 from bufscan.live.anatomy import class_dict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+Function: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef
 
 _BODIES = (ast.stmt, ast.excepthandler, ast.match_case)
 """Nodes that can hold statements; expressions never do."""
@@ -42,11 +44,12 @@ class Source:
         return found
 
     @cached_property
-    def function_lines(self) -> dict[int, int]:
-        """Line of each `def` by the first line of its code object, which is that of its first decorator."""
+    def functions(self) -> dict[int, Function]:
+        """Function definitions by the first line of their code objects, which is that of the first decorator."""
         return {
-            min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)]): node.lineno
+            min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)]): node
             for _, node in self._definitions
+            if not isinstance(node, ast.ClassDef)
         }
 
     @cached_property
@@ -86,8 +89,8 @@ class Source:
         return text if len(text) <= limit and "\n" not in text else None
 
     @cached_property
-    def _definitions(self) -> list[tuple[str, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef]]:
-        found: list[tuple[str, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef]] = []
+    def _definitions(self) -> list[tuple[str, ast.ClassDef | Function]]:
+        found: list[tuple[str, ast.ClassDef | Function]] = []
         pending: list[tuple[str, ast.AST]] = [("", self.tree)]
         while pending:
             prefix, node = pending.pop()
@@ -177,13 +180,24 @@ def _codes_of(owner: type, qualname: str) -> Iterator[CodeType]:
             yield function.__code__
 
 
-def source_of_function(function: FunctionType) -> tuple[Source, int] | None:
-    """The file a function stands in, and the line of its `def`."""
+class FunctionSource(NamedTuple):
+    """A function's file and the line of its `def`; `node` is None for a lambda."""
+
+    source: Source
+    line: int
+    node: Function | None
+
+
+def source_of_function(function: FunctionType) -> FunctionSource | None:
+    """Find where a function is written; None for `exec`'d code and what has no file."""
     code = function.__code__
     source = source_of_file(code.co_filename, module_of(function.__globals__.get("__name__")))
     if source is None or code.co_firstlineno > len(source.lines):
         return None
-    return source, source.function_lines.get(code.co_firstlineno, code.co_firstlineno)
+    node = source.functions.get(code.co_firstlineno)
+    if node is None or node.name != code.co_name:
+        return FunctionSource(source, code.co_firstlineno, None)
+    return FunctionSource(source, node.lineno, node)
 
 
 def module_of(name: object) -> ModuleType | None:

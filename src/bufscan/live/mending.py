@@ -1,0 +1,243 @@
+"""From what the live walk met to the line that mends it; `suggestion` then knows records only, no objects."""
+
+from __future__ import annotations
+
+import re
+import sys
+from types import FunctionType
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from bufscan.live.anatomy import attributes_of, class_dict, is_torch_class, kind_of, mro_of
+from bufscan.live.describing import elements_of
+from bufscan.live.origin import find_assignment, find_default, find_global_assignment
+from bufscan.live.registry import table_of
+from bufscan.live.suggestion import Fault, suggest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Literal
+
+    import torch
+    from torch import nn
+
+    from bufscan.inventory import Holding
+    from bufscan.live.classifying import Verdict
+    from bufscan.live.naming import Place
+    from bufscan.live.origin import Assignment
+    from bufscan.live.registry import RegisteredTensor
+    from bufscan.live.suggestion import Container, Misregistration, Suggestion
+
+_CONTAINERS: Mapping[str, Container] = {"sequence": "sequence", "mapping": "mapping", "set": "set"}
+_HELD_BY_FUNCTION = re.compile(
+    r"\.__closure__\[(?P<cell>\d+)\]\.cell_contents|\.__defaults__\[(?P<default>\d+)\]"
+    r"|\.__kwdefaults__\['(?P<keyword>\w+)'\]|\.__globals__\['(?P<global>\w+)'\]"
+)
+# Classes that make their own __init__ cannot simply be made modules.
+_GENERATED_INIT = ("__dataclass_fields__", "__attrs_attrs__")
+
+
+class _Way(NamedTuple):
+    """A way through the object graph, split where the source has a name for its beginning.
+
+    Attributes:
+        name: an attribute of a module, or a global, a variable or an argument of a function.
+        where: see `Fault`.
+        start: the place that the name stands for.
+        steps: the places after it.
+    """
+
+    name: str
+    where: Literal["instance", "class", "function"]
+    start: Place
+    steps: list[Place]
+
+
+def suggestion_at(place: Place, tensor: torch.Tensor, verdict: Verdict) -> Suggestion | None:
+    """The line that would register what the walk met, or the outermost hidden module that it is in."""
+    is_hidden = verdict.holding == "hidden_module" and place.holder is not None
+    way = _way_to(place.holder if is_hidden and place.holder else place)
+    if way is None:
+        return None
+    container = _container_of(way)
+    key = way.steps[0].anchor.key if container and way.steps[0].anchor else None
+    is_alias = verdict.holding == "stale_alias"
+    fault = Fault(
+        kind="shadowed_by_instance" if _hides_a_registered(way) else verdict.holding,
+        name=way.name,
+        where=way.where,
+        inner="".join(step.prefix + step.suffix for step in way.steps),
+        container=container,
+        key=key,
+        owner=_object_on(way) if is_alias else _own_class_on(way),
+        is_parameter=_wants_to_train(tensor),
+        is_leaf=tensor.is_leaf,
+        is_view=is_alias and not _shows_all_of(tensor, place.home.module, _below(verdict.alias_of, place)),
+        target=_below(verdict.alias_of, place) if is_alias else None,
+    )
+    return _suggest(fault, _assignment_of(way), type(place.home.module))
+
+
+def suggestion_for(entry: RegisteredTensor, holding: Holding | None) -> Suggestion | None:
+    """The line that would mend a registered tensor: one that is hidden, or a buffer that wants to train.
+
+    Args:
+        entry: what is registered.
+        holding: what hides it, if anything does.
+    """
+    tensor, owner = entry.tensor, type(entry.owner.module)
+    if tensor is None:
+        return None
+    kind = holding or _misregistration(entry.kind, tensor)
+    if kind is None:
+        return None
+    match kind:
+        case "shadowed_by_class":
+            assignment = find_assignment(owner, entry.attribute, "class_value")
+        case "shadowed_by_instance":
+            assignment = find_assignment(owner, entry.attribute)
+        case _:
+            assignment = find_assignment(owner, entry.attribute, "registration")
+    fault = Fault(kind=kind, name=entry.attribute, is_leaf=tensor.is_leaf, persistent=entry.persistent)
+    return _suggest(fault, assignment, owner)
+
+
+def _suggest(fault: Fault, assignment: Assignment | None, module_class: type) -> Suggestion | None:
+    from torch import nn
+
+    taken = {name for cls in mro_of(module_class) for name in class_dict(cls)}
+    registered = fault.kind in ("trainable_buffer", "parameter_as_buffer")
+    return suggest(
+        fault,
+        assignment,
+        has_buffer_class=hasattr(nn, "Buffer"),
+        names_taken=() if registered or fault.kind.startswith("shadowed") else taken,
+    )
+
+
+def _misregistration(kind: str, tensor: torch.Tensor) -> Misregistration | None:
+    from torch import nn
+
+    if kind != "buffer" or not tensor.requires_grad:
+        return None
+    return "parameter_as_buffer" if isinstance(tensor, nn.Parameter) else "trainable_buffer"
+
+
+def _way_to(place: Place) -> _Way | None:
+    """The way from what a person has a name for; None for one through hooks, partials and the like."""
+    chain: list[Place] = []
+    here: Place | None = place
+    while here is not None and here.parent is not None:
+        chain.insert(0, here)
+        here = here.parent
+    for position in range(len(chain) - 1, -1, -1):
+        step = chain[position]
+        if step.anchor is not None and isinstance(step.anchor.owner, FunctionType):
+            found = _HELD_BY_FUNCTION.fullmatch(step.suffix)
+            if found:
+                name = _name_in_function(step.anchor.owner, found)
+                return _Way(name, "function", step, chain[position + 1 :])
+    if not chain or chain[0].anchor is None or not isinstance(chain[0].anchor.owner, type):
+        return None
+    where: Literal["instance", "class"] = "class" if chain[0].anchor.want == "class_value" else "instance"
+    return _Way(chain[0].anchor.name or "", where, chain[0], chain[1:])
+
+
+def _name_in_function(function: FunctionType, found: re.Match[str]) -> str:
+    code = function.__code__
+    if found["cell"]:
+        return code.co_freevars[int(found["cell"])]
+    if found["default"]:
+        last = code.co_argcount - len(function.__defaults__ or ())
+        return code.co_varnames[last + int(found["default"])]
+    return found["keyword"] or found["global"]
+
+
+def _assignment_of(way: _Way) -> Assignment | None:
+    anchor = way.start.anchor
+    if anchor is None:
+        return None
+    owner, *_ = anchor
+    if isinstance(owner, type):
+        return find_assignment(owner, way.name, "class_value" if way.where == "class" else "value")
+    find = find_default if "defaults__" in way.start.suffix else find_global_assignment
+    return find(owner, way.name)
+
+
+def _container_of(way: _Way) -> Container | None:
+    """What kind of container the name stands for, where the tensor is one step inside it."""
+    if len(way.steps) != 1 or way.steps[0].holding not in (
+        "container",
+        "hidden_module",
+        "class_attribute",
+        "global",
+    ):
+        return None
+    return _CONTAINERS.get(kind_of(type(_value_of(way))))
+
+
+def _value_of(way: _Way) -> Any:
+    if way.where == "instance" or way.start.anchor is None:
+        return dict(attributes_of(way.start.home.module)).get(way.name)
+    owner, *_ = way.start.anchor
+    return (class_dict(owner) if isinstance(owner, type) else owner.__globals__).get(way.name)
+
+
+def _own_class_on(way: _Way) -> str | None:
+    """The user's own class of the last object on the way, where it could be made a module."""
+    for step in reversed(way.steps):
+        owner = step.anchor.owner if step.anchor else None
+        if isinstance(owner, type) and kind_of(owner) == "object" and step.suffix.startswith("."):
+            return owner.__name__ if _can_be_module(owner) else None
+    return None
+
+
+def _hides_a_registered(way: _Way) -> bool:
+    """Whether the name is one that the module registers too: an assignment would have gone there."""
+    module = way.start.home.module
+    tables = (table_of(module, "_parameters"), table_of(module, "_buffers"))
+    return way.where == "instance" and not way.steps and any(way.name in table for table in tables)
+
+
+def _can_be_module(owner: type) -> bool:
+    namespaces = [class_dict(cls) for cls in mro_of(owner)]
+    if is_torch_class(owner) or any(name in namespace for namespace in namespaces for name in _GENERATED_INIT):
+        return False
+    return str(class_dict(owner).get("__module__")).partition(".")[0] not in sys.stdlib_module_names
+
+
+def _object_on(way: _Way) -> str | None:
+    """The class of an object on the way that is no plain container."""
+    for step in way.steps:
+        if step.holding not in ("attribute", "container", "class_attribute", "global"):
+            return type(step).__name__ if step.anchor is None else str(step.anchor.name)
+    return None
+
+
+def _wants_to_train(tensor: torch.Tensor) -> bool:
+    from torch import nn
+
+    return isinstance(tensor, nn.Parameter) or (tensor.requires_grad and tensor.is_leaf)
+
+
+def _below(name: str | None, place: Place) -> str | None:
+    """A registered name as the module whose walk led here would write it, where it is one of its own."""
+    prefix = place.home.prefix
+    if name is None or not name.startswith(prefix):
+        return None
+    written = ""
+    for part in name.removeprefix(prefix).split("."):
+        if not part.isidentifier() and not part.isdecimal():
+            return None
+        written += f"[{part}]" if part.isdecimal() else f".{part}"
+    return written.removeprefix(".")
+
+
+def _shows_all_of(tensor: torch.Tensor, module: nn.Module, path: str | None) -> bool:
+    """Whether the tensor shows the very elements of the registered one at `path`."""
+    if path is None:
+        return False
+    *parents, last = re.findall(r"\w+", path)
+    for part in parents:
+        module = table_of(module, "_modules")[part]
+    registered = table_of(module, "_buffers").get(last)
+    return registered is tensor or (registered is not None and elements_of(registered) == elements_of(tensor))
