@@ -44,6 +44,7 @@ _STDLIB_HOLDERS = (
 _TORCH_HOLDERS = ("torch.distributions.", "torch.nn.", "torch.ao.")
 # Training state and data: tensors of their own that are no part of a model.
 _FOREIGN = ("torch.optim", "torch.utils.data", "torch.amp.grad_scaler")
+_C_DESCRIPTORS = (types.GetSetDescriptorType, types.MemberDescriptorType)
 _BUILTIN_METHODS = (types.BuiltinMethodType, types.MethodWrapperType)
 
 
@@ -105,7 +106,7 @@ def instance_dict(value: object) -> dict[str, Any]:
     """The instance dict itself, not what a property or `__getattribute__` called `__dict__` would answer."""
     for cls in mro_of(type(value)):
         descriptor = class_dict(cls).get("__dict__")
-        if type(descriptor) is types.GetSetDescriptorType and descriptor.__objclass__ is cls:
+        if isinstance(descriptor, _C_DESCRIPTORS) and descriptor.__objclass__ is cls:
             found = descriptor.__get__(value)
             return found if type(found) is dict else {}
     return {}
@@ -118,7 +119,7 @@ def attributes_of(value: object) -> Iterator[tuple[str, Any]]:
         if module_of(cls) == "builtins":
             continue
         for name, descriptor in class_dict(cls).items():
-            if type(descriptor) is types.MemberDescriptorType:
+            if type(descriptor) is types.MemberDescriptorType and name != "__dict__":
                 try:
                     yield name, descriptor.__get__(value)
                 except AttributeError:  # a slot that nothing was assigned to

@@ -10,6 +10,8 @@ from bufscan.dtypes import dtype_named
 from bufscan.inventory import Part, Storage
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     import torch
 
 # Sparse, opaque and uninitialised tensors, and fakes, have no storage to show; each says so in its own words.
@@ -62,6 +64,13 @@ class StorageTable:
         return self._keys[identity]
 
 
+def subclasses_not_asked() -> AbstractContextManager[None]:
+    """Read shapes and flags of tensor subclasses without their `__torch_function__`: it is the user's code."""
+    import torch
+
+    return torch._C.DisableTorchFunctionSubclass()  # noqa: SLF001  # the documented way has no public name
+
+
 def describe(tensor: torch.Tensor, table: StorageTable) -> Described:
     """The record fields of one tensor; its storage is entered in `table`."""
     if is_uninitialised(tensor):
@@ -85,7 +94,7 @@ def describe(tensor: torch.Tensor, table: StorageTable) -> Described:
         requires_grad=tensor.requires_grad,
         type_name=_type_name(type(tensor)),
         local_shape=None if local is None else tuple(local.shape),
-        placements=() if local is None else tuple(str(placement) for placement in tensor.placements),  # type: ignore[attr-defined]
+        placements=() if local is None else tuple(map(_placement, tensor.placements)),  # type: ignore[attr-defined]
         parts=parts,
     )
 
@@ -150,6 +159,12 @@ def _local_of(tensor: torch.Tensor) -> torch.Tensor | None:
         return None
     local: torch.Tensor | None = getattr(tensor, "_local_tensor", None)
     return local
+
+
+def _placement(placement: object) -> str:
+    """`Shard(0)`, `Replicate()`: as a file states it."""
+    dimension = getattr(placement, "dim", None)
+    return f"{type(placement).__name__}({dimension if isinstance(dimension, int) else ''})"
 
 
 def _is_plainly_strided(tensor: torch.Tensor) -> bool:

@@ -17,6 +17,7 @@ import msgspec
 
 from bufscan.inventory import Skipped
 from bufscan.live.anatomy import instance_dict
+from bufscan.live.describing import is_uninitialised, subclasses_not_asked
 from bufscan.live.user_code import summary_of
 
 if TYPE_CHECKING:
@@ -124,7 +125,8 @@ def _left_as_it_was(modules: Sequence[nn.Module]) -> Iterator[list[str]]:
 
     dicts = [found for module in modules for found in _own_dicts(module)]
     before = [dict(found) for found in dicts]
-    tensors = [_state_of(name, tensor) for module in modules for name, tensor in _tensors_of(module)]
+    with subclasses_not_asked():
+        tensors = [_state_of(name, tensor) for module in modules for name, tensor in _tensors_of(module)]
     python_state, torch_state = random.getstate(), torch.get_rng_state()
     written: list[str] = []
     try:
@@ -134,13 +136,16 @@ def _left_as_it_was(modules: Sequence[nn.Module]) -> Iterator[list[str]]:
         torch.set_rng_state(torch_state)
         for found, kept in zip(dicts, before, strict=True):
             _put_back(found, kept)
-        for state in tensors:
-            if instance_dict(state.tensor) != {} or state.attributes:
-                _put_back(instance_dict(state.tensor), state.attributes)
-            if _grad_of(state.tensor) is not state.grad:
-                state.tensor.grad = state.grad
-            if _version_of(state.tensor) != state.version:
-                written.append(state.name)
+        with subclasses_not_asked():
+            written.extend(state.name for state in tensors if not _put_tensor_back(state))
+
+
+def _put_tensor_back(state: _TensorState) -> bool:
+    """Put attributes and gradient back; False where the values themselves were written to."""
+    _put_back(instance_dict(state.tensor), state.attributes)
+    if _grad_of(state.tensor) is not state.grad:
+        state.tensor.grad = state.grad
+    return _version_of(state.tensor) == state.version
 
 
 def _own_dicts(module: nn.Module) -> Iterator[dict[str, Any]]:
@@ -175,9 +180,11 @@ def _state_of(name: str, tensor: torch.Tensor) -> _TensorState:
 
 
 def _version_of(tensor: torch.Tensor) -> int | None:
-    return None if tensor.is_inference() else tensor._version  # noqa: SLF001  # torch has no public reader
+    if is_uninitialised(tensor) or tensor.is_inference():
+        return None
+    return tensor._version  # noqa: SLF001  # torch has no public reader
 
 
 def _grad_of(tensor: torch.Tensor) -> torch.Tensor | None:
     # Reading `.grad` of a result of autograd warns; `_apply` asks parameters only.
-    return tensor.grad if tensor.is_leaf else None
+    return None if is_uninitialised(tensor) or not tensor.is_leaf else tensor.grad

@@ -10,7 +10,7 @@ import msgspec
 from bufscan.inventory import HARMLESS_HOLDINGS, Inventory, Tensor
 from bufscan.live.anatomy import class_dict, instance_dict, is_torch_class, mro_of
 from bufscan.live.classifying import Classifier
-from bufscan.live.describing import StorageTable, describe, elements_of, is_uninitialised
+from bufscan.live.describing import StorageTable, describe, elements_of, is_uninitialised, subclasses_not_asked
 from bufscan.live.measuring import measure
 from bufscan.live.naming import Anchor
 from bufscan.live.origin import find_function_origin, find_global_origin, find_origin
@@ -45,10 +45,11 @@ def scan(model: nn.Module, target: str) -> Inventory:
     modules, skipped = registered_modules(model)
     measurement = measure(model, [entry.module for entry in modules if entry.first])
     met = walk(modules)
-    scanner = _Scanner(modules, measurement)
-    for reached in met.reached:
-        scanner.add_reached(reached)
-    scanner.add_rest_of_state_dict()
+    with subclasses_not_asked():
+        scanner = _Scanner(modules, measurement)
+        for reached in met.reached:
+            scanner.add_reached(reached)
+        scanner.add_rest_of_state_dict()
     return Inventory(
         target=target,
         format="live",
@@ -142,7 +143,7 @@ class _Scanner:
             entry.name,
             tensor,
             role=role if entry.persistent else "non_persistent_buffer",
-            evidence=f"{evidence}; the attribute of that name is {shadow.what}" if shadow else evidence,
+            evidence=f"{evidence}; hidden by {shadow.what}" if shadow else evidence,
             saved=saved,
             moves=self._moves(tensor),
             holding=shadow.holding if shadow else None,
@@ -225,13 +226,10 @@ def origin_of(anchor: Anchor | None) -> Location | None:
     """Where the source assigns what the walk came through; None where it does not show it."""
     if anchor is None:
         return None
-    if isinstance(anchor.owner, type):
-        return find_origin(anchor.owner, anchor.name or "", anchor.want, anchor.key)
-    return (
-        find_function_origin(anchor.owner)
-        if anchor.name is None
-        else find_global_origin(anchor.owner, anchor.name)
-    )
+    owner, name, want, key = anchor
+    if isinstance(owner, type):
+        return find_origin(owner, name or "", want, key)
+    return find_function_origin(owner) if name is None else find_global_origin(owner, name)
 
 
 def _declared(tensor: torch.Tensor) -> Literal["parameter", "buffer"] | None:

@@ -27,7 +27,7 @@ def failure_of(what: str, error: BaseException) -> UnreadableError:
     A memory failure brings the hint to build on the meta device, where a tensor costs nothing.
     """
     place = _place_of(error)
-    where = f" ({place.file}:{place.line})" if place else ""
+    where = f" ({_shown(place.file)}:{place.line})" if place else ""
     hint = None
     if ran_out_of_memory(error):
         hint = "build it without memory: `--device meta`"
@@ -71,6 +71,12 @@ def _place_of(error: BaseException) -> Location | None:
     own = [frame for frame in frames if not frame.filename.startswith(_SITE)]
     chosen = (own or frames)[-1:]
     return Location(file=chosen[0].filename, line=chosen[0].lineno or 1) if chosen else None
+
+
+def _shown(file: str) -> str:
+    """Relative to the current folder where the file lies inside it."""
+    path = Path(file)
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else file
 
 
 def _frames(trace: TracebackType | None) -> traceback.StackSummary:
