@@ -46,7 +46,7 @@ CONSEQUENCES: tuple[Evidence, ...] = (
 """What follows from the entries already known: one claim can lead to the next."""
 
 # Real checkpoints settle in a few steps; the bound is for files made to take long.
-_MOST_STEPS = 30
+_MOST_STEPS = 12
 
 
 def decide(inventory: Inventory) -> Inventory:
@@ -98,11 +98,17 @@ def _judged_section(section: Section) -> Iterator[Tensor]:
 
 def _changes(claim: Claim | None, requires_grad: bool | None) -> dict[str, object]:
     """The fields of a tensor that a claim changes; without one the assumption stands, and its facts follow."""
-    facts = facts_of("parameter" if claim is None else claim.role, requires_grad)
     # Whatever its role, an entry of a state_dict has been saved.
-    changes: dict[str, object] = {"saved": True, "moves": facts.moves, "trains": facts.trains}
-    if claim is not None:
-        changes |= {"role": claim.role, "certainty": claim.certainty, "evidence": claim.evidence}
-        if claim.trains is not None:
-            changes["trains"] = claim.trains
-    return changes
+    if claim is None:
+        return {"saved": True, "moves": True, "trains": requires_grad}
+    facts = facts_of(claim.role, requires_grad)
+    return {
+        "role": claim.role,
+        "certainty": claim.certainty,
+        "evidence": claim.evidence,
+        "holding": claim.holding,
+        "saved": True,
+        # What holds an unregistered one, and whether that follows the model, no file says.
+        "moves": None if claim.role == "unregistered" else facts.moves,
+        "trains": facts.trains if claim.trains is None else claim.trains,
+    }

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-# Deeper names are no model's, and every level costs a prefix.
-_DEEPEST = 100
+# Characters of all prefixes of all modules: a model of 100,000 tensors needs a few millions.
+_MOST_PREFIX_CHARACTERS = 30_000_000
 
 
 def lies_in_module_order(owners: Sequence[str], leaves: Sequence[str], tree: dict[str, int | None] | None) -> bool:
@@ -45,9 +45,9 @@ def _is_walk(runs: Sequence[str]) -> bool:
     """Whether every module's own entries come together, before those of its children, and children together."""
     entered = {""}
     path = [""]
+    if sum(len(owner) * (owner.count(".") + 1) for owner in runs) > _MOST_PREFIX_CHARACTERS:
+        return False
     for owner in runs:
-        if owner.count(".") > _DEEPEST:
-            return False
         while path[-1] and not f"{owner}.".startswith(f"{path[-1]}."):
             path.pop()
         if path[-1] == owner and (owner or len(entered) > 1):

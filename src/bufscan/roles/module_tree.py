@@ -9,9 +9,9 @@ from bufscan.roles.section import Claim
 if TYPE_CHECKING:
     from bufscan.roles.section import Checkpoint, Section
 
-EXTRA_STATE = Claim("unregistered", "extra state of a module")
-UNOWNED = Claim("unregistered", "no module owns it")
-UNDER_A_TENSOR = Claim("unregistered", "its prefix names a tensor")
+EXTRA_STATE = Claim("unregistered", "extra state of a module", holding="extra_state")
+UNOWNED = Claim("unregistered", "no module owns it", holding="state_dict_only")
+UNDER_A_TENSOR = Claim("unregistered", "its prefix names a tensor", holding="state_dict_only")
 
 
 def claim_unowned(checkpoint: Checkpoint) -> None:

@@ -51,6 +51,8 @@ def _listed(optimizer: Optimizer) -> list[tuple[str, Shape | None]]:
 
 def _positions(section: Section, listed: Sequence[tuple[str, Shape | None]]) -> list[int] | None:
     """Where the section has each listed name, or None when a name is missing or a shape differs."""
+    if len(listed) > len(section.tensors):
+        return None
     for wrapper in _WRAPPERS:
         found = [
             section.positions.get(name.removeprefix(wrapper)) if name.startswith(wrapper) else None

@@ -12,22 +12,31 @@ from bufscan.dtypes import DTYPES
 from bufscan.roles.module_order import lies_in_module_order
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
-    from bufscan.inventory import Certainty, Inventory, Optimizer, Role, Tensor
+    from bufscan.inventory import Certainty, Holding, Inventory, Optimizer, Role, Tensor
 
 BUFFERS: frozenset[Role] = frozenset({"persistent_buffer", "non_persistent_buffer"})
 
 _GRAD_DTYPES = frozenset(name for name, dtype in DTYPES.items() if dtype.can_require_grad)
 
+# Every optimizer is compared with every section. Training uses a few; thousands are made to take long.
+_MOST_OPTIMIZERS = 8
+
 
 class Claim(NamedTuple):
-    """What a piece of evidence says of an entry. `trains` is None where it says nothing of training."""
+    """What a piece of evidence says of an entry.
+
+    Attributes:
+        trains: None where the evidence says nothing of training.
+        holding: how an unregistered entry came to be in the state_dict.
+    """
 
     role: Role
     evidence: str
     certainty: Certainty = "inferred"
     trains: bool | None = None
+    holding: Holding | None = None
 
 
 class Section:
@@ -103,13 +112,16 @@ class Checkpoint:
     """Everything `decide` weighs: the sections that hold model tensors, and the optimizers beside them.
 
     Attributes:
+        optimizers: the first few that the artefact holds.
         notes: sentences for the user about evidence that was disregarded.
     """
 
-    def __init__(self, sections: list[Section], optimizers: Iterable[Optimizer] = ()) -> None:
+    def __init__(self, sections: list[Section], optimizers: Sequence[Optimizer] = ()) -> None:
         self.sections = sections
-        self.optimizers = tuple(optimizers)
+        self.optimizers = optimizers[:_MOST_OPTIMIZERS]
         self.notes: list[str] = []
+        if len(optimizers) > _MOST_OPTIMIZERS:
+            self.notes.append(f"only {_MOST_OPTIMIZERS} of {len(optimizers)} optimizers were weighed as evidence")
 
     @classmethod
     def of(cls, inventory: Inventory) -> Checkpoint:
