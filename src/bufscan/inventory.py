@@ -128,6 +128,7 @@ class Tensor(msgspec.Struct, frozen=True, kw_only=True):
         alias_of: name of the entry in the same section whose very elements it shows.
         origin: where the source assigns it; only for live models.
         suggestion: the line of source that would register it; only for live models.
+        suggestion_note: where that line goes, and whether old checkpoints still load with it.
         holding: how an unregistered tensor is held, one of `Holding`; or what hides a registered one.
         holder: path of the outermost module on the way that no module registers; only for live models.
         declared: what the object itself was made as, whatever it is registered as: an `nn.Parameter`, an
@@ -158,6 +159,7 @@ class Tensor(msgspec.Struct, frozen=True, kw_only=True):
     alias_of: str | None = None
     origin: Location | None = None
     suggestion: str | None = None
+    suggestion_note: str | None = None
     holding: str | None = None
     holder: str | None = None
     declared: Literal["parameter", "buffer"] | None = None

@@ -357,6 +357,23 @@ def test_the_origin_is_the_assignment_in_the_users_source(name: str, text: str) 
     assert _line_of(text) == origin.line
 
 
+class Misusing(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("temperature", torch.ones(1, requires_grad=True))
+        self.pe = torch.ones(4)
+
+
+def test_the_line_that_mends_it_comes_with_the_record() -> None:
+    found = tensors(Misusing())
+    assert 'self.register_buffer("pe", torch.ones(4), persistent=False)' == found["pe"].suggestion
+    assert "old checkpoints still load" in (found["pe"].suggestion_note or "")
+    temperature = found["temperature"]
+    assert "nn.Parameter" in (temperature.suggestion or "")
+    assert temperature.origin is not None
+    assert _line_of('self.register_buffer("temperature"') == temperature.origin.line
+
+
 def test_a_hidden_module_is_named_as_the_holder_of_its_tensors() -> None:
     found = tensors(holding(layers=[nn.Sequential(nn.BatchNorm1d(2))]))
     assert {"layers[0]"} == {tensor.holder for tensor in found.values() if tensor.role == "unregistered"}

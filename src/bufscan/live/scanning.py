@@ -12,6 +12,7 @@ from bufscan.live.anatomy import class_dict, instance_dict, is_torch_class, mro_
 from bufscan.live.classifying import Classifier
 from bufscan.live.describing import StorageTable, describe, elements_of, is_uninitialised, subclasses_not_asked
 from bufscan.live.measuring import measure
+from bufscan.live.mending import suggestion_at, suggestion_for
 from bufscan.live.naming import Anchor
 from bufscan.live.origin import find_function_origin, find_global_origin, find_origin
 from bufscan.live.registry import is_script, registered_modules, registered_tensors, table_of
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from bufscan.live.describing import Elements
     from bufscan.live.measuring import Measurement
     from bufscan.live.registry import RegisteredModule, RegisteredTensor
+    from bufscan.live.suggestion import Suggestion
     from bufscan.live.walking import Reached
 
 _MOST_NAMES = 3  # of what a note is about
@@ -94,6 +96,7 @@ class _Scanner:
         place, tensor = reached
         saved, other = self._saved.claim(place.key, tensor)
         evidence = verdict.evidence if other == place.key else f"{verdict.evidence}; saved as `{other}`"
+        harmless = verdict.holding in HARMLESS_HOLDINGS
         record = self._record(
             place.path,
             tensor,
@@ -104,7 +107,8 @@ class _Scanner:
             holding=verdict.holding,
             alias_of=verdict.alias_of,
             holder=place.holder.path if place.holder is not None else None,
-            origin=None if verdict.holding in HARMLESS_HOLDINGS else origin_of(place.anchor),
+            origin=None if harmless else origin_of(place.anchor),
+            suggestion=None if harmless else suggestion_at(place, tensor, verdict),
         )
         self._by_prefix.setdefault(place.home.prefix, []).append(record)
 
@@ -147,10 +151,19 @@ class _Scanner:
             saved=saved,
             moves=self._moves(tensor),
             holding=shadow.holding if shadow else None,
-            origin=origin_of(shadow.anchor) if shadow else None,
+            origin=origin_of(shadow.anchor) if shadow else origin_of_misuse(entry, tensor),
+            suggestion=suggestion_for(entry, shadow.holding if shadow else None),
         )
 
-    def _record(self, name: str, tensor: torch.Tensor, *, alias_of: str | None = None, **facts: Any) -> Tensor:
+    def _record(
+        self,
+        name: str,
+        tensor: torch.Tensor,
+        *,
+        alias_of: str | None = None,
+        suggestion: Suggestion | None = None,
+        **facts: Any,
+    ) -> Tensor:
         trained = self._measurement.trained
         described = describe(tensor, self.storages)
         if described.placements:
@@ -161,6 +174,8 @@ class _Scanner:
             trains=None if trained is None else id(tensor) in trained,
             alias_of=alias_of or self._first_name(tensor, name),
             declared=_declared(tensor),
+            suggestion=suggestion.line if suggestion else None,
+            suggestion_note=suggestion.note if suggestion else None,
             **facts,
             **msgspec.structs.asdict(described),
         )
@@ -230,6 +245,13 @@ def origin_of(anchor: Anchor | None) -> Location | None:
     if isinstance(owner, type):
         return find_origin(owner, name or "", want, key)
     return find_function_origin(owner) if name is None else find_global_origin(owner, name)
+
+
+def origin_of_misuse(entry: RegisteredTensor, tensor: torch.Tensor) -> Location | None:
+    """Where a buffer that wants to train is registered; other registrations need no mending."""
+    if entry.kind == "parameter" or not tensor.requires_grad:
+        return None
+    return find_origin(type(entry.owner.module), entry.attribute, "registration")
 
 
 def _declared(tensor: torch.Tensor) -> Literal["parameter", "buffer"] | None:
