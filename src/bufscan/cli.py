@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import sys
@@ -301,6 +302,8 @@ def _show_traceback() -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run bufscan and return its exit code: 0, or 2 when it could not do what was asked."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    collecting = gc.isenabled()
+    gc.disable()  # it would walk hundreds of thousands of records again and again, and find no cycles
     try:
         return _run(given)
     except KeyboardInterrupt:
@@ -312,6 +315,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if "--debug" in given:
             _show_traceback()
         return _explain(error, given)
+    finally:
+        if collecting:
+            gc.enable()
 
 
 def _run(arguments: list[str]) -> int:

@@ -84,3 +84,43 @@ def sample() -> Inventory:
         notes=("the order of the optimizer's parameters was matched to the model's",),
         metadata={"format": "pt"},
     )
+
+
+def blocks() -> Inventory:
+    """Repeated blocks, enough for a listing to fold: experts inside layers, one layer without them."""
+    tensors = [tensor("embed.weight", 100, 16)]
+    for layer in range(8):
+        tensors += [
+            tensor(f"layers.{layer}.attn.q.weight", 16, 16),
+            tensor(f"layers.{layer}.attn.rotary.freq", 8, role="non_persistent_buffer"),
+        ]
+        if layer == 3:
+            tensors.append(tensor(f"layers.{layer}.mlp.weight", 32, 16))
+        else:
+            tensors += [tensor(f"layers.{layer}.experts.{expert}.w", 16, 8) for expert in range(4)]
+    return inventory(*tensors)
+
+
+def sharded() -> Inventory:
+    """A folder of two safetensors files, which records no device."""
+    return inventory(
+        *(
+            tensor(
+                name,
+                *shape,
+                file=file,
+                device=None,
+                trains=None,
+                certainty="assumed",
+                evidence="nothing says otherwise",
+            )
+            for name, shape, file in (
+                ("a.weight", (64, 32), "model-00001-of-00002.safetensors"),
+                ("a.bias", (64,), "model-00001-of-00002.safetensors"),
+                ("b.weight", (32, 64), "model-00002-of-00002.safetensors"),
+            )
+        ),
+        target="model/",
+        format="safetensors-sharded",
+        notes=("the index names 2 files, total_size is right",),
+    )

@@ -89,7 +89,7 @@ def _tensor(tensor: Tensor) -> dict[str, Any]:
         "storage_offset": tensor.storage_offset,
         "file": _optional(tensor.file),
         "local_shape": tensor.local_shape,
-        "placements": tensor.placements,
+        "placements": [_text(placement) for placement in tensor.placements],
         "parts": [_part(part) for part in tensor.parts],
     }
 

@@ -46,7 +46,7 @@ def shape_of(tensor: Tensor) -> str:
     """`64x32`, then what is unusual about it: its layout, or the shard of it that is here."""
     shape = _shape(tensor)
     if tensor.local_shape is not None:
-        shape += f" here {dimensions(tensor.local_shape)}"
+        shape += f" ({dimensions(tensor.local_shape)} here)"
     return shape if tensor.layout == "strided" else f"{shape} {tensor.layout}"
 
 

@@ -31,7 +31,7 @@ def render(inventory: Inventory, view: View) -> str:
         ]
     blocks += [particulars(shown, view), last]
     lines: list[Line] = []
-    for block in blocks:
+    for block in filter(None, blocks):
         lines += [BLANK, *block] if lines else block
     return paint(lines, view.display)
 

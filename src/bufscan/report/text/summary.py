@@ -61,9 +61,6 @@ def sentence(inventory: Inventory, view: View, of: int) -> list[Line]:
     for role, total in inventory.totals().items():
         join = ": " if len(cells) == 1 else ", "
         cells += [Cell(join), Cell(f"{count(total.tensors)} {ROLE_NOUNS[role][total.tensors != 1]}", role)]
-    assumed = sum(tensor.certainty == "assumed" for tensor in inventory.tensors)
-    if assumed:
-        cells += [Cell(", "), Cell(f"{count(assumed)} of them assumed")]
     cells += [Cell("; "), Cell(f"{size(inventory.stored_bytes, exact=view.exact)} stored")]
     for things, noun in ((inventory.anomalies, "anomaly"), (inventory.skipped, "thing skipped")):
         if things:
@@ -73,8 +70,11 @@ def sentence(inventory: Inventory, view: View, of: int) -> list[Line]:
 
 def _subject(inventory: Inventory, view: View, of: int) -> str:
     found = len(inventory.tensors)
+    subject = f"{count(found)} of {plural(of, 'tensor')}" if view.selection.narrows else plural(found, "tensor")
     sections = len({tensor.section for tensor in inventory.tensors})
-    within = f" in {plural(sections, 'section')}" if sections > 1 else ""
-    return (
-        f"{count(found)} of {plural(of, 'tensor')}" if view.selection.narrows else plural(found, "tensor")
-    ) + within
+    if sections > 1:
+        subject += f" in {plural(sections, 'section')}"
+    assumed = sum(tensor.certainty == "assumed" for tensor in inventory.tensors)
+    if assumed:
+        subject += f" ({'all' if assumed == found else count(assumed)} assumed)"
+    return subject

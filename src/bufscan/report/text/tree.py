@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 MOST_ROWS = 200
 """Rows that a tree shows unless everything is asked for."""
 
-# `blocks[0].pe` and `blocks.0.pe` have the same steps.
-_STEP = re.compile(r"\.|(?=\[)")
+# `blocks[0].pe`, `blocks.0.pe` and `blocks['0'].pe` are three steps each.
+_STEP = re.compile(r"\.|(?=\[(?:[0-9]{1,9}|'[^'\]]*')\])")
 
 # Modules are a dozen deep; a broken name may have a million dots, and this module walks by recursion.
 _DEEPEST = 64

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from report_samples import blocks, inventory, sample, sharded, tensor
+
+import bufscan.report
+from bufscan.report import REPORTS
+from bufscan.report.view import Display, View
+
+if TYPE_CHECKING:
+    from bufscan.inventory import Inventory
+
+SAMPLES = {"sample": sample(), "blocks": blocks(), "sharded": sharded()}
+
+
+def test_every_report_that_exists_can_be_asked_for() -> None:
+    folder = Path(bufscan.report.__file__).parent
+    sources = {path: path.read_text() for path in folder.rglob("*.py")}
+    with_render = {
+        (path.parent.name if path.name == "__init__.py" else path.stem)
+        for path, source in sources.items()
+        if re.search(r"^def render\(", source, re.MULTILINE)
+    }
+    assert with_render == set(REPORTS)
+
+
+@pytest.mark.parametrize("report", REPORTS)
+@pytest.mark.parametrize("found", SAMPLES.values(), ids=SAMPLES)
+def test_two_runs_give_the_same_bytes(report: str, found: Inventory) -> None:
+    assert REPORTS[report](found, View()) == REPORTS[report](found, View())
+
+
+@pytest.mark.parametrize("found", SAMPLES.values(), ids=SAMPLES)
+@pytest.mark.parametrize("everything", [False, True], ids=["folded", "unfolded"])
+def test_the_rows_add_up_to_the_printed_total(found: Inventory, everything: bool) -> None:
+    text = REPORTS["text"](found, View(exact=True, everything=everything))
+    listing, totals = re.split(r"^role +tensors.*\n", text, flags=re.MULTILINE)[:2]
+    rows = [line for line in listing.splitlines() if not re.match(r"\S.*: [0-9,]+ tensor", line)]
+    summed_up = [line for line in listing.splitlines() if line.startswith("optimizer: ")] if not everything else []
+    size = re.compile(r"([0-9,]+) B\b")
+    listed = sum(int(found[1].replace(",", "")) for line in rows + summed_up if (found := size.search(line)))
+    last = re.split(r"\n\n", totals)[0].splitlines()[-1]
+    assert int(size.search(last)[1].replace(",", "")) == listed  # type: ignore[index]
+
+
+@pytest.mark.parametrize("found", SAMPLES.values(), ids=SAMPLES)
+def test_colour_adds_nothing_but_colour(found: Inventory) -> None:
+    plain = REPORTS["text"](found, View(display=Display(width=80)))
+    coloured = REPORTS["text"](found, View(display=Display(width=80, colour=True)))
+    assert plain != coloured
+    assert plain == re.sub(r"\x1b\[[0-9;]*m", "", coloured)
+
+
+@pytest.mark.parametrize("width", [20, 40, 60, 80, 100, 120, 200])
+def test_no_line_is_wider_than_the_terminal_where_its_words_allow_it(width: int) -> None:
+    lines = REPORTS["text"](blocks(), View(display=Display(width=width))).splitlines()
+    assert all(len(line) <= max(width, 78) for line in lines)
+
+
+def test_an_ascii_output_gets_ascii() -> None:
+    found = inventory(tensor("größe.权重", 2), target="模型.pt")
+    for by_module in (False, True):
+        assert REPORTS["text"](found, View(by_module=by_module, display=Display(unicode=False))).isascii()
+
+
+def test_json_lists_one_tensor_a_line() -> None:
+    lines = REPORTS["json"](sample(), View()).splitlines()
+    tensors = [json.loads(line.strip().rstrip(",")) for line in lines if '"certainty"' in line]
+    assert [each.name for each in sample().tensors] == [each["name"] for each in tensors]
+
+
+def test_json_has_the_fields_that_were_promised() -> None:
+    report = json.loads(REPORTS["json"](sample(), View()))
+    assert "bufscan.inspect/1" == report["schema"]
+    assert {"target", "format", "tensors", "totals", "stored_bytes", "findings", "skipped"} <= set(report)
+    promised = (
+        "name section role certainty evidence shape dtype device numel nbytes storage stored_bytes saved moves"
+        " trains alias_of origin"
+    )
+    assert set(promised.split()) <= set(report["tensors"][0])
+    assert {"tensors": 2, "numel": 33, "nbytes": 136} == report["totals"]["persistent_buffer"]
+
+
+def test_a_long_listing_says_how_much_it_hides() -> None:
+    found = inventory(*(tensor(f"w{number}", number) for number in range(1000)))
+    text = REPORTS["text"](found, View())
+    assert "... 800 tensors not shown: `--all` lists them" in text
+    assert "w999" not in text
+    assert "w999" in REPORTS["text"](found, View(everything=True))
+
+
+def test_tensors_of_one_name_and_shape_on_several_devices_are_told_apart() -> None:
+    found = inventory(*(tensor(f"l.{number}.w", 4, device=f"cuda:{number % 2}") for number in range(60)))
+    text = REPORTS["text"](found, View())
+    assert "l.{0..58..2}.w x30" in text
+    assert "l.{1..59..2}.w x30" in text
