@@ -32,9 +32,10 @@ if TYPE_CHECKING:
     from bufscan.live.slots import Key
     from bufscan.live.sources import Source
 
-Want: TypeAlias = Literal["value", "element", "class_value", "registration"]
+Want: TypeAlias = Literal["value", "element", "class_value", "registration", "plain_value"]
 """What is looked for: what an instance's attribute is set to, what is put into the container that it holds, what
-the class itself has under the name, or what registers it (`register_buffer`, a Parameter, a Buffer, a module).
+the class itself has under the name, what registers it (`register_buffer`, a Parameter, a Buffer, a module), or
+what sets it without registering it.
 """
 
 _LONGEST_VALUE = 72
@@ -68,6 +69,7 @@ _PREFERENCES: dict[Want, tuple[_Groups, _Groups]] = {
         (("registration", "registered value"),),
         (("value",), ("augmented",), ("class value",), ("field",), ("empty",)),
     ),
+    "plain_value": ((("value",),), (("augmented",), ("empty",), ("field",))),
 }
 """What serves each want, best first: what surely gives the slot what is wanted, then what at least names it."""
 
