@@ -133,6 +133,7 @@ class Tensor(msgspec.Struct, frozen=True, kw_only=True):
         holder: path of the outermost module on the way that no module registers; only for live models.
         declared: what the object itself was made as, whatever it is registered as: an `nn.Parameter`, an
             `nn.Buffer`, or None for a plain tensor and where unknown.
+        saved_as: its key in the model's state_dict, where that is another than `name`; only for live models.
         file: the shard that holds it, relative to the target folder; None when the target is one file.
         type_name: qualified name of a tensor subclass; None for torch.Tensor, Parameter and Buffer.
         local_shape, placements: this process's shard of a distributed tensor, and how it was cut.
@@ -163,6 +164,7 @@ class Tensor(msgspec.Struct, frozen=True, kw_only=True):
     holding: str | None = None
     holder: str | None = None
     declared: Literal["parameter", "buffer"] | None = None
+    saved_as: str | None = None
     file: str | None = None
     type_name: str | None = None
     local_shape: tuple[int, ...] | None = None
@@ -193,10 +195,15 @@ class Tensor(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Skipped(msgspec.Struct, frozen=True, kw_only=True):
-    """Something that was not examined, and why."""
+    """Something that was not examined, and why.
+
+    Attributes:
+        failed: whether it is part of the target and could not be examined, so that nothing may be called clean.
+    """
 
     what: str
     reason: str
+    failed: bool = False
 
 
 class Anomaly(msgspec.Struct, frozen=True, kw_only=True):
@@ -237,6 +244,48 @@ class ModuleTree(msgspec.Struct, frozen=True, kw_only=True):
     versions: dict[str, int | None]
 
 
+class Mismatch(msgspec.Struct, frozen=True, kw_only=True):
+    """An entry that a checkpoint and a model both have, but differently; pairs are (checkpoint, model).
+
+    Attributes:
+        name: as the checkpoint has it.
+        shape, dtype: None where they agree, or where one side does not say.
+    """
+
+    name: str
+    shape: tuple[tuple[int, ...], tuple[int, ...]] | None = None
+    dtype: tuple[str, str] | None = None
+
+
+class Join(msgspec.Struct, frozen=True, kw_only=True):
+    """How one section of a checkpoint fits a live model.
+
+    Attributes:
+        model: the model's target.
+        section: the section of the checkpoint.
+        matched: entries that the model saves too.
+        missing: what the model saves and the checkpoint lacks, as the model's records.
+        unexpected: names of entries that the model does not register.
+        saved_non_persistent: names of entries that the model registers with persistent=False.
+        mismatched: entries of another shape or dtype.
+        tied: names that the checkpoint lacks because it has the same tensor under another.
+        checkpoint_prefix, model_prefix: what was taken off the names of either side to make them meet.
+        wrappers: parts of names (`_orig_mod`) that were left out wherever they stand, on both sides.
+    """
+
+    model: str
+    section: str = ""
+    matched: int = 0
+    missing: tuple[Tensor, ...] = ()
+    unexpected: tuple[str, ...] = ()
+    saved_non_persistent: tuple[str, ...] = ()
+    mismatched: tuple[Mismatch, ...] = ()
+    tied: tuple[str, ...] = ()
+    checkpoint_prefix: str = ""
+    model_prefix: str = ""
+    wrappers: tuple[str, ...] = ()
+
+
 class RoleTotal(NamedTuple):
     """Entries of one role, and the elements and bytes of the distinct ones among them."""
 
@@ -258,6 +307,7 @@ class Inventory(msgspec.Struct, frozen=True, kw_only=True):
         globals: names the pickle refers to beyond torch's own reconstruction functions, once each.
         metadata: free text the artefact carries (safetensors' `__metadata__`).
         notes: what a person should know about how this was read, one sentence each.
+        joins: how sections of a checkpoint fit the model it was joined to, the best first.
     """
 
     target: str
@@ -271,6 +321,7 @@ class Inventory(msgspec.Struct, frozen=True, kw_only=True):
     skipped: tuple[Skipped, ...] = ()
     metadata: dict[str, str] = {}
     notes: tuple[str, ...] = ()
+    joins: tuple[Join, ...] = ()
 
     @property
     def stored_bytes(self) -> int:
