@@ -1,0 +1,132 @@
+"""What a rule says about a tensor, and what a rule is. Nothing here examines anything."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, get_args
+
+import msgspec
+
+from bufscan.inventory import Inventory, Location, Skipped, Tensor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from bufscan.joining import Join
+
+Severity = Literal["error", "warning", "note"]
+
+SEVERITIES: tuple[Severity, ...] = get_args(Severity)
+"""Worst first."""
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """A rule's statement about one tensor, or about the module or file that `tensor` is the path of.
+
+    Attributes:
+        code, name: of the rule.
+        severity: error: it breaks; warning: it may, or costs; note: worth knowing.
+        tensor: path of what it is about, as the inventory writes it; "" for the target as a whole.
+        message: one sentence without a full stop: what will go wrong.
+        location: the line of source to change, where it is known.
+        suggestion: the line to write there.
+    """
+
+    code: str
+    name: str
+    severity: Severity
+    tensor: str
+    message: str
+    location: Location | None = None
+    suggestion: str | None = None
+
+
+class NonFinite(NamedTuple):
+    """How many elements of a tensor are no finite numbers."""
+
+    nan: int
+    infinite: int
+
+
+class CountNonFinite(Protocol):
+    """Reads a tensor's values, wherever they lie."""
+
+    def __call__(self, tensor: Tensor) -> NonFinite | None:
+        """The counts; None for a type that has only finite values.
+
+        Raises:
+            UnreadableError: the values cannot be read.
+        """
+
+
+class Subject(msgspec.Struct, frozen=True, kw_only=True):
+    """What the rules look at.
+
+    Attributes:
+        inventory: of the target.
+        join: the same checkpoint held against a model; None without one.
+        count_nonfinite: reads values; None when they are not to be read.
+    """
+
+    inventory: Inventory
+    join: Join | None = None
+    count_nonfinite: CountNonFinite | None = None
+
+    @property
+    def is_live(self) -> bool:
+        """Whether the target is a model in memory rather than an artefact."""
+        return self.inventory.format == "live"
+
+
+class Rule(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing to look for.
+
+    Attributes:
+        code: never used again for anything else.
+        name: of the problem; reads well after "allow".
+        explanation: the only text about it, in Markdown: what it does, why it is bad, an example and what to use
+            instead.
+        check: finds it. Pure: opens no file, calls nothing of the user's. A `Skipped` is something that the rule
+            should have looked at and could not.
+    """
+
+    code: str
+    name: str
+    explanation: str
+    check: Callable[[Rule, Subject], Iterator[Finding | Skipped]]
+
+    @property
+    def summary(self) -> str:
+        """What it checks for, in one sentence."""
+        return self.section("What it does").partition("\n\n")[0].replace("\n", " ")
+
+    def section(self, title: str) -> str:
+        """The text under one heading of the explanation."""
+        _, _, rest = self.explanation.partition(f"## {title}\n")
+        return rest.partition("\n## ")[0].strip()
+
+    def finding(self, tensor: Tensor, message: str, *, severity: Severity | None = None) -> Finding:
+        """A finding about `tensor`, at the line that the inventory gives for it."""
+        return Finding(
+            code=self.code,
+            name=self.name,
+            severity=severity or severity_of(tensor),
+            tensor=tensor.path,
+            message=message,
+            location=tensor.origin,
+            suggestion=tensor.suggestion,
+        )
+
+    def finding_on(self, subject: str, message: str, *, severity: Severity) -> Finding:
+        """A finding about something that is no single tensor: a module, a section, the whole file."""
+        return Finding(code=self.code, name=self.name, severity=severity, tensor=subject, message=message)
+
+
+def severity_of(tensor: Tensor) -> Severity:
+    """How bad it is that a tensor is held wrongly.
+
+    A 0-dim tensor on the CPU meets device tensors without a clash, so all it loses is being saved. A cache is made
+    anew by the forward pass.
+    """
+    if tensor.shape == ():
+        return "note"
+    return "warning" if tensor.holding == "cache" else "error"

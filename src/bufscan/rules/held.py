@@ -1,0 +1,94 @@
+"""Which of the rules on unregistered tensors a tensor belongs to, and the words that they share."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from bufscan.inventory import HARMLESS_HOLDINGS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from bufscan.inventory import Inventory, Tensor
+
+SHARED_IN_CODE = frozenset(("class_attribute", "global", "default_argument"))
+_SHADOWED = frozenset(("shadowed_by_instance", "shadowed_by_class"))
+# Rules of their own: BUF003, BUF004, BUF007.
+_ELSEWHERE = frozenset(("hidden_module", "stale_alias", "state_dict_only"))
+
+_WORDS = {
+    "attribute": "is a plain attribute",
+    "container": "lies in a plain container",
+    "object": "lies in a plain object",
+    "partial": "is an argument of a functools.partial",
+    "hook": "is held by a hook",
+    "closure": "is held by a closure",
+    "cache": "is a plain attribute that the forward pass assigns anew",
+    "class_attribute": "is a class attribute, shared by all objects of the class",
+    "global": "is a global that the forward pass uses",
+    "default_argument": "is a default argument, made once for all calls",
+}
+
+_SHADOWING = re.compile(r"(?P<owner>.*?)\.?(?:__dict__\['(?P<instance>.+)'\]|__class__\.(?P<cls>\w+))")
+
+
+def loose_tensors(inventory: Inventory) -> Iterator[Tensor]:
+    """Tensors that are held where registration does not look, without those that a more exact rule tells of."""
+    shadowing = shadowing_paths(inventory)
+    for tensor in unregistered_tensors(inventory):
+        if tensor.holding not in _ELSEWHERE and tensor.path not in shadowing:
+            yield tensor
+
+
+def unregistered_tensors(inventory: Inventory) -> Iterator[Tensor]:
+    """Tensors that are held by code or objects, neither registered nor harmless."""
+    for tensor in inventory.tensors:
+        if tensor.role == "unregistered" and tensor.holding and tensor.holding not in HARMLESS_HOLDINGS:
+            yield tensor
+
+
+def shadowed_tensors(inventory: Inventory) -> Iterator[Tensor]:
+    """Registered tensors whose name gives something else."""
+    return (tensor for tensor in inventory.tensors if tensor.holding in _SHADOWED)
+
+
+def shadowing_paths(inventory: Inventory) -> set[str]:
+    """Paths of the tensors that hide a registered one: BUF006 tells of both at once."""
+    shadowed = {_dotted(tensor.path) for tensor in shadowed_tensors(inventory)}
+    return {tensor.path for tensor in inventory.tensors if shadowed and _hidden_name(tensor.path) in shadowed}
+
+
+def words_for(tensor: Tensor) -> str:
+    """How an unregistered tensor is held, as a predicate."""
+    return _WORDS.get(tensor.holding or "", "is registered by no module")
+
+
+def loss_of(tensor: Tensor) -> str:
+    """What will go wrong with an unregistered tensor, by the facts that were measured on it."""
+    losses = []
+    if tensor.saved is not True:
+        losses.append("is not saved")
+    if tensor.moves is not True and tensor.shape != ():
+        losses.append("does not move with the model")
+    if tensor.declared == "parameter" and tensor.trains is not True:
+        losses.append("is seen by no optimizer")
+    return listed(losses) or "no state_dict or optimizer knows it"
+
+
+def listed(phrases: list[str]) -> str:
+    """`a, b and c`."""
+    return " and ".join([", ".join(phrases[:-1]), phrases[-1]] if len(phrases) > 1 else phrases)
+
+
+def _dotted(path: str) -> str:
+    """A path in the spelling of a state_dict: `blocks[0].pe` as `blocks.0.pe`."""
+    return re.sub(r"\[(\d+)\]", r".\1", path).removeprefix(".")
+
+
+def _hidden_name(path: str) -> str | None:
+    """The registered name that an attribute of this path hides; None for an attribute that hides none."""
+    found = _SHADOWING.fullmatch(path)
+    if found is None:
+        return None
+    return _dotted(f"{found['owner']}.{found['instance'] or found['cls']}")

@@ -1,0 +1,64 @@
+"""## What it does
+Looks at a model that was built on the meta device for non-persistent buffers.
+
+## Why is this bad?
+A large model is built on the meta device, given memory by `to_empty()` and filled from a checkpoint. A
+non-persistent buffer is in no checkpoint: unless something computes it again, it keeps whatever the memory held.
+
+## Example
+```python
+import torch
+from torch import nn
+
+
+class Model(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("inv_freq", torch.arange(4.0), persistent=False)
+```
+
+Use instead:
+```python
+import torch
+from torch import nn
+
+
+class Model(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("inv_freq", torch.arange(4.0))
+```
+
+Or compute it in a `reset_parameters()` that whoever calls `to_empty()` runs afterwards.
+
+## References
+- [torch.nn.Module.to_empty](https://docs.pytorch.org/docs/stable/generated/torch.nn.Module.html#torch.nn.Module.to_empty)
+- [Skipping module parameter initialization](https://docs.pytorch.org/tutorials/prototype/skip_param_init.html)
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bufscan.findings import Finding, Rule, Subject
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def find_uninitialised_buffers(rule: Rule, subject: Subject) -> Iterator[Finding]:
+    """Non-persistent buffers without values. A model joined to a checkpoint is on meta only to be compared."""
+    if not subject.is_live:
+        return
+    for tensor in subject.inventory.tensors:
+        if tensor.role == "non_persistent_buffer" and tensor.device == "meta":
+            message = f"no checkpoint fills `{tensor.path}` after to_empty(): it is not saved and was built on meta"
+            yield rule.finding(tensor, message, severity="warning")
+
+
+RULE = Rule(
+    code="BUF204",
+    name="non-persistent-without-init",
+    explanation=__doc__ or "",
+    check=find_uninitialised_buffers,
+)
