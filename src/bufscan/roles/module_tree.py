@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from bufscan.roles.section import Claim
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from bufscan.roles.section import Checkpoint, Section
 
 EXTRA_STATE = Claim("unregistered", "extra state of a module", holding="extra_state")
 UNOWNED = Claim("unregistered", "no module owns it", holding="state_dict_only")
 UNDER_A_TENSOR = Claim("unregistered", "its prefix names a tensor", holding="state_dict_only")
+
+# Module prefix -> version, as in `Section.tree`.
+Tree: TypeAlias = "Mapping[str, int | None]"
+
+# Deeper names are no model's, and going up one takes time for each level.
+_DEEPEST = 100
 
 
 def claim_unowned(checkpoint: Checkpoint) -> None:
@@ -39,7 +47,7 @@ def _claim_under_tensors(section: Section) -> None:
             section.settle(entries.values(), UNDER_A_TENSOR)
 
 
-def _claim_outside_tree(checkpoint: Checkpoint, section: Section, tree: dict[str, int | None]) -> None:
+def _claim_outside_tree(checkpoint: Checkpoint, section: Section, tree: Tree) -> None:
     owned = 0
     unowned: list[tuple[str, list[int]]] = []
     for owner, entries in section.modules.items():
@@ -58,10 +66,50 @@ def _claim_outside_tree(checkpoint: Checkpoint, section: Section, tree: dict[str
             f"`_metadata` {place}was disregarded: {count} of {owned + count} entries belong to no module it lists"
         )
         return
-    bare = {prefix.rpartition(".")[2] for prefix in tree if prefix not in section.modules}
-    for owner, positions in unowned:
-        # A module that was moved or renamed shows as a listed module of the same name without entries, or by
-        # the usual names of parameters; what a hook or a hand adds does not.
-        leaves = {section.leaves[position] for position in positions}
-        if owner.rpartition(".")[2] not in bare and not leaves & {"weight", "bias"}:
+    if not _could_be_renamed(section, tree, unowned):
+        for _, positions in unowned:
             section.settle(positions, UNOWNED)
+
+
+def _could_be_renamed(section: Section, tree: Tree, unowned: Sequence[tuple[str, Sequence[int]]]) -> bool:
+    """Whether the entries could belong to a listed module under a new name, and not to a hook that added them.
+
+    Such a module shows by the name it had or by its place: a listed one without any entries has the same name, or
+    hangs from the same parent. And what is renamed mostly holds a weight or a bias.
+    """
+    bare = tree.keys() - _with_entries(section, tree)
+    names = {_split(prefix)[1] for prefix in bare}
+    parents = {_split(prefix)[0] for prefix in bare}
+    return any(
+        _split(owner)[1] in names
+        or _nearest_listed(owner, tree) in parents
+        or any(section.leaves[position] in ("weight", "bias") for position in positions)
+        for owner, positions in unowned
+    )
+
+
+def _with_entries(section: Section, tree: Tree) -> set[str]:
+    """The listed modules that have entries, or whose descendants do."""
+    found: set[str] = set()
+    for owner in section.modules:
+        prefix = owner
+        while prefix in tree and prefix not in found:
+            found.add(prefix)
+            prefix = _split(prefix)[0]
+    return found
+
+
+def _nearest_listed(owner: str, tree: Tree) -> str:
+    """The listed module closest above an unlisted one."""
+    if owner.count(".") > _DEEPEST:
+        return ""
+    prefix = owner
+    while prefix and prefix not in tree:
+        prefix = _split(prefix)[0]
+    return prefix
+
+
+def _split(prefix: str) -> tuple[str, str]:
+    """A module's parent and its own name."""
+    parent, _, name = prefix.rpartition(".")
+    return parent, name
