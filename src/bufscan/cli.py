@@ -131,7 +131,7 @@ Examples:
 """
 
 
-@app.command(cls=_Command, epilog=_INSPECT_EXAMPLES)
+@app.command(cls=_Command, epilog=_INSPECT_EXAMPLES, short_help="Show every tensor of a checkpoint.")
 def inspect(  # noqa: PLR0913, PLR0917 - typer reads the options from the parameters
     target: Annotated[str, typer.Argument(metavar="TARGET", help="A file, a folder, or `-` for standard input.")],
     role: Annotated[
@@ -180,7 +180,7 @@ def inspect(  # noqa: PLR0913, PLR0917 - typer reads the options from the parame
         return Outcome(render(read(target), view), output)
 
 
-@app.command(cls=_Command)
+@app.command(cls=_Command, short_help="Inspect a small model with the classic faults.")
 def demo(
     write: Annotated[
         str | None, typer.Option("--write", metavar="DIR", help="Put the model's source and its files into DIR.")
@@ -259,8 +259,10 @@ def _print(text: str) -> None:
     """Text to standard output, byte for byte as it is: no translation of line ends."""
     if sys.stdout is None:
         raise BufscanError("standard output is closed")
+    left = memoryview(text.encode(_encoding(), "backslashreplace"))
     try:
-        sys.stdout.buffer.write(text.encode(_encoding(), "backslashreplace"))
+        while left:  # unbuffered (PYTHONUNBUFFERED), a pipe takes no more at once than it has room for
+            left = left[sys.stdout.buffer.write(left) :]
         sys.stdout.buffer.flush()
     except BrokenPipeError:
         # What is still buffered has nowhere to go; without this the interpreter complains when it exits.
@@ -287,7 +289,7 @@ def _complain_of_usage(error: typer.TyperException, arguments: Sequence[str]) ->
     context = getattr(error, "ctx", None)
     command = context.command_path if context else "bufscan"
     hint = f"`{command} --help` shows how to use it"
-    if arguments and "\0" not in arguments[0] and Path(arguments[0]).exists():
+    if command == "bufscan" and arguments and Path(arguments[0]).exists():  # the command's name was forgotten
         hint = f"to inspect a file, `bufscan inspect {arguments[0]}`"
     return _complain(message[:1].lower() + message[1:], hint)
 

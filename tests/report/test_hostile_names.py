@@ -89,7 +89,7 @@ def test_nothing_unprintable_gets_out(name: str, view: str) -> None:
 
 
 @pytest.mark.parametrize("view", ["text", "text of everything", "tree", "json", "csv"])
-@pytest.mark.parametrize("name", filter(None, NAMES.values()))
+@pytest.mark.parametrize("name", [name for name in NAMES.values() if name])
 def test_a_name_makes_no_new_line(name: str, view: str) -> None:
     harmless = render(view, everywhere("harmless"))
     assert harmless.count("\n") == render(view, everywhere(name)).count("\n")

@@ -1,0 +1,180 @@
+from __future__ import annotations
+
+import csv
+import json
+import os
+import stat
+import subprocess
+import sys
+from io import StringIO
+from pathlib import Path
+
+import pytest
+
+from command_line import bufscan, environment
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the demo's files."""
+    folder = tmp_path_factory.mktemp("demo")
+    assert 0 == bufscan("demo", "--write", str(folder)).returncode
+    return folder
+
+
+def test_inspect_prints_the_listing_and_nothing_to_stderr(folder: Path) -> None:
+    done = bufscan("inspect", "model.pt", cwd=folder)
+    assert (0, b"") == (done.returncode, done.stderr)
+    lines = done.stdout.decode().splitlines()
+    assert "model.pt: torch-zip, all on cpu" == lines[0]
+    assert lines[-1].startswith("28 tensors: 14 parameters, ")
+
+
+def test_the_installed_command_is_the_same_program(folder: Path) -> None:
+    command = Path(sys.executable).parent / "bufscan"
+    done = subprocess.run(
+        [command, "inspect", "model.pt"], cwd=folder, capture_output=True, env=environment(), check=True
+    )
+    assert bufscan("inspect", "model.pt", cwd=folder).stdout == done.stdout
+
+
+def test_standard_input_is_a_target(folder: Path) -> None:
+    done = bufscan("inspect", "-", "--quiet", stdin=(folder / "weights.safetensors").read_bytes())
+    assert 0 == done.returncode
+    assert done.stdout.startswith(b"18 tensors")
+
+
+def test_roles_can_be_written_with_hyphens_and_repeated(folder: Path) -> None:
+    arguments = (
+        "inspect",
+        "model.pt",
+        "--format",
+        "json",
+        "--role",
+        "non-persistent-buffer",
+        "--role",
+        "unregistered",
+    )
+    report = json.loads(bufscan(*arguments, cwd=folder).stdout)
+    assert {"non_persistent_buffer", "unregistered"} == {each["role"] for each in report["tensors"]}
+    assert {"roles": ["non_persistent_buffer", "unregistered"], "match": [], "of_tensors": 28} == report[
+        "selection"
+    ]
+
+
+def test_patterns_and_order(folder: Path) -> None:
+    arguments = (
+        "inspect",
+        "model.pt",
+        "--format",
+        "csv",
+        "--match",
+        "stem.*",
+        "--match",
+        "head.*",
+        "--sort",
+        "name",
+    )
+    rows = list(csv.DictReader(StringIO(bufscan(*arguments, cwd=folder).stdout.decode())))
+    names = ["bias", "num_batches_tracked", "running_mean", "running_var", "weight"]
+    assert ["head.weight", *(f"stem.{name}" for name in names)] == [row["name"] for row in rows]
+
+
+def test_depth_asks_for_the_tree(folder: Path) -> None:
+    text = bufscan("inspect", "model.pt", "--depth", "1", cwd=folder).stdout.decode()
+    assert "├── blocks " in text
+    assert "{0,1}" not in text
+
+
+def test_csv_ends_its_lines_as_rfc_4180_says(folder: Path) -> None:
+    lines = bufscan("inspect", "model.pt", "--format", "csv", cwd=folder).stdout.split(b"\n")
+    assert 30 == len(lines)
+    assert all(line.endswith(b"\r") for line in lines[:-1])
+
+
+def test_two_runs_are_byte_identical(folder: Path) -> None:
+    for report in ("text", "json", "csv"):
+        first, second = (bufscan("inspect", "model.pt", "--format", report, cwd=folder).stdout for _ in range(2))
+        assert first == second
+
+
+def test_output_goes_to_the_file_and_nowhere_else(folder: Path, tmp_path: Path) -> None:
+    done = bufscan("inspect", "model.pt", "--format", "json", "--output", str(tmp_path / "a.json"), cwd=folder)
+    assert (0, b"", b"") == (done.returncode, done.stdout, done.stderr)
+    assert "bufscan.inspect/1" == json.loads((tmp_path / "a.json").read_text())["schema"]
+    assert [tmp_path / "a.json"] == list(tmp_path.iterdir())
+
+
+def test_a_failed_inspection_leaves_the_old_output_alone(tmp_path: Path) -> None:
+    output = tmp_path / "a.txt"
+    output.write_text("old")
+    assert 2 == bufscan("inspect", "no-such.pt", "--output", str(output)).returncode
+    assert "old" == output.read_text()
+
+
+def test_output_keeps_the_permissions_and_the_link_of_what_it_replaces(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "real.txt").write_text("old")
+    (tmp_path / "real.txt").chmod(0o640)
+    (tmp_path / "link.txt").symlink_to("real.txt")
+    assert 0 == bufscan("inspect", "model.pt", "--output", str(tmp_path / "link.txt"), cwd=folder).returncode
+    assert (tmp_path / "link.txt").is_symlink()
+    assert 0o640 == stat.S_IMODE((tmp_path / "real.txt").stat().st_mode)
+    assert "old" != (tmp_path / "real.txt").read_text()
+
+
+def test_a_device_is_written_to_and_not_replaced(folder: Path) -> None:
+    assert 0 == bufscan("inspect", "model.pt", "--output", "/dev/null", cwd=folder).returncode
+    assert stat.S_ISCHR(Path("/dev/null").stat().st_mode)
+
+
+def test_quiet_prints_the_summary_line_alone(folder: Path) -> None:
+    lines = bufscan("inspect", "model.pt", "--quiet", cwd=folder).stdout.decode().splitlines()
+    assert [
+        "28 tensors: 14 parameters, 4 persistent buffers, 3 non-persistent buffers, 7 unregistered; 26.6 kB stored"
+    ] == lines
+
+
+def test_a_closed_pipe_is_quiet(folder: Path) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "wb") as closed:
+        done = subprocess.run(
+            [sys.executable, "-m", "bufscan", "inspect", "model.pt"],
+            cwd=folder,
+            stdout=closed,
+            stderr=subprocess.PIPE,
+            env=environment(),
+            check=False,
+        )
+    assert (141, b"") == (done.returncode, done.stderr)
+
+
+def test_unbuffered_output_to_a_slow_reader_is_complete(folder: Path) -> None:
+    report = bufscan("inspect", "model.pt", "--format", "json", cwd=folder).stdout
+    read, write = os.pipe()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "bufscan", *("inspect", "model.pt", "--format", "json")],
+        cwd=folder,
+        stdout=write,
+        env=environment(PYTHONUNBUFFERED="1"),
+    )
+    os.close(write)
+    with os.fdopen(read, "rb") as pipe:
+        assert report == pipe.read()
+    assert 0 == process.wait()
+
+
+def test_version_and_help_exit_with_0() -> None:
+    version = bufscan("--version")
+    assert (0, True) == (version.returncode, version.stdout.startswith(b"bufscan 0."))
+    for arguments in ((), ("--help",), ("inspect", "--help"), ("inspect", "-h"), ("demo", "--help")):
+        done = bufscan(*arguments)
+        assert (0, b"") == (done.returncode, done.stderr)
+        assert done.stdout.startswith(b"Usage: bufscan")
+
+
+@pytest.mark.parametrize("command", ["inspect", "demo"])
+def test_every_option_is_explained_in_one_line(command: str) -> None:
+    text = bufscan(command, "--help").stdout.decode()
+    options = text.split("Options:\n")[1].split("\n\n")[0].splitlines()
+    assert all(line.startswith("  -") for line in options)

@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import os
+import pty
+import re
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from command_line import bufscan, environment
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the demo's files."""
+    folder = tmp_path_factory.mktemp("demo")
+    assert 0 == bufscan("demo", "--write", str(folder)).returncode
+    return folder
+
+
+def on_a_terminal(*arguments: str, cwd: Path, **settings: str) -> str:
+    """What bufscan writes when standard output is a terminal."""
+    master, slave = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "bufscan", *arguments],
+        cwd=cwd,
+        stdout=slave,
+        stdin=subprocess.DEVNULL,
+        env=environment(**settings),
+    )
+    os.close(slave)
+    chunks = []
+    while True:
+        try:
+            chunk = os.read(master, 65536)
+        except OSError:  # the other end is closed
+            break
+        if not chunk:
+            break
+        chunks.append(chunk)
+    os.close(master)
+    assert 0 == process.wait()
+    return b"".join(chunks).decode().replace("\r\n", "\n")
+
+
+def test_a_terminal_gets_colour(folder: Path) -> None:
+    text = on_a_terminal("inspect", "model.pt", cwd=folder, TERM="xterm", COLUMNS="80")
+    assert "\x1b[1;31munregistered\x1b[0m" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "settings"),
+    [
+        pytest.param((), {"NO_COLOR": "1", "TERM": "xterm"}, id="NO_COLOR"),
+        pytest.param((), {"TERM": "dumb"}, id="TERM=dumb"),
+        pytest.param(("--no-color",), {"TERM": "xterm"}, id="--no-color"),
+    ],
+)
+def test_colour_can_be_refused(folder: Path, arguments: tuple[str, ...], settings: dict[str, str]) -> None:
+    text = on_a_terminal("inspect", "model.pt", *arguments, cwd=folder, COLUMNS="80", **settings)
+    assert "\x1b" not in text
+    assert "unregistered" in text
+
+
+def test_an_empty_no_color_refuses_nothing(folder: Path) -> None:
+    assert "\x1b" in on_a_terminal("inspect", "model.pt", cwd=folder, TERM="xterm", NO_COLOR="")
+
+
+def test_a_pipe_gets_the_text_of_the_terminal_without_its_colour(folder: Path) -> None:
+    terminal = on_a_terminal("inspect", "model.pt", cwd=folder, TERM="xterm", COLUMNS="80")
+    piped = bufscan("inspect", "model.pt", cwd=folder, COLUMNS="80").stdout.decode()
+    assert piped == re.sub(r"\x1b\[[0-9;]*m", "", terminal)
+
+
+def test_the_width_of_the_terminal_is_kept(folder: Path) -> None:
+    text = on_a_terminal("inspect", "model.pt", cwd=folder, TERM="dumb", COLUMNS="70")
+    assert all(len(line) <= 70 for line in text.splitlines() if not re.match("[! ] \\S+ +\\w", line))
+
+
+@pytest.mark.parametrize("columns", ["0", "", "-5", "many", "99999999999"])
+def test_a_senseless_width_is_none(folder: Path, columns: str) -> None:
+    unset = bufscan("inspect", "model.pt", cwd=folder)
+    assert unset.stdout == bufscan("inspect", "model.pt", cwd=folder, COLUMNS=columns).stdout
+
+
+def test_an_encoding_without_box_characters_gets_ascii(folder: Path) -> None:
+    done = bufscan("inspect", "model.pt", "--by-module", cwd=folder, PYTHONIOENCODING="latin-1")
+    assert done.stdout.isascii()
+    assert b"|-- embed" in done.stdout
