@@ -13,7 +13,7 @@ import functools
 import sys
 import sysconfig
 import types
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -22,12 +22,21 @@ Kind = Literal[
     "atom", "tensor", "module", "sequence", "mapping", "set", "function", "method", "partial", "foreign", "object"
 ]
 
+
+class _Layout(NamedTuple):
+    """Where the objects of a class keep their attributes: descriptors that read them without asking the class."""
+
+    instance_dict: Any
+    slots: tuple[tuple[str, Any], ...]
+
+
 _mro_of = type.__dict__["__mro__"].__get__
 _dict_of_class = type.__dict__["__dict__"].__get__
 _dict_of_module = vars(types.ModuleType)["__dict__"].__get__
 
 # By id, beside the class itself: a metaclass may have made its classes unhashable, or hashing run its code.
 _KINDS: dict[int, tuple[type, Kind]] = {}
+_LAYOUTS: dict[int, tuple[type, _Layout]] = {}
 
 _ATOMS = (
     *(type(None), bool, int, float, complex, str, bytes, bytearray, range, slice, type(...), memoryview),
@@ -104,26 +113,42 @@ def module_dict(module: types.ModuleType) -> dict[str, Any]:
 
 def instance_dict(value: object) -> dict[str, Any]:
     """The instance dict itself, not what a property or `__getattribute__` called `__dict__` would answer."""
-    for cls in mro_of(type(value)):
-        descriptor = class_dict(cls).get("__dict__")
-        if isinstance(descriptor, _C_DESCRIPTORS) and descriptor.__objclass__ is cls:
-            found = descriptor.__get__(value)
-            return found if type(found) is dict else {}
-    return {}
+    descriptor = _layout_of(type(value)).instance_dict
+    found = descriptor.__get__(value) if descriptor is not None else None
+    return found if type(found) is dict else {}
 
 
 def attributes_of(value: object) -> Iterator[tuple[str, Any]]:
     """Instance dict and filled `__slots__`."""
     yield from instance_dict(value).items()
-    for cls in mro_of(type(value)):
-        if module_of(cls) == "builtins":
+    for name, slot in _layout_of(type(value)).slots:
+        try:
+            yield name, slot.__get__(value)
+        except AttributeError:  # a slot that nothing was assigned to
             continue
-        for name, descriptor in class_dict(cls).items():
-            if type(descriptor) is types.MemberDescriptorType and name != "__dict__":
-                try:
-                    yield name, descriptor.__get__(value)
-                except AttributeError:  # a slot that nothing was assigned to
-                    continue
+
+
+def _layout_of(cls: type) -> _Layout:
+    known = _LAYOUTS.get(id(cls))
+    if known is None:
+        known = _LAYOUTS[id(cls)] = (cls, _find_layout(cls))
+    return known[1]
+
+
+def _find_layout(cls: type) -> _Layout:
+    found: Any = None
+    slots: list[tuple[str, Any]] = []
+    for base in mro_of(cls):
+        descriptor = class_dict(base).get("__dict__")
+        if found is None and isinstance(descriptor, _C_DESCRIPTORS) and descriptor.__objclass__ is base:
+            found = descriptor
+        if module_of(base) != "builtins":
+            slots.extend(
+                (name, value)
+                for name, value in class_dict(base).items()
+                if type(value) is types.MemberDescriptorType and name != "__dict__"
+            )
+    return _Layout(found, tuple(slots))
 
 
 def items_of_sequence(value: Any) -> Iterable[Any]:
@@ -146,6 +171,16 @@ def holds_only_atoms(values: Iterable[Any]) -> bool:
     """Whether no element can lead to a tensor; a million strings cost one look at their one type."""
     classes = {id(cls): cls for cls in map(type, values)}
     return all(kind_of(cls) == "atom" for cls in classes.values())
+
+
+def is_dead_end(value: Any) -> bool:
+    """Whether nothing can be behind the value: the usual attribute (an int, a tuple of ints) costs one look."""
+    cls = type(value)
+    if cls is tuple or cls is list:
+        return holds_only_atoms(value)
+    if cls is dict or cls is collections.OrderedDict:
+        return holds_only_atoms(value.values())
+    return kind_of(cls) == "atom"
 
 
 def is_torch_class(cls: type) -> bool:

@@ -8,7 +8,7 @@ import inspect
 import sys
 import types
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from bufscan.live.anatomy import class_dict, is_torch_class, kind_of, module_dict, module_of, mro_of
 
@@ -61,10 +61,7 @@ def globals_of(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
         }
         if not wanted:
             continue
-        loaded = [
-            step.argval for step in dis.get_instructions(code) if step.opname in ("LOAD_GLOBAL", "LOAD_NAME")
-        ]
-        for name in loaded:
+        for name in names_in(code, "LOAD_GLOBAL"):
             if name in wanted and name not in seen:
                 seen.add(name)
                 yield name, namespace[name]
@@ -94,8 +91,27 @@ def assigned_in_forward(cls: type) -> frozenset[str]:
         function = methods.pop(name)
         for code in _codes_of(inspect.unwrap(function)):
             pending.extend(name for name in code.co_names if name in methods)
-            found.update(step.argval for step in dis.get_instructions(code) if step.opname == "STORE_ATTR")
+            found.update(names_in(code, "STORE_ATTR"))
     return frozenset(found)
+
+
+def names_in(code: types.CodeType, operation: Literal["LOAD_GLOBAL", "STORE_ATTR"]) -> Iterator[str]:
+    """The names that one kind of instruction takes, in the order of the code.
+
+    `dis.get_instructions` says the same at fifty times the cost. `co_code` is pairs of operation and argument
+    bytes; an argument over 255 has its higher bytes in EXTENDED_ARG operations before it, and LOAD_GLOBAL's
+    lowest bit is a flag.
+    """
+    operations, arguments = code.co_code[::2], code.co_code[1::2]
+    wanted = dis.opmap[operation]
+    position = operations.find(wanted)
+    while position != -1:
+        argument, before, shift = arguments[position], position - 1, 8
+        while before >= 0 and operations[before] == dis.EXTENDED_ARG:
+            argument |= arguments[before] << shift
+            before, shift = before - 1, shift + 8
+        yield code.co_names[argument >> 1 if operation == "LOAD_GLOBAL" else argument]
+        position = operations.find(wanted, position + 1)
 
 
 def _codes_of(function: types.FunctionType) -> Iterator[types.CodeType]:

@@ -158,7 +158,7 @@ class _Walker:
             return
         cls = type(module)
         for name, value in list(anatomy.attributes_of(module)):
-            if name in _OWN_TABLES or kind_of(type(value)) == "atom":
+            if name in _OWN_TABLES or anatomy.is_dead_end(value):
                 continue
             if name.endswith("_hooks") and type(value) in (dict, OrderedDict):
                 yield from _hooks(place, name, value)
