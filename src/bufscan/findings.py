@@ -6,12 +6,10 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, get_args
 
 import msgspec
 
-from bufscan.inventory import Inventory, Location, Skipped, Tensor
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from bufscan.joining import Join
+    from bufscan.inventory import Inventory, Location, Skipped, Tensor
 
 Severity = Literal["error", "warning", "note"]
 
@@ -62,13 +60,11 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True):
     """What the rules look at.
 
     Attributes:
-        inventory: of the target.
-        join: the same checkpoint held against a model; None without one.
+        inventory: of the target, with how it fits a model where one was given.
         count_nonfinite: reads values; None when they are not to be read.
     """
 
     inventory: Inventory
-    join: Join | None = None
     count_nonfinite: CountNonFinite | None = None
 
     @property
@@ -116,9 +112,16 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
             suggestion=tensor.suggestion,
         )
 
-    def finding_on(self, subject: str, message: str, *, severity: Severity) -> Finding:
-        """A finding about something that is no single tensor: a module, a section, the whole file."""
-        return Finding(code=self.code, name=self.name, severity=severity, tensor=subject, message=message)
+    def finding_on(self, path: str, message: str, *, severity: Severity, suggestion: str | None = None) -> Finding:
+        """A finding about something that is no tensor of the inventory: an entry, a section, the whole file."""
+        return Finding(
+            code=self.code,
+            name=self.name,
+            severity=severity,
+            tensor=path,
+            message=message,
+            suggestion=suggestion,
+        )
 
 
 def severity_of(tensor: Tensor) -> Severity:

@@ -1,20 +1,25 @@
-"""The rules, one file each. A rule is a pure function over an inventory; which ones run is `checking`'s business."""
+"""The rules, one file each: pure functions over an inventory. Which of them run is the business of `checking`."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from bufscan.rules import (
+    dtype_mismatch,
+    missing_entry,
     mixed_devices,
     non_finite_value,
     optimizer_mismatch,
     oversized_storage,
     parameter_as_buffer,
+    saved_non_persistent,
     saved_on_accelerator,
     shadowed_registration,
+    shape_mismatch,
     shared_tensor,
     stale_alias,
     trainable_buffer,
+    unexpected_entry,
     uninitialised_buffer,
     unowned_entry,
     unregistered_module,
@@ -40,7 +45,12 @@ RULES: tuple[Rule, ...] = (
     mixed_devices.RULE,
     saved_on_accelerator.RULE,
     uninitialised_buffer.RULE,
+    missing_entry.RULE,
+    unexpected_entry.RULE,
+    shape_mismatch.RULE,
+    dtype_mismatch.RULE,
     oversized_storage.RULE,
+    saved_non_persistent.RULE,
     non_finite_value.RULE,
     unused_ignore.RULE,
 )

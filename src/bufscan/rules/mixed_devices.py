@@ -1,12 +1,15 @@
 """## What it does
+
 Looks for a model whose registered tensors lie on several devices.
 
 ## Why is this bad?
+
 An operation on tensors of two devices fails, so a model that was moved only in part stops at the first layer where
 they meet. Models that are split over devices on purpose are a reason to allow this. Tensors without dimensions and
 those on the meta device are not counted.
 
 ## Example
+
 ```python
 import torch
 from torch import nn
@@ -27,6 +30,7 @@ torch.save(model.state_dict(), "model.pt")
 ```
 
 ## References
+
 - [torch.nn.Module.to](https://docs.pytorch.org/docs/stable/generated/torch.nn.Module.html#torch.nn.Module.to)
 """
 

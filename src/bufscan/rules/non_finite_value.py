@@ -1,11 +1,14 @@
 """## What it does
+
 With `--values`, counts NaN and infinite elements.
 
 ## Why is this bad?
+
 One NaN in a weight spreads to every output. It means that the training that wrote the checkpoint had diverged, or
 that a cast to a narrower type overflowed. An infinity in a buffer, an attention mask most often, is not reported.
 
 ## Example
+
 ```python
 import torch
 from torch import nn
@@ -25,6 +28,7 @@ torch.save(model.state_dict(), "model.pt")
 ```
 
 ## References
+
 - [torch.isfinite](https://docs.pytorch.org/docs/stable/generated/torch.isfinite.html)
 """
 

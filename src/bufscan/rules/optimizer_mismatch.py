@@ -1,11 +1,14 @@
 """## What it does
+
 Holds the parameter names that the optimizer of a training checkpoint saved against the roles of the tensors.
 
 ## Why is this bad?
+
 A buffer in an optimizer is overwritten twice: by the step and by whatever `forward` keeps in it. A parameter that
 no optimizer holds stays at its initial value, which may be meant (a frozen backbone) and is reported as a note.
 
 ## Example
+
 ```python
 import torch
 from torch import nn
@@ -27,6 +30,7 @@ torch.save({"model": model, "optimizer": optimizer.state_dict()}, "model.pt")
 ```
 
 ## References
+
 - [torch.optim.Optimizer.state_dict](https://docs.pytorch.org/docs/stable/generated/torch.optim.Optimizer.state_dict.html)
 """
 
@@ -45,7 +49,8 @@ if TYPE_CHECKING:
 
 def find_optimizer_mismatches(rule: Rule, subject: Subject) -> Iterator[Finding]:
     """Model by model, for those that have every tensor that the optimizers name."""
-    optimized = {name for optimizer in subject.inventory.optimizers for group in optimizer.groups for name in group.names or ()}
+    groups = [group for optimizer in subject.inventory.optimizers for group in optimizer.groups]
+    optimized = {name for group in groups for name in group.names or ()}
     if not optimized:
         return
     models: dict[str, list[Tensor]] = {}

@@ -1,11 +1,14 @@
 """## What it does
+
 Looks for storages that hold more bytes than the tensors of the artefact show.
 
 ## Why is this bad?
-`torch.save` writes the whole storage of a tensor, not the part that it shows. A small slice of a large tensor makes
-a large file, and may carry data that was not meant to leave the machine.
+
+`torch.save` writes the whole storage of a tensor, not the part that it shows. A small slice of a large tensor
+makes a large file, and may carry data that was not meant to leave the machine.
 
 ## Example
+
 ```python
 import torch
 
@@ -22,6 +25,7 @@ torch.save({"row": table[0].clone()}, "model.pt")
 ```
 
 ## References
+
 - [Saving and loading tensors preserves views](https://docs.pytorch.org/docs/stable/notes/serialization.html#saving-and-loading-tensors-preserves-views)
 """
 
@@ -31,7 +35,7 @@ from math import prod
 from typing import TYPE_CHECKING
 
 from bufscan.dtypes import DTYPES
-from bufscan.findings import Finding, Rule, Subject
+from bufscan.findings import Finding, Rule, Severity, Subject
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,12 +56,15 @@ def find_oversized_storages(rule: Rule, subject: Subject) -> Iterator[Finding]:
                 first.setdefault(view.storage, tensor)
                 key = (view.storage_offset, view.shape, view.stride, view.dtype)
                 shown.setdefault(view.storage, {})[key] = _bytes_shown(view)
-    for key, tensor in first.items():
-        stored = subject.inventory.storages[key].nbytes
-        unseen = stored - sum(shown[key].values())
+    for storage, tensor in first.items():
+        stored = subject.inventory.storages[storage].nbytes
+        unseen = stored - sum(shown[storage].values())
         if unseen > 0 and tensor.local_shape is None:
-            message = f"the storage of `{tensor.path}` has {stored:,} bytes, of which {unseen:,} belong to no tensor"
-            yield rule.finding(tensor, message, severity="warning" if unseen >= _WORTH_A_WARNING else "note")
+            severity: Severity = "warning" if unseen >= _WORTH_A_WARNING else "note"
+            message = (
+                f"the storage of `{tensor.path}` has {stored:,} bytes, and no tensor shows {unseen:,} of them"
+            )
+            yield rule.finding(tensor, message, severity=severity)
 
 
 def _bytes_shown(view: Tensor | Part) -> int:

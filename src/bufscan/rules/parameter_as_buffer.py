@@ -1,11 +1,14 @@
 """## What it does
+
 Looks for an `nn.Parameter` that was handed to `register_buffer`.
 
 ## Why is this bad?
+
 What counts is how a tensor is registered, not what class it has. This Parameter is saved and moves, but
 `model.parameters()` does not list it, so that no optimizer trains it.
 
 ## Example
+
 ```python
 import torch
 from torch import nn
@@ -30,6 +33,7 @@ class Model(nn.Module):
 ```
 
 ## References
+
 - [torch.nn.Module.register_parameter](https://docs.pytorch.org/docs/stable/generated/torch.nn.Module.html#torch.nn.Module.register_parameter)
 """
 
@@ -52,6 +56,4 @@ def find_parameters_as_buffers(rule: Rule, subject: Subject) -> Iterator[Finding
             yield rule.finding(tensor, message, severity="note" if tensor.requires_grad is False else "error")
 
 
-RULE = Rule(
-    code="BUF102", name="parameter-as-buffer", explanation=__doc__ or "", check=find_parameters_as_buffers
-)
+RULE = Rule(code="BUF102", name="parameter-as-buffer", explanation=__doc__ or "", check=find_parameters_as_buffers)

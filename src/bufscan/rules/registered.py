@@ -28,7 +28,11 @@ def buffers(inventory: Inventory) -> Iterator[Tensor]:
     return (tensor for tensor in inventory.tensors if is_buffer(tensor) and tensor.alias_of is None)
 
 
+def _plural(noun: str) -> str:
+    return f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
+
+
 def named(paths: Sequence[str], noun: str) -> str:
     """The first few of `paths` with their number: ``5 parameters (`a`, `b`, `c`, …)``."""
     shown = ", ".join(f"`{path}`" for path in paths[:_MOST_NAMED]) + ", …" * (len(paths) > _MOST_NAMED)
-    return f"{len(paths):,} {noun}{'s' * (len(paths) != 1)} ({shown})"
+    return f"{len(paths):,} {noun if len(paths) == 1 else _plural(noun)} ({shown})"

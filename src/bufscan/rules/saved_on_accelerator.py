@@ -1,11 +1,14 @@
 """## What it does
+
 Looks for tensors in a file that `torch.save` wrote from a GPU or another accelerator.
 
 ## Why is this bad?
+
 `torch.load` puts every tensor back where it came from. Without `map_location` it fails on a machine that has no
 such device, and on one that has several it fills the first.
 
 ## Example
+
 ```python
 import torch
 from torch import nn
@@ -26,6 +29,7 @@ torch.save(model.cpu().state_dict(), "model.pt")
 A reader can help itself with `torch.load(path, map_location="cpu")`.
 
 ## References
+
 - [torch.load](https://docs.pytorch.org/docs/stable/generated/torch.load.html)
 """
 

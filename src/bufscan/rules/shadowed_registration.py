@@ -1,11 +1,14 @@
 """## What it does
+
 Looks for a registered parameter or buffer whose name, as an attribute of the module, gives something else.
 
 ## Why is this bad?
+
 Python finds an instance attribute or a class attribute before `nn.Module` is asked for what is registered. What is
 saved, moved and trained is then not what `forward` reads.
 
 ## Example
+
 ```python
 import torch
 from torch import nn
@@ -38,6 +41,7 @@ class Model(nn.Module):
 ```
 
 ## References
+
 - [Attribute access in Python](https://docs.python.org/3/reference/datamodel.html#object.__getattr__)
 """
 

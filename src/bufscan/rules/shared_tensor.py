@@ -1,11 +1,14 @@
 """## What it does
+
 Looks for tensors that are class attributes, default arguments, or globals that `forward` uses.
 
 ## Why is this bad?
+
 Such a tensor belongs to the code, not to the model. `.to(device)` does not know of it, no `state_dict` has it, and
 what one model writes to it shows in every other one.
 
 ## Example
+
 ```python
 import torch
 from torch import nn
@@ -36,6 +39,7 @@ class Model(nn.Module):
 ```
 
 ## References
+
 - [torch.nn.Module.register_buffer](https://docs.pytorch.org/docs/stable/generated/torch.nn.Module.html#torch.nn.Module.register_buffer)
 """
 

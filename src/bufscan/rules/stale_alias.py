@@ -1,12 +1,15 @@
 """## What it does
+
 Looks for another name for a registered tensor, or for a view of one, that the model keeps.
 
 ## Why is this bad?
+
 `.to()`, `.half()` and their like put a new tensor in the place of every buffer. The other name keeps the old one:
 on the old device, with the old dtype, and what is written to one of them no longer shows in the other. A second
 reference to the same `nn.Parameter` is fine, for moving keeps that object; a view of a Parameter is not.
 
 ## Example
+
 ```python
 import torch
 from torch import nn
@@ -36,6 +39,7 @@ class Model(nn.Module):
 ```
 
 ## References
+
 - [torch.nn.Module.to](https://docs.pytorch.org/docs/stable/generated/torch.nn.Module.html#torch.nn.Module.to)
 """
 

@@ -1,11 +1,14 @@
 """## What it does
+
 Looks for buffers with `requires_grad`.
 
 ## Why is this bad?
+
 A buffer is no part of `model.parameters()`. With `requires_grad` it collects a gradient that no optimizer uses and
 no `zero_grad` clears: it looks as if it were trained, and never changes.
 
 ## Example
+
 ```python
 import torch
 from torch import nn
@@ -32,6 +35,7 @@ class Model(nn.Module):
 Without gradient, `register_buffer("scale", torch.ones(4))` is right.
 
 ## References
+
 - [torch.nn.parameter.Parameter](https://docs.pytorch.org/docs/stable/generated/torch.nn.parameter.Parameter.html)
 """
 
@@ -50,7 +54,9 @@ def find_trainable_buffers(rule: Rule, subject: Subject) -> Iterator[Finding]:
     """Buffers that require grad, without the Parameters among them."""
     for tensor in buffers(subject.inventory):
         if tensor.requires_grad and tensor.declared != "parameter":
-            message = f"the buffer `{tensor.path}` requires grad, but no optimizer that gets parameters() trains it"
+            message = (
+                f"the buffer `{tensor.path}` requires grad, but an optimizer of parameters() does not train it"
+            )
             yield rule.finding(tensor, message, severity="error")
 
 

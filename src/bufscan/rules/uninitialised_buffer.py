@@ -1,11 +1,14 @@
 """## What it does
+
 Looks at a model that was built on the meta device for non-persistent buffers.
 
 ## Why is this bad?
+
 A large model is built on the meta device, given memory by `to_empty()` and filled from a checkpoint. A
 non-persistent buffer is in no checkpoint: unless something computes it again, it keeps whatever the memory held.
 
 ## Example
+
 ```python
 import torch
 from torch import nn
@@ -32,6 +35,7 @@ class Model(nn.Module):
 Or compute it in a `reset_parameters()` that whoever calls `to_empty()` runs afterwards.
 
 ## References
+
 - [torch.nn.Module.to_empty](https://docs.pytorch.org/docs/stable/generated/torch.nn.Module.html#torch.nn.Module.to_empty)
 - [Skipping module parameter initialization](https://docs.pytorch.org/tutorials/prototype/skip_param_init.html)
 """
@@ -52,7 +56,7 @@ def find_uninitialised_buffers(rule: Rule, subject: Subject) -> Iterator[Finding
         return
     for tensor in subject.inventory.tensors:
         if tensor.role == "non_persistent_buffer" and tensor.device == "meta":
-            message = f"no checkpoint fills `{tensor.path}` after to_empty(): it is not saved and was built on meta"
+            message = f"`{tensor.path}`, built on meta, is not saved: no checkpoint fills it after to_empty()"
             yield rule.finding(tensor, message, severity="warning")
 
 

@@ -1,12 +1,15 @@
 """## What it does
+
 Looks for entries of a `state_dict` that no module owns.
 
 ## Why is this bad?
+
 Somebody put the entry there by hand or by a hook. `load_state_dict` calls it unexpected and refuses the whole
 checkpoint, unless a hook on the loading side takes it out again, and nothing registers the tensor, so that it
 neither moves nor trains.
 
 ## Example
+
 ```python
 import torch
 from torch import nn
@@ -28,6 +31,7 @@ torch.save(model.state_dict(), "model.pt")
 ```
 
 ## References
+
 - [torch.nn.Module.load_state_dict](https://docs.pytorch.org/docs/stable/generated/torch.nn.Module.html#torch.nn.Module.load_state_dict)
 - [torch.nn.Module.get_extra_state](https://docs.pytorch.org/docs/stable/generated/torch.nn.Module.html#torch.nn.Module.get_extra_state)
 """
@@ -46,7 +50,7 @@ if TYPE_CHECKING:
 
 def find_unowned_entries(rule: Rule, subject: Subject) -> Iterator[Finding]:
     """Saved entries that are neither parameter nor buffer; with a model at hand, BUF302 tells of them."""
-    if subject.join is not None:
+    if subject.inventory.joins:
         return
     for tensor in filter(_is_unowned, subject.inventory.tensors):
         message = f"no module owns `{tensor.path}`: load_state_dict rejects it unless a hook takes it out"

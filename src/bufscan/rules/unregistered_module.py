@@ -1,12 +1,15 @@
 """## What it does
+
 Looks for modules with tensors in a plain list, dict or object.
 
 ## Why is this bad?
+
 A module that no module registers is invisible with its whole subtree: its parameters reach no optimizer, its
 tensors are missing from the `state_dict` and stay where they are when the model moves, and `model.eval()` does not
 reach its dropout and normalisation. One finding stands for the whole hidden module.
 
 ## Example
+
 ```python
 from torch import nn
 
@@ -29,6 +32,7 @@ class Model(nn.Module):
 ```
 
 ## References
+
 - [torch.nn.ModuleList](https://docs.pytorch.org/docs/stable/generated/torch.nn.ModuleList.html)
 - [torch.nn.ModuleDict](https://docs.pytorch.org/docs/stable/generated/torch.nn.ModuleDict.html)
 """
@@ -76,6 +80,4 @@ def _holder_of(tensor: Tensor) -> str:
     return f"{tensor.section}.{path}" if tensor.section else path
 
 
-RULE = Rule(
-    code="BUF003", name="unregistered-module", explanation=__doc__ or "", check=find_unregistered_modules
-)
+RULE = Rule(code="BUF003", name="unregistered-module", explanation=__doc__ or "", check=find_unregistered_modules)

@@ -1,12 +1,15 @@
 """## What it does
+
 Looks for an `nn.Parameter` in a list, tuple, dict or plain object.
 
 ## Why is this bad?
+
 `nn.Module` registers a Parameter only when it is assigned to an attribute of the module itself. Inside a container
 it is no part of `model.parameters()`: the optimizer never updates it, although it gets a gradient. It is not
 saved and does not move either.
 
 ## Example
+
 ```python
 import torch
 from torch import nn
@@ -31,6 +34,7 @@ class Model(nn.Module):
 ```
 
 ## References
+
 - [torch.nn.ParameterList](https://docs.pytorch.org/docs/stable/generated/torch.nn.ParameterList.html)
 - [torch.nn.ParameterDict](https://docs.pytorch.org/docs/stable/generated/torch.nn.ParameterDict.html)
 """

@@ -1,13 +1,16 @@
 """## What it does
+
 Looks for tensors that a module holds as a plain attribute, or in a list, dict, object, partial, hook or closure.
 
 ## Why is this bad?
+
 `nn.Module` knows only the tensors that are registered with it. A tensor it merely holds is missing from the
 `state_dict`, so a loaded model runs with another value than the saved one, and `.to(device)` leaves it behind, so
 the first forward pass on a GPU stops with "expected all tensors to be on the same device". A 0-dim tensor meets
 tensors on any device, so it is reported as a note; a tensor that the forward pass assigns anew, as a warning.
 
 ## Example
+
 ```python
 import torch
 from torch import nn
@@ -40,6 +43,7 @@ class Model(nn.Module):
 `persistent=False` leaves the `state_dict` as it was, so that old checkpoints still load.
 
 ## References
+
 - [torch.nn.Module.register_buffer](https://docs.pytorch.org/docs/stable/generated/torch.nn.Module.html#torch.nn.Module.register_buffer)
 """
 
@@ -61,6 +65,4 @@ def find_unregistered_tensors(rule: Rule, subject: Subject) -> Iterator[Finding]
             yield rule.finding(tensor, f"`{tensor.path}` {words_for(tensor)}: it {loss_of(tensor)}")
 
 
-RULE = Rule(
-    code="BUF001", name="unregistered-tensor", explanation=__doc__ or "", check=find_unregistered_tensors
-)
+RULE = Rule(code="BUF001", name="unregistered-tensor", explanation=__doc__ or "", check=find_unregistered_tensors)

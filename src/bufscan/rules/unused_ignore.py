@@ -1,12 +1,15 @@
 """## What it does
-Looks for `# bufscan: ignore[...]` comments, and ignore entries of the configuration, that match no finding, name no
-rule, or give no reason.
+
+Looks for `# bufscan: ignore[...]` comments, and ignore entries of the configuration, that match no finding, name
+no rule, or give no reason.
 
 ## Why is this bad?
+
 An ignore that outlived its finding hides the next one that appears in its place. Without a reason nobody can tell
 whether it still holds, so such a comment is not in force.
 
 ## Example
+
 ```python
 import torch
 from torch import nn
@@ -34,6 +37,7 @@ A comment stands on the line that assigns the attribute: `# bufscan: ignore[BUF0
 beginnings of codes, are separated by commas.
 
 ## References
+
 - [Naming and scoping of ignores in `[tool.bufscan]`](https://packaging.python.org/en/latest/specifications/pyproject-toml/#arbitrary-tool-configuration-the-tool-table)
 """
 

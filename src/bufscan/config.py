@@ -1,0 +1,158 @@
+"""What the user's configuration file asks for: `[tool.bufscan]` of pyproject.toml, or `bufscan.toml`.
+
+Default < file < flag. Only the current folder is looked at, never the one a target lies in.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from bufscan.errors import UsageError
+from bufscan.findings import Severity  # noqa: TC001 - msgspec resolves the annotations when it converts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+OWN_FILE: Final = "bufscan.toml"
+PROJECT_FILE: Final = "pyproject.toml"
+
+
+class IgnoreEntry(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
+    """Findings that are meant to be there.
+
+    Attributes:
+        code: of a rule, or the beginning of codes (`BUF2`).
+        tensor: shell pattern of tensor paths.
+        reason: why.
+    """
+
+    code: str
+    reason: str
+    tensor: str = "*"
+
+    def __post_init__(self) -> None:
+        if not self.reason.strip():
+            raise ValueError("the reason is empty: say why this may be ignored")
+
+
+class BuildEntry(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
+    """How to build a model that needs arguments, or why not to.
+
+    Attributes:
+        target: `package.module:Model`.
+        kwargs: keyword arguments, whatever TOML can write.
+        skip: the reason why it is not to be built; None to build it.
+    """
+
+    target: str
+    kwargs: dict[str, Any] = {}
+    skip: str | None = None
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
+    """What to check and what to let pass.
+
+    Attributes:
+        targets: checked when the command line names none.
+        select: codes or beginnings of codes to run; all rules when empty.
+        ignore: findings that are meant to be there, with reasons.
+        fail_on: the least severity that fails the check.
+        build: arguments for models.
+        deselect: codes or beginnings of codes not to run; only flags set it, for it carries no reason.
+        file: name of the file that this came from; None for the defaults.
+    """
+
+    targets: tuple[str, ...] = ()
+    select: tuple[str, ...] = ()
+    ignore: tuple[IgnoreEntry, ...] = ()
+    fail_on: Severity = "error"
+    build: tuple[BuildEntry, ...] = ()
+    deselect: tuple[str, ...] = ()
+    file: str | None = None
+
+    def with_flags(
+        self,
+        *,
+        targets: Iterable[str] = (),
+        select: Iterable[str] = (),
+        ignore: Iterable[str] = (),
+        fail_on: Severity | None = None,
+    ) -> Config:
+        """What the command line says instead: targets, selection and threshold replace the file's, ignores add."""
+        return msgspec.structs.replace(
+            self,
+            targets=tuple(targets) or self.targets,
+            select=tuple(select) or self.select,
+            deselect=(*self.deselect, *ignore),
+            fail_on=fail_on or self.fail_on,
+        )
+
+
+_KEYS: Final = ("targets", "select", "ignore", "fail-on", "build")
+_ENTRY_KEYS: Final = {"ignore": ("code", "tensor", "reason"), "build": ("target", "kwargs", "skip")}
+
+
+def load_config(folder: Path, name: str | None = None) -> Config:
+    """The configuration in `folder`, or the defaults without one. `bufscan.toml` comes before pyproject.toml.
+
+    Args:
+        folder: where to look.
+        name: the one file to read instead; it must exist.
+
+    Raises:
+        UsageError: the file cannot be read, is no TOML, or has keys or values that make no sense.
+    """
+    for candidate in (name,) if name is not None else (OWN_FILE, PROJECT_FILE):
+        path = folder / candidate
+        if name is None and not path.is_file():
+            continue
+        table = _table(path, candidate)
+        if table is not None:
+            return _config(table, candidate)
+    return Config()
+
+
+def _table(path: Path, name: str) -> Mapping[str, Any] | None:
+    """The table that is ours; None for a pyproject.toml without one."""
+    try:
+        found = tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise UsageError(f"{name} cannot be read: {(error.strerror or 'unknown reason').lower()}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise UsageError(f"{name} is no valid TOML: {error}") from error
+    if path.name != PROJECT_FILE:
+        return found
+    tool = found.get("tool")
+    table = tool.get("bufscan") if isinstance(tool, dict) else None
+    if table is not None and not isinstance(table, dict):
+        raise UsageError(f"`tool.bufscan` of {name} is no table")
+    return table
+
+
+def _config(table: Mapping[str, Any], name: str) -> Config:
+    _refuse_unknown(table, _KEYS, name, "")
+    for key, known in _ENTRY_KEYS.items():
+        entries = table.get(key, [])
+        for position, entry in enumerate(entries if isinstance(entries, list) else []):
+            if isinstance(entry, dict):
+                _refuse_unknown(entry, known, name, f"{key}[{position}].")
+    try:
+        config = msgspec.convert(table, Config)
+    except msgspec.ValidationError as error:
+        what, _, place = str(error).partition(" - at `$")
+        place = place.removeprefix(".").rstrip("`").replace("fail_on", "fail-on")
+        what = what[:1].lower() + what[1:]
+        raise UsageError(f"{name}: `{place}`: {what}" if place else f"{name}: {what}") from error
+    return msgspec.structs.replace(config, file=name)
+
+
+def _refuse_unknown(table: Mapping[str, Any], known: tuple[str, ...], name: str, place: str) -> None:
+    unknown = [key for key in table if key not in known]
+    if unknown:
+        raise UsageError(
+            f"{name}: unknown key `{place}{unknown[0]}`", hint=f"the known keys are {', '.join(known)}"
+        )
