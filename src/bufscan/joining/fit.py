@@ -1,0 +1,224 @@
+"""Join a checkpoint's inventory to that of a model: records in, records out, no torch and no files."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
+
+from bufscan.inventory import Inventory, Join, Mismatch, Tensor
+from bufscan.joining.names import Renaming, find_renaming
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from bufscan.inventory import ModuleTree
+
+_COPY = 0.9  # of the best section's matches: an EMA of the same model, say
+_COUNTER = "num_batches_tracked"
+_FIRST_VERSION_WITH_COUNTER = 2  # of BatchNorm, since torch 0.4.1
+_MOST_NAMES = 3  # in a note
+
+
+class _Model:
+    """A live model's records by the keys of its state_dict; `unsaved` is what it holds but does not save."""
+
+    def __init__(self, inventory: Inventory) -> None:
+        self.target = inventory.target
+        self.saved: dict[str, Tensor] = {}
+        self.unsaved: dict[str, Tensor] = {}
+        for tensor in inventory.tensors:
+            (self.saved if _is_saved(tensor) else self.unsaved).setdefault(_key_of(tensor), tensor)
+
+
+class _Section(NamedTuple):
+    """A section of the checkpoint against the model: `matches` are the model's records by the section's names."""
+
+    name: str
+    tensors: dict[str, Tensor]
+    renaming: Renaming
+    matches: dict[str, Tensor]
+
+    @property
+    def keys_found(self) -> dict[str, str]:
+        """The section's names by the keys of what the model saves."""
+        return {_key_of(found): name for name, found in self.matches.items() if _is_saved(found)}
+
+
+class _Absent(NamedTuple):
+    """What the model saves and a section lacks.
+
+    Attributes:
+        missing: truly.
+        tied: because the same tensor is there under another name.
+        filled: counters that torch itself fills in when it loads a BatchNorm from before there were any.
+    """
+
+    missing: list[str]
+    tied: list[str]
+    filled: list[str]
+
+
+def join(checkpoint: Inventory, model: Inventory) -> Inventory:
+    """The checkpoint's inventory with the exact roles of the model's entries, and how the two fit.
+
+    The section that matches best is joined, and with it those that are copies of it. What the model does not
+    know keeps the role that the checkpoint gave it.
+
+    Args:
+        checkpoint: as read, its roles decided.
+        model: as scanned, on any device.
+    """
+    live = _Model(model)
+    sections = sorted(_sections(checkpoint.tensors, live), key=lambda section: -len(section.keys_found))
+    most = len(sections[0].keys_found) if sections else 0
+    chosen = [section for section in sections if most and len(section.keys_found) >= _COPY * most]
+    chosen = chosen or sections[:1] or [_Section("", {}, Renaming(), {})]
+    joins: list[Join] = []
+    notes: list[str] = []
+    for section in chosen:
+        absent = _absent_from(section, live, _versions(checkpoint.module_trees, section.name))
+        joins.append(_join_of(section, live, absent))
+        notes.extend(_notes_on(section, live, absent, of_several=len(sections) > 1))
+    by_name = {section.name: section for section in chosen}
+    return msgspec.structs.replace(
+        checkpoint,
+        tensors=tuple(_with_role(tensor, by_name.get(tensor.section), live) for tensor in checkpoint.tensors),
+        joins=tuple(joins),
+        notes=(*checkpoint.notes, *notes),
+    )
+
+
+def _is_saved(tensor: Tensor) -> bool:
+    """Whether the model saves it; by its role where no state_dict could be had."""
+    return tensor.role in ("parameter", "persistent_buffer") if tensor.saved is None else tensor.saved
+
+
+def _key_of(tensor: Tensor) -> str:
+    return tensor.saved_as or tensor.name
+
+
+def _sections(tensors: Sequence[Tensor], live: _Model) -> Iterator[_Section]:
+    """Each state_dict of the checkpoint, matched with the model."""
+    by_section: dict[str, dict[str, Tensor]] = {}
+    for tensor in tensors:
+        if tensor.role != "training_state":
+            by_section.setdefault(tensor.section, {})[tensor.name] = tensor
+    shapes = {key: tensor.shape for key, tensor in live.saved.items()}
+    for name, inside in by_section.items():
+        renaming = find_renaming({key: tensor.shape for key, tensor in inside.items()}, shapes)
+        saved = renaming.pairs(inside, live.saved)
+        unsaved = renaming.pairs([key for key in inside if key not in saved], live.unsaved)
+        matches = {key: live.saved[other] for key, other in saved.items()}
+        matches |= {key: live.unsaved[other] for key, other in unsaved.items()}
+        yield _Section(name, inside, renaming, matches)
+
+
+def _versions(trees: Sequence[ModuleTree], section: str) -> Mapping[str, int | None]:
+    return next((tree.versions for tree in trees if tree.section == section), {})
+
+
+def _absent_from(section: _Section, live: _Model, versions: Mapping[str, int | None]) -> _Absent:
+    found = section.keys_found
+    first_names = {tensor.name: tensor.alias_of or tensor.name for tensor in live.saved.values()}
+    present = {first_names[live.saved[key].name] for key in found}
+    absent = _Absent([], [], [])
+    for key, tensor in live.saved.items():
+        if key in found:
+            continue
+        if first_names[tensor.name] in present:
+            absent.tied.append(key)
+        elif _is_filled_in(key, found, versions):
+            absent.filled.append(key)
+        else:
+            absent.missing.append(key)
+    return absent
+
+
+def _is_filled_in(key: str, found: Mapping[str, str], versions: Mapping[str, int | None]) -> bool:
+    """Whether loading makes up for an absent counter: the module is there, from before it had one."""
+    module, _, leaf = key.rpartition(".")
+    sibling = found.get(f"{module}.running_mean" if module else "running_mean")
+    if leaf != _COUNTER or sibling is None:
+        return False
+    version = versions.get(sibling.rpartition(".")[0])
+    return version is None or version < _FIRST_VERSION_WITH_COUNTER
+
+
+def _join_of(section: _Section, live: _Model, absent: _Absent) -> Join:
+    transient = {name for name, found in section.matches.items() if found.role == "non_persistent_buffer"}
+    known = {name for name, found in section.matches.items() if _is_saved(found)}
+    mismatches = (_mismatch(section.tensors[name], section.matches[name]) for name in section.matches)
+    return Join(
+        model=live.target,
+        section=section.name,
+        matched=len(known),
+        missing=tuple(live.saved[key] for key in absent.missing),
+        unexpected=tuple(name for name in section.tensors if name not in known and name not in transient),
+        saved_non_persistent=tuple(name for name in section.tensors if name in transient - known),
+        mismatched=tuple(mismatch for mismatch in mismatches if mismatch is not None),
+        tied=tuple(absent.tied),
+        checkpoint_prefix=section.renaming.checkpoint_prefix,
+        model_prefix=section.renaming.model_prefix,
+        wrappers=section.renaming.wrappers,
+    )
+
+
+def _mismatch(stored: Tensor, found: Tensor) -> Mismatch | None:
+    shape = dtype = None
+    # torch loads a 1-element vector into a 0-dim tensor: releases before 0.4 knew no other scalars.
+    if (
+        stored.shape is not None
+        and found.shape is not None
+        and stored.shape != found.shape
+        and (stored.shape, found.shape) != ((1,), ())
+    ):
+        shape = (stored.shape, found.shape)
+    if stored.dtype is not None and found.dtype is not None and stored.dtype != found.dtype:
+        dtype = (stored.dtype, found.dtype)
+    return Mismatch(name=stored.name, shape=shape, dtype=dtype) if shape or dtype else None
+
+
+def _with_role(tensor: Tensor, section: _Section | None, live: _Model) -> Tensor:
+    found = section.matches.get(tensor.name) if section else None
+    if found is None or tensor.role == "training_state":
+        return tensor
+    return msgspec.structs.replace(
+        tensor,
+        role=found.role,
+        certainty="exact",
+        evidence=f"model: {live.target}",
+        saved=found.saved,
+        moves=found.moves,
+        trains=found.trains,
+    )
+
+
+def _notes_on(section: _Section, live: _Model, absent: _Absent, *, of_several: bool) -> Iterator[str]:
+    """What a person should know: which section was joined, what was taken off names, what only looks missing."""
+    where = f"section `{section.name}` of the checkpoint" if of_several else "the checkpoint"
+    matched = len(section.keys_found)
+    if not matched:
+        yield f"nothing in {where} has a name of the model `{live.target}`"
+        return
+    yield f"{where} has {matched} of the {len(live.saved)} entries that the model `{live.target}` saves"
+    prefixes = (
+        ("the checkpoint's", section.renaming.checkpoint_prefix),
+        ("the model's", section.renaming.model_prefix),
+        ("all", section.renaming.wrappers),
+    )
+    taken = [
+        f"{_listed([part] if isinstance(part, str) else part)} off {whose}" for whose, part in prefixes if part
+    ]
+    if taken:
+        yield f"to match names, this was taken {' and '.join(taken)} names"
+    if absent.tied:
+        yield f"stored once, under a name that they are tied to: {_listed(absent.tied)}"
+    if absent.filled:
+        yield f"written before BatchNorm counted batches, so loading fills in {_listed(absent.filled)}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(f"`{name}`" for name in names[:_MOST_NAMES])
+    more = len(names) - _MOST_NAMES
+    return f"{shown} and {more} more" if more > 0 else shown
