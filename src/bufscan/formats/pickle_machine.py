@@ -15,7 +15,7 @@ import msgspec
 
 from bufscan.errors import UnreadableError
 from bufscan.formats.pickle_opcodes import HANDLERS, REFUSED, Fault
-from bufscan.formats.pickle_values import Global, PersistentId
+from bufscan.formats.pickle_values import MISSING, Global, PersistentId
 from bufscan.formats.tensor_record import TensorRecords
 
 # What torch writes takes about 4 bytes an opcode and 30 bytes a container. Hostile files that stay under these
@@ -26,6 +26,12 @@ _FREE_CONTAINERS = 300_000
 _BYTES_PER_CONTAINER = 12
 
 _MAX_LINE = 64 * 1024
+# Marks nest as deep as the pickler recursed; names are a few hundred in the largest training checkpoints.
+_MOST_MARKS = 100_000
+_MOST_GLOBALS = 10_000
+_LONGEST_GLOBAL = 1000
+# A memo entry takes an opcode that makes a value and one of at least two bytes that stores it.
+_BYTES_PER_MEMO_ENTRY = 2
 
 
 class Pickled(msgspec.Struct, frozen=True):
@@ -83,17 +89,17 @@ def run_pickle(data: bytes, start: int = 0) -> Pickled:
     )
 
 
-_MISSING = Global(None, "a memo entry that was never stored")
-
-
 class Machine:
-    """Stack, memo and position of one run; `pickle_opcodes` says what each opcode does to them."""
+    """Stack, memo and position of one run; `pickle_opcodes` says what each opcode does to them.
+
+    A mark sets the stack aside and starts a new one, so that no opcode can reach below it.
+    """
 
     __slots__ = (
+        "below_marks",
         "containers",
         "data",
         "globals",
-        "marks",
         "memo",
         "persistent_ids",
         "position",
@@ -109,11 +115,11 @@ class Machine:
         self.start = start
         self.position = start
         self.stack: list[Any] = []
-        self.marks: list[int] = []
+        self.below_marks: list[list[Any]] = []
         self.memo: list[Any] = []
         self.persistent_ids: list[PersistentId] = []
         self.globals: dict[tuple[str | None, str], Global] = {}
-        self.rebuild_tensor = _MISSING
+        self.rebuild_tensor = MISSING
         self.stopped = False
         self.containers = _FREE_CONTAINERS + len(data) // _BYTES_PER_CONTAINER
         self.records = TensorRecords(data, self.memo)
@@ -160,19 +166,22 @@ class Machine:
 
     # Stack and memo
 
+    def push_mark(self) -> None:
+        if len(self.below_marks) >= _MOST_MARKS:
+            raise Fault("its marks are nested too deep")
+        self.below_marks.append(self.stack)
+        self.stack = []
+
     def pop_mark(self) -> list[Any]:
         """The values above the last mark."""
-        if not self.marks:
+        if not self.below_marks:
             raise Fault("a mark is missing")
-        mark = self.marks.pop()
-        if mark > len(self.stack):
-            raise Fault("it pops values from below a mark")
-        values = self.stack[mark:]
-        del self.stack[mark:]
+        values = self.stack
+        self.stack = self.below_marks.pop()
         return values
 
-    def count_container(self) -> None:
-        self.containers -= 1
+    def count_container(self, count: int = 1) -> None:
+        self.containers -= count
         if self.containers < 0:
             raise Fault("it makes more containers than a checkpoint of its size needs")
 
@@ -182,15 +191,16 @@ class Machine:
             memo.append(self.stack[-1])
             return
         # Real writers count up; a gap may not be larger than the opcodes that could have filled it.
-        if index > self.position - self.start:
-            raise Fault(f"it stores memo entry {index} within its first {self.position - self.start} bytes")
+        passed = self.position - self.start
+        if index > passed // _BYTES_PER_MEMO_ENTRY:
+            raise Fault(f"it stores memo entry {index} within its first {passed} bytes")
         if index > len(memo):
-            memo.extend(repeat(_MISSING, index - len(memo) + 1))
+            memo.extend(repeat(MISSING, index - len(memo) + 1))
         memo[index] = self.stack[-1]
 
     def get(self, index: int) -> None:
-        value = self.memo[index] if index < len(self.memo) else _MISSING
-        if value is _MISSING:
+        value = self.memo[index] if index < len(self.memo) else MISSING
+        if value is MISSING:
             raise Fault(f"it reads memo entry {index}, which was never stored")
         if value is self.rebuild_tensor and (found := self.records.match(self.position, value)):
             value, self.position = found
@@ -198,6 +208,7 @@ class Machine:
         self.stack.append(value)
 
     def push_persistent_id(self, value: Any) -> None:
+        self.count_container()
         reference = PersistentId(value)
         self.persistent_ids.append(reference)
         self.stack.append(reference)
@@ -205,7 +216,15 @@ class Machine:
     def push_global(self, module: str | None, name: str) -> None:
         known = self.globals.get((module, name))
         if known is None:
+            self._check_global(module or "", name)
             known = self.globals[module, name] = Global(module, name)
             if module == "torch._utils" and name == "_rebuild_tensor_v2":
                 self.rebuild_tensor = known
         self.stack.append(known)
+
+    def _check_global(self, module: str, name: str) -> None:
+        """Names are kept and shown, so neither they nor their number may be as large as the file."""
+        if len(module) + len(name) > _LONGEST_GLOBAL:
+            raise Fault(f"a name of {len(module) + len(name)} characters")
+        if len(self.globals) >= _MOST_GLOBALS:
+            raise Fault(f"it refers to more than {_MOST_GLOBALS} names")

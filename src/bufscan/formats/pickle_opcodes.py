@@ -31,7 +31,7 @@ class Fault(Exception):  # noqa: N818 - not an error of ours, and `run_pickle` t
 
 
 def _mark(machine: Machine) -> None:
-    machine.marks.append(len(machine.stack))
+    machine.push_mark()
 
 
 def _stop(machine: Machine) -> None:
@@ -39,10 +39,10 @@ def _stop(machine: Machine) -> None:
 
 
 def _pop(machine: Machine) -> None:
-    if machine.marks and machine.marks[-1] == len(machine.stack):
-        machine.marks.pop()
-    else:
+    if machine.stack or not machine.below_marks:
         machine.stack.pop()
+    else:
+        machine.pop_mark()
 
 
 def _pop_mark(machine: Machine) -> None:
@@ -94,8 +94,8 @@ def _text_integer(machine: Machine) -> None:
     if line in (b"00", b"01"):
         machine.stack.append(line == b"01")
         return
-    digits = line.rstrip(b"L")
-    if len(digits) > _MAX_TEXT_DIGITS or not digits.lstrip(b"-").isdigit():
+    digits = line.removesuffix(b"L")
+    if len(digits) > _MAX_TEXT_DIGITS or not digits.removeprefix(b"-").isdigit():
         raise Fault("an integer in text that is none")
     machine.stack.append(int(digits))
 
@@ -158,17 +158,21 @@ def _empty(make: Callable[[], Any]) -> Handler:
 
 def _list(machine: Machine) -> None:
     machine.count_container()
-    machine.stack.append(machine.pop_mark())
+    values = machine.pop_mark()  # before the stack is looked at: it brings back another one
+    machine.stack.append(values)
 
 
 def _dict(machine: Machine) -> None:
+    values = machine.pop_mark()
     machine.count_container()
-    machine.stack.append(_even(machine.pop_mark()))
+    machine.stack.append(Pairs())
+    _set(machine, values)
 
 
 def _tuple(machine: Machine) -> None:
     machine.count_container()
-    machine.stack.append(tuple(machine.pop_mark()))
+    values = machine.pop_mark()
+    machine.stack.append(tuple(values))
 
 
 def _short_tuple(length: int) -> Handler:
@@ -183,23 +187,19 @@ def _short_tuple(length: int) -> Handler:
 
 
 def _frozenset(machine: Machine) -> None:
-    machine.count_container()
+    machine.count_container(3)  # the call, its arguments and the elements
     values = machine.pop_mark()
     machine.push_global("builtins", "frozenset")
-    machine.stack.append(Instance(machine.stack.pop(), (values,)))
+    machine.stack[-1] = Instance(machine.stack[-1], (values,))
 
 
-def _even(values: list[Any]) -> Pairs:
-    if len(values) % 2:
-        raise Fault("a dict's last key has no value")
-    return Pairs(values)
-
-
-def _extend(target: Any, values: list[Any]) -> None:
+def _extend(machine: Machine, values: list[Any]) -> None:
+    target = machine.stack[-1]
     if type(target) is list:
         target += values
     elif type(target) is Instance:
         if target.elements is None:
+            machine.count_container()
             target.elements = []
         target.elements += values
     else:
@@ -207,23 +207,24 @@ def _extend(target: Any, values: list[Any]) -> None:
 
 
 def _append(machine: Machine) -> None:
-    value = machine.stack.pop()
-    _extend(machine.stack[-1], [value])
+    _extend(machine, [machine.stack.pop()])
 
 
 def _extend_from_mark(machine: Machine) -> None:
-    values = machine.pop_mark()
-    _extend(machine.stack[-1], values)
+    _extend(machine, machine.pop_mark())
 
 
-def _set(target: Any, values: list[Any]) -> None:
-    pairs = _even(values)
+def _set(machine: Machine, values: list[Any]) -> None:
+    target = machine.stack[-1]
+    if len(values) % 2:
+        raise Fault("a dict's last key has no value")
     if type(target) is Pairs:
-        target += pairs
+        target += values
     elif type(target) is Instance:
         if target.items is None:
+            machine.count_container()
             target.items = Pairs()
-        target.items += pairs
+        target.items += values
     else:
         raise Fault("it sets items of something that is no dict")
 
@@ -231,12 +232,11 @@ def _set(target: Any, values: list[Any]) -> None:
 def _setitem(machine: Machine) -> None:
     value = machine.stack.pop()
     key = machine.stack.pop()
-    _set(machine.stack[-1], [key, value])
+    _set(machine, [key, value])
 
 
 def _setitems(machine: Machine) -> None:
-    values = machine.pop_mark()
-    _set(machine.stack[-1], values)
+    _set(machine, machine.pop_mark())
 
 
 def _put(width: int) -> Handler:
@@ -293,7 +293,11 @@ def _call(machine: Machine) -> None:
 
 
 def _call_with_keywords(machine: Machine) -> None:
-    machine.stack.pop()
+    """NEWOBJ_EX. Keyword arguments are kept as one more argument, for the tensors that may be among them."""
+    keywords, args = machine.stack.pop(), machine.stack.pop()
+    if keywords:
+        args = (args, keywords)
+    machine.stack.append(args)
     _call(machine)
 
 
@@ -317,6 +321,8 @@ def _build(machine: Machine) -> None:
     target = machine.stack[-1]
     if type(target) is not Instance:
         raise Fault("it sets the state of something that is no object")
+    if target.state is not None:
+        raise Fault("it sets the state of one object twice")
     target.state = state
 
 

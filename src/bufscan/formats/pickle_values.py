@@ -25,6 +25,9 @@ class Global(msgspec.Struct, eq=False):
         return self.name if self.module is None else f"{self.module}.{self.name}"
 
 
+MISSING = Global(None, "a memo entry that was never stored")
+
+
 class PersistentId(msgspec.Struct, eq=False):
     """A reference out of the pickle: in torch's files, to a storage."""
 

@@ -12,7 +12,7 @@ from functools import cache
 from struct import Struct
 from typing import Any
 
-from bufscan.formats.pickle_values import Global, Instance, PersistentId
+from bufscan.formats.pickle_values import MISSING, Global, Instance, PersistentId
 
 _INT = rb"(?:K.|M..|J.{4})"
 _GET = rb"(?:h.|j.{4})"
@@ -119,7 +119,7 @@ class TensorRecords:
             else:
                 index = _U32.unpack_from(gets, position + 1)[0]
                 position += 5
-            if index >= len(memo):
+            if index >= len(memo) or memo[index] is MISSING:
                 return None
             values.append(memo[index])
         return values
