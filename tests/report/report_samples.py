@@ -9,6 +9,7 @@ from bufscan.dtypes import DTYPES
 from bufscan.inventory import (
     Anomaly,
     Inventory,
+    Location,
     Skipped,
     Storage,
     Tensor,
@@ -58,7 +59,17 @@ def sample() -> Inventory:
     """One of everything that a report has to show."""
     return inventory(
         tensor("embed.weight", 64, 32, section="model"),
-        tensor("embed.pe", 1, 128, 32, section="model", role="unregistered", evidence="module pickle: attribute"),
+        tensor(
+            "embed.pe",
+            1,
+            128,
+            32,
+            section="model",
+            role="unregistered",
+            evidence="module pickle: attribute",
+            origin=Location(file="model.py", line=21),
+            suggestion='self.register_buffer("pe", pe, persistent=False)',
+        ),
         tensor("embed.mask", 128, 128, dtype="bool", section="model", role="non_persistent_buffer"),
         tensor("norm.weight", 32, section="model", certainty="inferred", evidence="optimizer state order"),
         tensor("norm.running_mean", 32, section="model", role="persistent_buffer"),

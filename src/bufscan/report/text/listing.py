@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from itertools import groupby
+from os.path import commonprefix
 from typing import TYPE_CHECKING, NamedTuple
 
 from bufscan.report.folding import fold
@@ -30,7 +32,7 @@ class _Columns(NamedTuple):
     """The columns whose presence depends on what there is to tell apart, and on the room."""
 
     device: bool
-    file: bool
+    files: dict[str, str]  # what stands for each file; empty for no such column
     evidence: bool
     mark: bool
 
@@ -66,7 +68,7 @@ def _set_training_state_apart(inventory: Inventory, view: View) -> tuple[list[Te
 def _fitting_table(tensors: Sequence[Tensor], view: View) -> list[Line]:
     columns = _Columns(
         device=len({tensor.device for tensor in tensors}) > 1,
-        file=any(tensor.file is not None for tensor in tensors),
+        files=_short_file_names(tensors, view),
         evidence=False,
         mark=any(tensor.role == "unregistered" for tensor in tensors),
     )
@@ -76,6 +78,24 @@ def _fitting_table(tensors: Sequence[Tensor], view: View) -> list[Line]:
         if natural_width(lines) <= width:
             return lines
     return _table(tensors, columns, view, width)
+
+
+def _short_file_names(tensors: Sequence[Tensor], view: View) -> dict[str, str]:
+    """What tells the files apart: `00001` for `model-00001-of-00030.safetensors`; the whole names stand below."""
+    names = list(dict.fromkeys(tensor.file for tensor in tensors if tensor.file is not None))
+    # One file needs no column; and shards cut through repeated blocks, so that a fold cannot name its file.
+    if not names[1:] or _folds(tensors, view):
+        return {}
+    start = _shared_start(names)
+    end = _shared_start([name[:start:-1] for name in names])
+    short = {name: name[start : len(name) - end] for name in names}
+    return short if all(short.values()) else {name: name for name in names}
+
+
+def _shared_start(names: list[str]) -> int:
+    """Length of what all names begin with, back to a sign that parts words: half a number tells nothing."""
+    start = commonprefix(names)  # noqa: RUF071 - characters, not folders, are what is compared
+    return len(re.sub(r"[^-_./]*$", "", start))
 
 
 def _table(tensors: Sequence[Tensor], columns: _Columns, view: View, width: int | None) -> list[Line]:
@@ -98,11 +118,15 @@ def _table(tensors: Sequence[Tensor], columns: _Columns, view: View, width: int 
     return aligned
 
 
+def _folds(tensors: Sequence[Tensor], view: View) -> bool:
+    return not view.everything and len(tensors) > FOLD_OVER
+
+
 def _rows(tensors: Sequence[Tensor], columns: _Columns, view: View) -> list[_Row]:
     sections: dict[str, list[Tensor]] = {}
     for tensor in tensors:
         sections.setdefault(tensor.section, []).append(tensor)
-    if view.everything or len(tensors) <= FOLD_OVER:
+    if not _folds(tensors, view):
         return [_Row(section, each.name, (each,)) for section, inside in sections.items() for each in inside]
     return [
         _Row(section, each.name, tuple(inside[position] for position in each.members))
@@ -123,7 +147,6 @@ def _looks(tensor: Tensor, columns: _Columns) -> tuple[object, ...]:
         tensor.trains,
         tensor.alias_of is None,
         tensor.device if columns.device else None,
-        tensor.file if columns.file else None,
         tensor.evidence if columns.evidence else None,
     )
 
@@ -152,7 +175,7 @@ def _titles(columns: _Columns) -> Line:
     titles = ["  name" if columns.mark else "name", "role", "shape", "dtype"]
     titles += ["device"] * columns.device
     titles += ["size", "SMT"]
-    titles += ["file"] * columns.file
+    titles += ["file"] * bool(columns.files)
     titles += ["evidence"] * columns.evidence
     return [Cell(title, "dim") for title in titles]
 
@@ -177,8 +200,8 @@ def _row(row: _Row, columns: _Columns, view: View) -> Line:
         Cell(TIED if tensor.alias_of is not None else _size_of(row.tensors, view)),
         Cell(facts_of(tensor), style),
     ]
-    if columns.file:
-        cells.append(Cell("" if tensor.file is None else view.display.show(tensor.file)))
+    if columns.files:
+        cells.append(Cell("" if tensor.file is None else view.display.show(columns.files[tensor.file])))
     if columns.evidence:
         cells.append(Cell(view.display.show(tensor.evidence), "dim"))
     return cells

@@ -52,6 +52,7 @@ def _particulars(inventory: Inventory, view: View) -> Iterator[_Particular]:
     yield _Particular("files", _files(tensors, view))
     yield _Particular("stored", _stored(inventory, view))
     yield _Particular("views", _views(inventory, view), "warning")
+    yield _Particular("origins", [_origin(tensor) for tensor in tensors if tensor.origin or tensor.suggestion])
     yield _Particular("tied", [_tie(tensor) for tensor in tensors if tensor.alias_of is not None])
     yield _Particular("metadata", [f"{key}: {value}" for key, value in inventory.metadata.items()])
     yield _Particular("globals", list(inventory.globals), in_a_row=True)
@@ -128,6 +129,11 @@ def _first_of(names: list[str]) -> str:
 def _tie(tensor: Tensor) -> str:
     first = f"{tensor.section}.{tensor.alias_of}" if tensor.section else tensor.alias_of
     return f"{tensor.path} = {first}"
+
+
+def _origin(tensor: Tensor) -> str:
+    place = f" at {tensor.origin.file}:{tensor.origin.line}" if tensor.origin else ""
+    return f"{tensor.path}{place}" + (f", better `{tensor.suggestion}`" if tensor.suggestion else "")
 
 
 def _labelled(particular: _Particular, view: View) -> Iterator[Line]:
