@@ -109,6 +109,20 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
     device: str | None = None
 
 
+class Quantization(msgspec.Struct, frozen=True, kw_only=True):
+    """How the codes of a quantised tensor become values: `(code - zero_point) * scale`.
+
+    Attributes:
+        scale, zero_point: of the whole tensor; None where each channel has its own, in the parts `scales` and
+            `zero_points`.
+        axis: the dimension that counts the channels; None for one scale.
+    """
+
+    scale: float | None = None
+    zero_point: int | None = None
+    axis: int | None = None
+
+
 class Tensor(msgspec.Struct, frozen=True, kw_only=True):
     """One named tensor and what is known of it.
 
@@ -138,6 +152,8 @@ class Tensor(msgspec.Struct, frozen=True, kw_only=True):
         type_name: qualified name of a tensor subclass; None for torch.Tensor, Parameter and Buffer.
         local_shape, placements: this process's shard of a distributed tensor, and how it was cut.
         parts: the strided tensors a compound tensor is made of.
+        quantization: of a tensor that torch itself quantised.
+        pending: `conj`, `neg`: what torch does to the stored elements whenever it reads them.
     """
 
     name: str
@@ -170,6 +186,8 @@ class Tensor(msgspec.Struct, frozen=True, kw_only=True):
     local_shape: tuple[int, ...] | None = None
     placements: tuple[str, ...] = ()
     parts: tuple[Part, ...] = ()
+    quantization: Quantization | None = None
+    pending: tuple[Literal["conj", "neg"], ...] = ()
 
     def __post_init__(self) -> None:
         if self.shape is not None and self.shape and min(self.shape) < 0:

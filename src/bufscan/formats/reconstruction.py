@@ -14,10 +14,10 @@ from bufscan.dtypes import DTYPES, DType
 from bufscan.formats.pickle_values import Global, Instance, Pairs, elements_of, lookup, pairs_of
 from bufscan.formats.sizes import read_counts, read_sizes
 from bufscan.formats.storages import MalformedTensorError
-from bufscan.inventory import Tensor
+from bufscan.inventory import Quantization, Tensor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from bufscan.formats.rebuilding import Rebuilder
 
@@ -46,19 +46,30 @@ def _strided(rebuilder: Rebuilder, args: tuple[Any, ...], _depth: int) -> Tensor
             return rebuilder.view(rebuilder.storages.refer(storage), offset, size, stride, requires_grad=None)
         case (storage, offset, size, stride, bool(grad), _):
             return rebuilder.view(rebuilder.storages.refer(storage), offset, size, stride, requires_grad=grad)
-        case (storage, offset, size, stride, bool(grad), _, Pairs()):  # conjugated or negated views
-            return rebuilder.view(rebuilder.storages.refer(storage), offset, size, stride, requires_grad=grad)
+        case (storage, offset, size, stride, bool(grad), _, Pairs() as math_bits):
+            reference = rebuilder.storages.refer(storage)
+            return _with_pending(rebuilder.view(reference, offset, size, stride, requires_grad=grad), math_bits)
         case _:
             return None
 
 
 def _strided_of_dtype(rebuilder: Rebuilder, args: tuple[Any, ...], _depth: int) -> Tensor | None:
     match args:
-        case (storage, offset, size, stride, bool(grad), _, Global() as dtype, *_):
+        case (storage, offset, size, stride, bool(grad), _, Global() as dtype, *math_bits):
             reference = rebuilder.storages.refer(storage).viewed_as(_dtype(dtype))
-            return rebuilder.view(reference, offset, size, stride, requires_grad=grad)
+            view = rebuilder.view(reference, offset, size, stride, requires_grad=grad)
+            return _with_pending(view, math_bits[0]) if math_bits else view
         case _:
             return None
+
+
+def _with_pending(tensor: Tensor, math_bits: Any) -> Tensor:
+    """The tensor with torch's "math bits": a conjugation or negation that was put off until it is read."""
+    if type(math_bits) is not Pairs:
+        return tensor
+    conj, neg = (lookup(math_bits, name) is True for name in ("conj", "neg"))
+    pending = (*("conj",) * conj, *("neg",) * neg)
+    return msgspec.structs.replace(tensor, pending=pending) if pending else tensor
 
 
 def _parameter(rebuilder: Rebuilder, args: tuple[Any, ...], depth: int) -> Tensor | None:
@@ -133,12 +144,23 @@ def _quantized(rebuilder: Rebuilder, args: tuple[Any, ...], depth: int) -> Tenso
             reference = rebuilder.storages.refer(storage)
             tensor = rebuilder.view(reference, offset, size, stride, requires_grad=grad)
             if scheme.name == "per_tensor_affine":
-                return tensor
+                return msgspec.structs.replace(tensor, quantization=_quantization(parameters))
             names = ("scales", "zero_points")
             parts = [p for n, v in zip(names, parameters, strict=False) for p in rebuilder.parts_of(n, v, depth)]
-            return msgspec.structs.replace(tensor, parts=tuple(parts))
+            quantization = _quantization((None, None, *parameters[2:]))
+            return msgspec.structs.replace(tensor, parts=tuple(parts), quantization=quantization)
         case _:
             return None
+
+
+def _quantization(parameters: Sequence[Any]) -> Quantization:
+    match parameters:
+        case (float(scale), int(zero_point)):
+            return Quantization(scale=scale, zero_point=zero_point)
+        case (None, None, int(axis)):
+            return Quantization(axis=axis)
+        case _:
+            raise MalformedTensorError("its scale and zero point are no numbers")
 
 
 def _nested(rebuilder: Rebuilder, args: tuple[Any, ...], depth: int) -> Tensor | None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import msgspec
 
 from bufscan.dtypes import dtype_named
-from bufscan.inventory import Part, Storage
+from bufscan.inventory import Part, Quantization, Storage
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -44,22 +44,29 @@ class Described(msgspec.Struct, frozen=True, kw_only=True):
     local_shape: tuple[int, ...] | None = None
     placements: tuple[str, ...] = ()
     parts: tuple[Part, ...] = ()
+    quantization: Quantization | None = None
+    pending: tuple[Literal["conj", "neg"], ...] = ()
 
 
 class StorageTable:
-    """Storages of the tensors described so far, numbered in the order they are met."""
+    """Storages of the tensors described so far, numbered in the order they are met.
+
+    Attributes:
+        storages: their records by key.
+        live: the storages themselves by key; held here, so that their identities stay distinct.
+    """
 
     def __init__(self) -> None:
         self.storages: dict[str, Storage] = {}
+        self.live: dict[str, torch.UntypedStorage] = {}
         self._keys: dict[int, str] = {}
-        self._kept_alive: list[Any] = []
 
     def key_of(self, storage: torch.UntypedStorage) -> str:
         """The storage's key in the inventory."""
         identity = storage._cdata  # noqa: SLF001  # the storage itself: a meta one has no address
         if identity not in self._keys:
             key = self._keys[identity] = str(len(self._keys))
-            self._kept_alive.append(storage)
+            self.live[key] = storage
             self.storages[key] = Storage(key=key, nbytes=storage.nbytes())
         return self._keys[identity]
 
@@ -95,7 +102,9 @@ def describe(tensor: torch.Tensor, table: StorageTable) -> Described:
         type_name=_type_name(type(tensor)),
         local_shape=None if local is None else tuple(local.shape),
         placements=() if local is None else tuple(map(_placement, tensor.placements)),  # type: ignore[attr-defined]
-        parts=parts,
+        parts=(*parts, *_channel_parts(tensor, table)),
+        quantization=_quantization_of(tensor),
+        pending=_pending_of(tensor) if strided else (),
     )
 
 
@@ -209,6 +218,31 @@ def _parts_of(tensor: torch.Tensor, table: StorageTable) -> tuple[Part, ...]:
         names = compressed.get(tensor.layout, ())
         inner = {name.removeprefix("_"): getattr(tensor.detach(), name)() for name in names}
     return tuple(_part(name, part, table) for name, part in inner.items() if _is_plainly_strided(part))
+
+
+def _pending_of(tensor: torch.Tensor) -> tuple[Literal["conj", "neg"], ...]:
+    both: tuple[Literal["conj"], Literal["neg"]] = ("conj", "neg")
+    return both[not tensor.is_conj() : 1 + tensor.is_neg()]
+
+
+def _quantization_of(tensor: torch.Tensor) -> Quantization | None:
+    """How torch's own quantised tensors map codes to values; None for every other tensor."""
+    import torch
+
+    if not tensor.is_quantized:
+        return None
+    if tensor.qscheme() == torch.per_tensor_affine:
+        return Quantization(scale=tensor.q_scale(), zero_point=tensor.q_zero_point())
+    return Quantization(axis=tensor.q_per_channel_axis())
+
+
+def _channel_parts(tensor: torch.Tensor, table: StorageTable) -> tuple[Part, ...]:
+    """Scale and zero point of every channel; copies, so they are kept alive with the storages."""
+    quantization = _quantization_of(tensor)
+    if quantization is None or quantization.axis is None:
+        return ()
+    inner = {"scales": tensor.q_per_channel_scales(), "zero_points": tensor.q_per_channel_zero_points()}
+    return tuple(_part(name, part, table) for name, part in inner.items())
 
 
 def _part(name: str, tensor: torch.Tensor, table: StorageTable) -> Part:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 _MOST_NAMES = 3  # of what a note is about
 
 
-def scan(model: nn.Module, target: str) -> Inventory:
+def scan(model: nn.Module, target: str, storages: StorageTable | None = None) -> Inventory:
     """Everything the model holds, registered or not.
 
     The model is left as it was; its `state_dict`, `_apply` and `parameters` are called, its `forward` is not.
@@ -43,12 +43,13 @@ def scan(model: nn.Module, target: str) -> Inventory:
     Args:
         model: on any device, `meta` included.
         target: how the user named it.
+        storages: filled with what the inventory's storages name, for who wants to read values.
     """
     modules, skipped = registered_modules(model)
     measurement = measure(model, [entry.module for entry in modules if entry.first])
     met = walk(modules)
     with subclasses_not_asked():
-        scanner = _Scanner(modules, measurement)
+        scanner = _Scanner(modules, measurement, StorageTable() if storages is None else storages)
         for reached in met.reached:
             scanner.add_reached(reached)
         scanner.add_rest_of_state_dict()
@@ -65,8 +66,8 @@ def scan(model: nn.Module, target: str) -> Inventory:
 class _Scanner:
     """Makes the records of one model; each tensor's later names are ties to its first."""
 
-    def __init__(self, modules: list[RegisteredModule], measurement: Measurement) -> None:
-        self.storages = StorageTable()
+    def __init__(self, modules: list[RegisteredModule], measurement: Measurement, storages: StorageTable) -> None:
+        self.storages = storages
         self._modules = modules
         self._measurement = measurement
         self._registered = [entry for module in modules for entry in registered_tensors(module)]
