@@ -14,7 +14,7 @@ from bufscan.report.selecting import select
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from bufscan.inventory import Inventory, Part, RoleTotal, Tensor
+    from bufscan.inventory import Inventory, Part, RoleTotal, Skipped, Tensor
     from bufscan.report.view import View
 
 SCHEMA: Final = "bufscan.inspect/1"
@@ -34,7 +34,7 @@ def render(inventory: Inventory, view: View) -> str:
         "totals": _encode({role: _total(total) for role, total in shown.totals().items()}),
         "stored_bytes": _encode(shown.stored_bytes),
         "findings": _lines(()),
-        "skipped": _lines(_encode({"what": _text(s.what), "reason": _text(s.reason)}) for s in shown.skipped),
+        "skipped": _lines(_encode(_skipped(each)) for each in shown.skipped),
         "anomalies": _lines(_encode({"kind": a.kind, "message": _text(a.message)}) for a in shown.anomalies),
         "globals": _lines(_encode(_text(name)) for name in shown.globals),
         "notes": _lines(_encode(_text(note)) for note in shown.notes),
@@ -81,7 +81,11 @@ def _tensor(tensor: Tensor) -> dict[str, Any]:
         if tensor.origin is None
         else {"file": _text(tensor.origin.file), "line": tensor.origin.line},
         "suggestion": _optional(tensor.suggestion),
+        "suggestion_note": _optional(tensor.suggestion_note),
         "holding": tensor.holding,
+        "holder": _optional(tensor.holder),
+        "declared": tensor.declared,
+        "saved_as": _optional(tensor.saved_as),
         "requires_grad": tensor.requires_grad,
         "layout": tensor.layout,
         "type_name": _optional(tensor.type_name),
@@ -108,6 +112,10 @@ def _part(part: Part) -> dict[str, Any]:
         "storage_offset": part.storage_offset,
         "device": _optional(part.device),
     }
+
+
+def _skipped(skipped: Skipped) -> dict[str, Any]:
+    return {"what": _text(skipped.what), "reason": _text(skipped.reason), "failed": skipped.failed}
 
 
 def _total(total: RoleTotal) -> dict[str, Any]:

@@ -7,9 +7,10 @@ from itertools import groupby
 from os.path import commonprefix
 from typing import TYPE_CHECKING, NamedTuple
 
+from bufscan.inventory import HARMLESS_HOLDINGS
 from bufscan.report.folding import fold
 from bufscan.report.sizes import plural, size
-from bufscan.report.text.layout import BLANK, Cell, Line, line, natural_width, table
+from bufscan.report.text.layout import BLANK, Cell, Line, Style, line, natural_width, table
 from bufscan.report.wording import TIED, UNKNOWN, facts_of, role_of, shape_of
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def _fitting_table(tensors: Sequence[Tensor], view: View) -> list[Line]:
         device=len({tensor.device for tensor in tensors}) > 1,
         files=_short_file_names(tensors, view),
         evidence=False,
-        mark=any(tensor.role == "unregistered" for tensor in tensors),
+        mark=any(map(_is_worth_a_mark, tensors)),
     )
     width = view.display.width
     if width is not None and width >= _WIDE:
@@ -78,6 +79,11 @@ def _fitting_table(tensors: Sequence[Tensor], view: View) -> list[Line]:
         if natural_width(lines) <= width:
             return lines
     return _table(tensors, columns, view, width)
+
+
+def _is_worth_a_mark(tensor: Tensor) -> bool:
+    """Whether it should be registered and is not; some are taken care of in another way."""
+    return tensor.role == "unregistered" and tensor.holding not in HARMLESS_HOLDINGS
 
 
 def _short_file_names(tensors: Sequence[Tensor], view: View) -> dict[str, str]:
@@ -140,6 +146,7 @@ def _looks(tensor: Tensor, columns: _Columns) -> tuple[object, ...]:
     return (
         tensor.role,
         tensor.certainty,
+        tensor.holding in HARMLESS_HOLDINGS,
         shape_of(tensor),
         tensor.dtype,
         tensor.saved,
@@ -182,14 +189,14 @@ def _titles(columns: _Columns) -> Line:
 
 def _row(row: _Row, columns: _Columns, view: View) -> Line:
     tensor = row.tensors[0]
-    style = tensor.role
+    style: Style = "" if tensor.holding in HARMLESS_HOLDINGS else tensor.role
     name = view.display.show(row.name)
     if columns.mark:
-        name = f"! {name}" if tensor.role == "unregistered" else f"  {name}"
+        name = f"! {name}" if _is_worth_a_mark(tensor) else f"  {name}"
     if len(row.tensors) > 1:
         name += f" x{len(row.tensors)}"
     cells = [
-        Cell(name, "unregistered" if tensor.role == "unregistered" else ""),
+        Cell(name, "unregistered" if _is_worth_a_mark(tensor) else ""),
         Cell(role_of(tensor), style),
         Cell(shape_of(tensor)),
         Cell(tensor.dtype or UNKNOWN),
@@ -240,7 +247,7 @@ def _legend(tensors: Sequence[Tensor]) -> list[Line]:
         for present, text in (
             ("inferred" in certainties, "role~ inferred from evidence"),
             ("assumed" in certainties, "role? assumed"),
-            (any(tensor.role == "unregistered" for tensor in tensors), "! neither parameter nor buffer"),
+            (any(map(_is_worth_a_mark, tensors)), "! neither parameter nor buffer"),
         )
         if present
     ]

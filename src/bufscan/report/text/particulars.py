@@ -11,7 +11,7 @@ from bufscan.report.text.layout import Cell, Line, Style, flowed, wrapped
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from bufscan.inventory import Inventory, Tensor
+    from bufscan.inventory import Inventory, Location, Tensor
     from bufscan.report.view import View
 
 # Ties, views, globals ... that are shown one by one unless everything is asked for.
@@ -20,6 +20,9 @@ _MOST_ITEMS = 8
 _LABEL = 11
 
 _NARROWEST = 20
+
+# Names in one sentence before it only counts them.
+_MOST_NAMES = 3
 
 # A sentence may name two tensors and a file.
 _ITEM_LIMIT = 1000
@@ -52,7 +55,7 @@ def _particulars(inventory: Inventory, view: View) -> Iterator[_Particular]:
     yield _Particular("files", _files(tensors, view))
     yield _Particular("stored", _stored(inventory, view))
     yield _Particular("views", _views(inventory, view), "warning")
-    yield _Particular("origins", [_origin(tensor) for tensor in tensors if tensor.origin or tensor.suggestion])
+    yield _Particular("origins", _origins(tensors))
     yield _Particular("tied", [_tie(tensor) for tensor in tensors if tensor.alias_of is not None])
     yield _Particular("metadata", [f"{key}: {value}" for key, value in inventory.metadata.items()])
     yield _Particular("globals", list(inventory.globals), in_a_row=True)
@@ -131,9 +134,19 @@ def _tie(tensor: Tensor) -> str:
     return f"{tensor.path} = {first}"
 
 
-def _origin(tensor: Tensor) -> str:
-    place = f" at {tensor.origin.file}:{tensor.origin.line}" if tensor.origin else ""
-    return f"{tensor.path}{place}" + (f", better `{tensor.suggestion}`" if tensor.suggestion else "")
+def _origins(tensors: tuple[Tensor, ...]) -> list[str]:
+    """`model.py:21 encoder.pe: better ...`; one line for all that the same line of source makes."""
+    names: dict[tuple[Location | None, str | None], list[str]] = {}
+    for tensor in tensors:
+        if tensor.origin is not None or tensor.suggestion is not None:
+            names.setdefault((tensor.origin, tensor.suggestion), []).append(tensor.path)
+    return [
+        (f"{origin.file}:{origin.line} " if origin else "")
+        + ", ".join(held[:_MOST_NAMES])
+        + (f" and {plural(len(held) - _MOST_NAMES, 'tensor')} more" if len(held) > _MOST_NAMES else "")
+        + (f": better `{suggestion}`" if suggestion else "")
+        for (origin, suggestion), held in names.items()
+    ]
 
 
 def _labelled(particular: _Particular, view: View) -> Iterator[Line]:
