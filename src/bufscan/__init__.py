@@ -1,12 +1,29 @@
-"""bufscan says of every tensor in a PyTorch artefact what `register_buffer` would have made of it."""
+"""bufscan says of every tensor in a PyTorch artefact what `register_buffer` would have made of it.
+
+    import bufscan
+
+    inventory = bufscan.inspect("model.pt")
+
+What is exported here is imported when it is first asked for: `import bufscan` loads neither torch nor numpy.
+"""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
 
-def __getattr__(name: str) -> str:
-    # The version is read when asked for: importlib.metadata costs more than the rest of the package's start.
+if TYPE_CHECKING:
+    from bufscan.inspecting import inspect
+
+__all__ = ["__version__", "inspect"]
+
+_EXPORTS = {"inspect": "bufscan.inspecting"}
+
+
+def __getattr__(name: str) -> Any:
+    from importlib import import_module, metadata
+
     if name == "__version__":
-        from importlib import metadata
-
         return metadata.version("bufscan")
+    if name in _EXPORTS:
+        return getattr(import_module(_EXPORTS[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from bufscan.bytesource import FileSource, MemorySource
-from bufscan.errors import UnreadableError
+from bufscan.errors import UnreadableError, UsageError
 from bufscan.formats.reading import read_file, read_folder
 from bufscan.roles.deciding import decide
 from bufscan.target import FileTarget, FolderTarget, ObjectTarget, StandardInput, parse_target
@@ -23,7 +23,14 @@ if TYPE_CHECKING:
 _MOST_PIPED_BYTES = 1 << 30
 
 
-def inspect(target: str | nn.Module, *, device: str | None = None, dtype: str | None = None) -> Inventory:
+def inspect(
+    target: str | nn.Module,
+    *,
+    model: str | nn.Module | None = None,
+    from_config: bool = False,
+    device: str | None = None,
+    dtype: str | None = None,
+) -> Inventory:
     """Every tensor that the target holds, with its role and the evidence for it.
 
     A file or a folder is read without torch and without running anything in it. A module, or the name of one
@@ -31,25 +38,70 @@ def inspect(target: str | nn.Module, *, device: str | None = None, dtype: str | 
 
     Args:
         target: what to inspect.
-        device: where a named model is built (`meta` allocates nothing); None for torch's default.
+        model: the model that a checkpoint belongs to, or its name; it makes the checkpoint's roles exact and shows
+            what is missing, unexpected or of another shape. A named model is built on the meta device.
+        from_config: build that model from the `config.json` of the Hugging Face folder that `target` is.
+        device: where a named model is built; None for torch's default.
         dtype: default dtype while a named model is built; None for torch's default.
 
     Raises:
-        UsageError: the target is none that can be inspected.
-        UnreadableError: the target cannot be read or built.
+        UsageError: the target is none that can be inspected, or the options contradict it.
+        UnreadableError: the target cannot be read, or a model cannot be built.
     """
     if not isinstance(target, str):
         from bufscan.live.scanning import scan
 
+        _refuse_model(model, from_config=from_config)
         return scan(target, type(target).__qualname__)
     parsed = parse_target(target)
     if isinstance(parsed, ObjectTarget):
-        from bufscan.live.importing import build
-        from bufscan.live.scanning import scan
-
-        return scan(build(parsed, device=device, dtype=dtype), target)
+        _refuse_model(model, from_config=from_config)
+        return _build_and_scan(parsed, target, device=device, dtype=dtype)
     with _garbage_collector_paused():
-        return decide(_read(parsed, target))
+        checkpoint = decide(_read(parsed, target))
+    if model is None and not from_config:
+        return checkpoint
+    from bufscan.joining.fit import join
+
+    return join(checkpoint, _model_beside(parsed, model, device=device or "meta", dtype=dtype))
+
+
+def _refuse_model(model: object, *, from_config: bool) -> None:
+    if model is not None or from_config:
+        raise UsageError("a model is joined to a checkpoint, and this target is a model itself")
+
+
+def _build_and_scan(target: ObjectTarget, text: str, *, device: str | None, dtype: str | None) -> Inventory:
+    from bufscan.live.importing import build
+    from bufscan.live.scanning import scan
+
+    return scan(build(target, device=device, dtype=dtype), text)
+
+
+def _model_beside(
+    checkpoint: FileTarget | FolderTarget | StandardInput,
+    model: str | nn.Module | None,
+    *,
+    device: str,
+    dtype: str | None,
+) -> Inventory:
+    """The model that a checkpoint belongs to: given, named, or described by the checkpoint's own folder."""
+    from bufscan.live.scanning import scan
+
+    if isinstance(model, str):
+        named = parse_target(model)
+        if not isinstance(named, ObjectTarget):
+            raise UsageError(f"`{model}` names no model", hint="name one as `package.module:Model`")
+        return _build_and_scan(named, model, device=device, dtype=dtype)
+    if model is not None:
+        return scan(model, type(model).__qualname__)
+    if not isinstance(checkpoint, FolderTarget):
+        raise UsageError(
+            "only a folder can be built from its `config.json`", hint="name the model: `--model SPEC`"
+        )
+    from bufscan.live.huggingface import build_from_config
+
+    return scan(build_from_config(checkpoint.path), str(checkpoint.path / "config.json"))
 
 
 def _read(target: FileTarget | FolderTarget | StandardInput, text: str) -> Inventory:
