@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from report_samples import inventory, sample, tensor
 
 from bufscan.inventory import Inventory, Part
-from bufscan.report.selecting import Selection, select
+from bufscan.report.selecting import Selection, count_ties_once, select
 
 
 def names(found: Inventory) -> list[str]:
@@ -72,3 +72,16 @@ def test_sorting_loses_nothing_and_sorting_twice_changes_nothing(key: str) -> No
     once = select(sample(), Selection(sort=key))  # type: ignore[arg-type]
     assert sorted(names(sample())) == sorted(names(once))
     assert once == select(once, Selection(sort=key))  # type: ignore[arg-type]
+
+
+def test_a_tie_whose_first_name_is_left_out_is_counted_under_the_next() -> None:
+    tied = {"storage": "s", "stored_bytes": 16}
+    found = inventory(tensor("a", 4, **tied), tensor("b", 4, **tied), tensor("c", 4, **tied), tensor("d", 1))
+    shown = select(found, Selection(patterns=("b", "c")))
+    assert ["a", "a"] == [each.alias_of for each in shown.tensors]
+    assert [None, "b"] == [each.alias_of for each in count_ties_once(shown).tensors]
+    assert 4 == count_ties_once(shown).totals()["parameter"].numel
+
+
+def test_ties_whose_first_name_is_shown_stay_as_they_are() -> None:
+    assert sample() == count_ties_once(sample())

@@ -9,7 +9,7 @@ from json.encoder import JSONEncoder
 from typing import TYPE_CHECKING, Any, Final
 
 from bufscan.report.escaping import MACHINE_LIMIT, shorten
-from bufscan.report.selecting import select
+from bufscan.report.selecting import count_ties_once, select
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -25,13 +25,14 @@ _encode = JSONEncoder(ensure_ascii=True, allow_nan=False).encode
 def render(inventory: Inventory, view: View) -> str:
     """The report as one JSON object. Totals are of the tensors that it lists."""
     shown = select(inventory, view.selection)
+    totals = count_ties_once(shown).totals()
     fields = {
         "schema": _encode(SCHEMA),
         "target": _encode(_text(shown.target)),
         "format": _encode(shown.format),
         "selection": _encode(_selection(inventory, view)),
         "tensors": _lines(_encode(_tensor(tensor)) for tensor in shown.tensors),
-        "totals": _encode({role: _total(total) for role, total in shown.totals().items()}),
+        "totals": _encode({role: _total(total) for role, total in totals.items()}),
         "stored_bytes": _encode(shown.stored_bytes),
         "findings": _lines(()),
         "skipped": _lines(_encode(_skipped(each)) for each in shown.skipped),

@@ -69,6 +69,20 @@ def select(inventory: Inventory, selection: Selection) -> Inventory:
     return msgspec.structs.replace(inventory, tensors=tensors, storages=storages)
 
 
+def count_ties_once(shown: Inventory) -> Inventory:
+    """The same for adding up: where a tie's first name was left out, the first one left takes its place."""
+    names = {(tensor.section, tensor.name) for tensor in shown.tensors if tensor.alias_of is None}
+    heirs: dict[tuple[str, str], str] = {}
+    tensors = []
+    for tensor in shown.tensors:
+        counted = tensor
+        if tensor.alias_of is not None and (first := (tensor.section, tensor.alias_of)) not in names:
+            heir = heirs.setdefault(first, tensor.name)
+            counted = msgspec.structs.replace(tensor, alias_of=None if heir == tensor.name else heir)
+        tensors.append(counted)
+    return msgspec.structs.replace(shown, tensors=tuple(tensors))
+
+
 def _storage_keys(tensor: Tensor) -> Iterator[str]:
     if tensor.storage is not None:
         yield tensor.storage

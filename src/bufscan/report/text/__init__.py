@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bufscan.report.selecting import select
+from bufscan.report.selecting import count_ties_once, select
 from bufscan.report.text.layout import BLANK, Line, line, paint
 from bufscan.report.text.listing import listing
-from bufscan.report.text.particulars import particulars
+from bufscan.report.text.particulars import particulars, ties_of
 from bufscan.report.text.summary import evidence, sentence, totals
 from bufscan.report.text.tree import tree
 
@@ -19,17 +19,18 @@ if TYPE_CHECKING:
 def render(inventory: Inventory, view: View) -> str:
     """The whole report as text; every count is of what the selection shows."""
     shown = select(inventory, view.selection)
-    last = sentence(shown, view, of=len(inventory.tensors))
+    counted = count_ties_once(shown)
+    last = sentence(counted, view, of=len(inventory.tensors))
     if view.quiet:
         return paint(last, view.display)
     blocks: list[list[Line]] = [[_title(shown, view)]]
     if shown.tensors:
         blocks += [
-            tree(shown, view) if view.by_module else listing(shown, view),
-            totals(shown, view),
-            evidence(shown, view),
+            tree(counted, view) if view.by_module else listing(counted, view),
+            totals(counted, view),
+            evidence(counted, view),
         ]
-    blocks += [particulars(shown, view), last]
+    blocks += [particulars(counted, ties_of(shown), view), last]
     lines: list[Line] = []
     for block in filter(None, blocks):
         lines += [BLANK, *block] if lines else block

@@ -35,17 +35,28 @@ class _Particular(NamedTuple):
     in_a_row: bool = False  # short things, with commas between them; else each begins a line
 
 
-def particulars(inventory: Inventory, view: View) -> list[Line]:
+def particulars(inventory: Inventory, ties: list[str], view: View) -> list[Line]:
     """Element types and devices, stored against logical bytes, ties, files, and everything odd or left out."""
     return [
         each
-        for particular in _particulars(inventory, view)
+        for particular in _particulars(inventory, ties, view)
         if particular.items
         for each in _labelled(particular, view)
     ]
 
 
-def _particulars(inventory: Inventory, view: View) -> Iterator[_Particular]:
+def ties_of(inventory: Inventory) -> list[str]:
+    """`head.weight = embed.weight`: names of the same elements."""
+    return [
+        f"{tensor.path} = {tensor.section}.{tensor.alias_of}"
+        if tensor.section
+        else f"{tensor.name} = {tensor.alias_of}"
+        for tensor in inventory.tensors
+        if tensor.alias_of is not None
+    ]
+
+
+def _particulars(inventory: Inventory, ties: list[str], view: View) -> Iterator[_Particular]:
     tensors = inventory.tensors
     yield _Particular("dtypes", _tally(tensors, lambda tensor: tensor.dtype or "none yet", view), in_a_row=True)
     if len({tensor.device for tensor in tensors}) > 1:  # else the title says it
@@ -56,7 +67,7 @@ def _particulars(inventory: Inventory, view: View) -> Iterator[_Particular]:
     yield _Particular("stored", _stored(inventory, view))
     yield _Particular("views", _views(inventory, view), "warning")
     yield _Particular("origins", _origins(tensors))
-    yield _Particular("tied", [_tie(tensor) for tensor in tensors if tensor.alias_of is not None])
+    yield _Particular("tied", ties)
     yield _Particular("metadata", [f"{key}: {value}" for key, value in inventory.metadata.items()])
     yield _Particular("globals", list(inventory.globals), in_a_row=True)
     yield _Particular("notes", list(inventory.notes))
@@ -127,11 +138,6 @@ def _views(inventory: Inventory, view: View) -> list[str]:
 def _first_of(names: list[str]) -> str:
     others = len(names) - 1
     return f"{names[0]} and {plural(others, 'tensor')} more show" if others else f"{names[0]} shows"
-
-
-def _tie(tensor: Tensor) -> str:
-    first = f"{tensor.section}.{tensor.alias_of}" if tensor.section else tensor.alias_of
-    return f"{tensor.path} = {first}"
 
 
 def _origins(tensors: tuple[Tensor, ...]) -> list[str]:
