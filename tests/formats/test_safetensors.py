@@ -8,7 +8,8 @@ from peak_memory import peak_mebibytes
 from safetensors_files import file_of, save
 
 from bufscan.bytesource import FileSource, MemorySource
-from bufscan.formats.safetensors import read_safetensors, recognises
+from bufscan.formats.safetensors import read_safetensors
+from bufscan.formats.signatures import is_safetensors
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -139,7 +140,7 @@ def test_more_ties_than_any_model_has_are_counted_and_not_listed() -> None:
 def test_shards_of_torch_distributed_say_that_their_shapes_are_partial() -> None:
     inventory = read(save({"a": torch.ones(1)}, metadata={"DCP_SHARDING_INFO": '{"a": {"saved_offsets": [4]}}'}))
     (note,) = inventory.notes
-    assert "shards" in note
+    assert "pieces" in note
 
 
 UNLOADABLE = {
@@ -185,7 +186,7 @@ HEADS = {
 
 @pytest.mark.parametrize(("expected", "head"), HEADS.values(), ids=HEADS.keys())
 def test_a_file_is_recognised_by_its_first_bytes(expected: bool, head: bytes) -> None:
-    assert expected == recognises(head)
+    assert expected == is_safetensors(head)
 
 
 # Hostile files of ten megabytes.

@@ -207,7 +207,6 @@ def assert_same_verdict(content: bytes) -> None:
     expected = reference_verdict(content)
     refusal = refusal_of(content)
     if refusal is not None:
-        assert "\n" not in refusal
         assert expected is None or any(reason in refusal for reason in KNOWN_DIFFERENCES), refusal
         return
     assert expected is not None, "bufscan accepts what the reference reader refuses"
@@ -273,7 +272,8 @@ TOKENS = [
 @st.composite
 def valid_files(draw: st.DrawFn) -> tuple[str, int]:
     """The header's text and the size of the data of a valid file, written in some style."""
-    names = draw(st.lists(st.text('ab.0é -"\\{', max_size=4), max_size=4, unique=True))
+    alphabet = draw(st.sampled_from(["ab.0-", 'ab.0é -"\\{']))
+    names = draw(st.lists(st.text(alphabet, max_size=4), max_size=4, unique=True))
     kinds = st.tuples(st.sampled_from(sorted(BITS)), st.lists(st.sampled_from([0, 1, 2, 4, 8]), max_size=3))
     tensors = [(name, *draw(kinds)) for name in names if name != "__metadata__"]
     sizes = [BITS[code] * torch.Size(shape).numel() for _, code, shape in tensors]

@@ -14,6 +14,7 @@ import msgspec
 
 from bufscan.dtypes import DTYPES
 from bufscan.errors import UnreadableError
+from bufscan.formats.dcp_pieces import PIECES_NOTE, SHARDING_INFO
 from bufscan.formats.listing import counted, listed, quoted
 from bufscan.formats.strict_json import load_json
 from bufscan.inventory import Anomaly, Inventory, Skipped, Storage, Tensor
@@ -32,7 +33,6 @@ _LARGEST = (1 << 64) - 1  # sizes are u64 in the reference reader
 _LARGEST_STRIDE = (1 << 63) - 1  # int64 in torch
 _MANY_DIMENSIONS = 16
 _MAX_TIES = 10_000
-_BLANKS = b" \t\r\n"
 
 _TYPE_NAMES = {
     "BOOL": "bool",
@@ -64,15 +64,8 @@ _Row: TypeAlias = tuple[int, int, str, str, tuple[int, ...]]
 """begin, end, name, type and shape of one tensor, sorted by where its bytes lie."""
 
 
-def recognises(head: bytes) -> bool:
-    """Whether a file that begins with `head` is meant as safetensors, cut off or not."""
-    length, header = int.from_bytes(head[:_LENGTH_BYTES], "little"), head[_LENGTH_BYTES:]
-    # A header may begin with more blanks than `head` shows.
-    return bool(header) and length <= MAX_HEADER and header.lstrip(_BLANKS)[:1] in (b"{", b"")
-
-
-def read_safetensors(source: ByteSource, target: str) -> Inventory:
-    """The tensors of one file, in the order of their bytes.
+def read_safetensors(source: ByteSource, target: str, *, file: str | None = None) -> Inventory:
+    """The tensors of one file, in the order of their bytes; `file` is its name where it is one of several.
 
     Writers sort the header by type and name or leave it to a hash map, so its order says nothing of the model; the
     order of the bytes is what the reference reader lists, and what reading the values wants.
@@ -86,13 +79,13 @@ def read_safetensors(source: ByteSource, target: str) -> Inventory:
     rows, metadata = _decode_carefully(header) if decoded is None else decoded
     rows.sort()
     _require_seamless(rows, source.size - data_start)
-    tensors, storages = _make_records(rows, data_start)
+    tensors, storages = _make_records(rows, data_start, file)
     ties, skipped = _find_ties(metadata, tensors)
     notes = []
     if ties:
         notes.append(f"save_model left out {counted(len(ties), 'tied name')}, which `__metadata__` records")
-    if "DCP_SHARDING_INFO" in metadata:
-        notes.append("written shard by shard by torch.distributed.checkpoint: shapes are those of the shards")
+    if SHARDING_INFO in metadata:
+        notes.append(PIECES_NOTE)
     return Inventory(
         target=target,
         format="safetensors",
@@ -239,34 +232,37 @@ def _count_elements(shape: tuple[int, ...]) -> int | None:
 # Records.
 
 
-def _make_records(rows: list[_Row], data_start: int) -> tuple[list[Tensor], dict[str, Storage]]:
+def _make_records(rows: list[_Row], data_start: int, file: str | None) -> tuple[list[Tensor], dict[str, Storage]]:
     tensors = []
     storages = {}
     for begin, end, name, code, shape in rows:
-        seen = _shape_in_torch(code, shape)
+        seen = shape if code != "F4" else _halve_last(shape)
+        key = name if file is None else f"{file}:{name}"
+        nbytes = end - begin
         tensors.append(
             Tensor(
                 name=name,
                 shape=seen,
                 dtype=_TYPE_NAMES[code],
                 stride=None if seen is None else _contiguous_stride(seen),
-                storage=name,
-                stored_bytes=end - begin,
+                storage=key,
+                stored_bytes=nbytes,
+                file=file,
             )
         )
-        storages[name] = Storage(key=name, nbytes=end - begin, offset=data_start + begin)
+        storages[key] = Storage(key=key, nbytes=nbytes, file=file, offset=data_start + begin)
     return tensors, storages
 
 
-def _shape_in_torch(code: str, shape: tuple[int, ...]) -> tuple[int, ...] | None:
-    """The shape torch gives the tensor: F4 goes two in an element, which an odd last size does not allow."""
-    if code != "F4":
-        return shape
+def _halve_last(shape: tuple[int, ...]) -> tuple[int, ...] | None:
+    """The shape torch gives an F4 tensor, two elements in one; None for an odd last size, which it refuses."""
     return None if shape[-1] % 2 else (*shape[:-1], shape[-1] // 2)
 
 
 def _contiguous_stride(shape: tuple[int, ...]) -> tuple[int, ...] | None:
     """In elements, a size of 0 counting as 1, as in torch; None where torch could not hold it."""
+    if not shape[1:]:
+        return (1,) * len(shape)
     strides = []
     step = 1
     for size in reversed(shape):

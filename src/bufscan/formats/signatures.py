@@ -35,3 +35,8 @@ def is_safetensors(head: bytes) -> bool:
     """A length that a safetensors header may have, then JSON; blanks before it may fill all of `head`."""
     length, header = int.from_bytes(head[:8], "little"), head[8:]
     return bool(header) and length <= _LARGEST_HEADER and header.lstrip(_JSON_BLANKS)[:1] in (b"{", b"")
+
+
+def is_shard_index(head: bytes) -> bool:
+    """The JSON index of a sharded checkpoint: an object that soon comes to its `weight_map`."""
+    return head.lstrip(_JSON_BLANKS).startswith(b"{") and b'"weight_map"' in head

@@ -6,7 +6,6 @@ where every colon is a member and every bracket a level.
 
 from __future__ import annotations
 
-import json
 import re
 from itertools import accumulate
 from typing import Any
@@ -20,15 +19,17 @@ MAX_BYTES = 100_000_000
 MAX_DEPTH = 127
 """Levels of objects and arrays that the reference reader of safetensors headers takes, too."""
 
-# An empty list is three bytes of text and eighty of memory. A safetensors header, the densest text that writers of
-# checkpoints make, has at least 13 bytes for each member and 17 for each object or array. Small texts may be denser.
+# An empty list is three bytes of text and eighty of memory. A safetensors header, the densest text that writers
+# of checkpoints make, has at least 13 bytes for each member and 17 for each object or array.
 _BYTES_PER_MEMBER = 13
 _BYTES_PER_CONTAINER = 17
 _DENSE_BYTES = 1_000_000
 
-_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
+# The closing quote is optional: a string without one then costs a single pass, not one for each quote in it.
+_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 _WHOLE_STRINGS = re.compile(rb'(?:[^"]++|"[^"\\]*+(?:\\.[^"\\]*+)*+")*+', re.DOTALL)
-# `sub` keeps a list of every piece between two strings: over the whole text that can be millions.
+# `sub` keeps a list of every piece between two strings: beyond so many quotes it is better called on parts.
+_MANY_QUOTES = 500_000
 _WINDOW = 1 << 18
 _NAMEABLE_MEMBERS = 500_000  # beyond, the second reading that finds the key's name takes too much memory
 
@@ -64,6 +65,8 @@ def load_json(data: bytes, *, what: str = "the file", max_bytes: int = MAX_BYTES
 
 def _remove_strings(data: bytes) -> bytes:
     """The text between strings; what follows a quote that is never closed goes, too: it will not parse."""
+    if data.count(b'"') < _MANY_QUOTES:
+        return _STRING.sub(b"", data)
     pieces = []
     position, window = 0, _WINDOW
     while position < len(data):
@@ -121,6 +124,8 @@ class _RepeatedKeyError(Exception):
 
 
 def _find_repeated_key(data: bytes) -> str:
+    import json  # a millisecond that only this failure is worth
+
     def compare(pairs: list[tuple[str, Any]]) -> None:
         seen: set[str] = set()
         for key, _ in pairs:

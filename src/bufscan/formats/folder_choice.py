@@ -1,0 +1,104 @@
+"""Which of a folder's files are its checkpoint, by their names alone."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from bufscan.errors import UnreadableError
+from bufscan.formats.listing import listed, quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+# In the order in which `from_pretrained` of transformers and diffusers looks for them.
+_PREFERRED = tuple(
+    f"{stem}{suffix}{index}"
+    for stem, suffix in (
+        ("model", ".safetensors"),
+        ("pytorch_model", ".bin"),
+        ("diffusion_pytorch_model", ".safetensors"),
+        ("diffusion_pytorch_model", ".bin"),
+        ("adapter_model", ".safetensors"),
+        ("adapter_model", ".bin"),
+    )
+    for index in ("", ".index.json")
+)
+_INDEX_SUFFIXES = (".safetensors.index.json", ".bin.index.json")
+_CHECKPOINT_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".ckpt")
+# What trainers save beside a model. torch.distributed.checkpoint puts `shard-<rank>-` before the name.
+_COMPANION = re.compile(r"(optimizer|scheduler|scaler|sampler|training_args|rng_state|random_states)[^a-z]")
+_SHARD = re.compile(
+    r"(?:shard-\d{5}-)?(?P<stem>.+)-(?P<number>\d{5})-of-(?P<total>\d{5})(?P<suffix>\.safetensors|\.bin)"
+)
+
+
+class Choice(NamedTuple):
+    """The names to read: one index, one checkpoint, or a series of shards without an index."""
+
+    kind: Literal["index", "file", "shards"]
+    names: tuple[str, ...]
+
+
+def is_checkpoint_name(name: str) -> bool:
+    """Whether a file of this name may hold tensors, or say where they are."""
+    return name.endswith((*_CHECKPOINT_SUFFIXES, *_INDEX_SUFFIXES))
+
+
+def choose(names: Sequence[str]) -> Choice:
+    """The checkpoint among a folder's files: what the model's library would load, else the only one there is.
+
+    Raises:
+        UnreadableError: there is none, or nothing says which of several it is.
+    """
+    for name in _PREFERRED:
+        if name in names:
+            return Choice("index" if name.endswith(_INDEX_SUFFIXES) else "file", (name,))
+    if indexes := [name for name in names if name.endswith(_INDEX_SUFFIXES)]:
+        return Choice("index", (_only(indexes),))
+    for suffix in (".safetensors", ".bin"):
+        if series := _find_series(names, suffix):
+            _only([files[0] for files in series])
+            return Choice("shards", series[0])
+    models = [name for name in names if name.endswith(_CHECKPOINT_SUFFIXES) and not _COMPANION.match(name)]
+    tensors_only = [name for name in models if name.endswith(".safetensors")]
+    if not models:
+        raise _no_checkpoint(names)
+    return Choice("file", (_only(tensors_only or models),))
+
+
+def find_absent_shards(names: Sequence[str]) -> list[str]:
+    """The shards that a series should have, going by the number in its names, and has not."""
+    found = [match for name in names if (match := _SHARD.fullmatch(name))]
+    present = {int(match["number"]) for match in found}
+    stem, total, suffix = found[0]["stem"], found[0]["total"], found[0]["suffix"]
+    absent = (number for number in range(1, int(total) + 1) if number not in present)
+    return [f"{stem}-{number:05}-of-{total}{suffix}" for number in absent]
+
+
+def _find_series(names: Sequence[str], suffix: str) -> list[tuple[str, ...]]:
+    series: dict[tuple[str, str], list[str]] = {}
+    for name in names:
+        match = _SHARD.fullmatch(name)
+        if match and match["suffix"] == suffix:
+            series.setdefault((match["stem"], match["total"]), []).append(name)
+    return [tuple(files) for files in series.values()]
+
+
+def _only(candidates: Sequence[str]) -> str:
+    if len(candidates) > 1:
+        raise UnreadableError(
+            f"a folder with several checkpoints: {listed(candidates)}", hint="name the file to inspect"
+        )
+    return candidates[0]
+
+
+def _no_checkpoint(names: Sequence[str]) -> UnreadableError:
+    if ".metadata" in names and any(name.endswith(".distcp") for name in names):
+        return UnreadableError(
+            "a folder of torch.distributed.checkpoint, which bufscan does not read",
+            hint="convert it: `python -m torch.distributed.checkpoint.format_utils dcp_to_torch FOLDER FILE`",
+        )
+    companions = [name for name in names if name.endswith(_CHECKPOINT_SUFFIXES)]
+    hint = f"name the file to inspect, such as {quoted(companions[0])}" if companions else None
+    return UnreadableError("a folder without a checkpoint", hint=hint)

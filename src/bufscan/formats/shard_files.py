@@ -1,0 +1,58 @@
+"""The files of one folder, opened only when they lie in it: their names may come from an index."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+from bufscan.bytesource import FileSource
+from bufscan.errors import UnreadableError
+
+_CACHE_NOTE = "a snapshot in a Hugging Face cache: links to its `blobs` are followed"
+
+
+class ShardFolder(NamedTuple):
+    """A folder and the place that links in it may not leave.
+
+    Attributes:
+        path: as the user named it.
+        boundary: the folder itself, links resolved; in a Hugging Face cache the repository's folder, for there
+            every file of a snapshot is a link into `blobs`.
+        notes: what a person should know of links that are followed out of the folder.
+    """
+
+    path: Path
+    boundary: Path
+    notes: tuple[str, ...] = ()
+
+    def open(self, name: str) -> FileSource:
+        """The file of that name, directly in the folder.
+
+        Raises:
+            UnreadableError: the name is no bare file name, a link leaves the boundary, or there is no such file.
+        """
+        # A colon is a drive or a stream on Windows, and part of every URL.
+        if name in ("", ".", "..") or any(character in name for character in "/\\:\0"):
+            raise UnreadableError("not a bare file name, so it is not opened")
+        path = self.path / name
+        if os.path.islink(path):  # noqa: PTH114 - Path.is_symlink raises for a name that is too long
+            path = self._follow(path)
+        return FileSource(path, name=name)
+
+    def _follow(self, link: Path) -> Path:
+        resolved = Path(os.path.realpath(link))
+        if not resolved.is_relative_to(self.boundary):
+            raise UnreadableError(
+                "a link that leaves the folder, so it is not followed", hint="name the folder that it leads to"
+            )
+        return resolved
+
+
+def shard_folder(path: Path) -> ShardFolder:
+    """The folder at `path`; `<repository>/snapshots/<revision>` with `<repository>/blobs` is a cached snapshot."""
+    resolved = Path(os.path.realpath(path))
+    for ancestor in resolved.parents:
+        if ancestor.name == "snapshots" and (ancestor.parent / "blobs").is_dir():
+            return ShardFolder(path, ancestor.parent, (_CACHE_NOTE,))
+    return ShardFolder(path, resolved)

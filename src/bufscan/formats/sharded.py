@@ -1,0 +1,171 @@
+"""Checkpoints in folders: sharded ones with an index or without, and the one file that a folder may hold."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NamedTuple
+
+from msgspec.structs import replace
+
+from bufscan.bytesource import FileSource
+from bufscan.errors import UnreadableError
+from bufscan.formats.folder_choice import choose, find_absent_shards, is_checkpoint_name
+from bufscan.formats.listing import counted, listed
+from bufscan.formats.merging import Shard, compare_with_index, contradict_total_size, merge
+from bufscan.formats.safetensors import read_safetensors
+from bufscan.formats.shard_files import ShardFolder, shard_folder
+from bufscan.formats.shard_index import read_shard_index
+from bufscan.formats.signatures import HEAD_BYTES, is_safetensors, is_shard_index
+from bufscan.inventory import Skipped
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from bufscan.bytesource import ByteSource
+    from bufscan.formats.shard_index import ShardIndex
+    from bufscan.inventory import Inventory
+
+_MOST_LISTED = 20
+
+
+class _FolderReader(NamedTuple):
+    """How to read one file of a folder."""
+
+    folder: ShardFolder
+    target: str
+    read: Callable[[ByteSource, str], Inventory]
+
+    def __call__(self, name: str, *, is_shard: bool) -> Inventory:
+        with self.folder.open(name) as source:
+            head = source.read(0, min(HEAD_BYTES, source.size))
+            if is_shard_index(head):  # indexes that name each other would have no end
+                raise UnreadableError("an index, not a file of tensors")
+            if is_shard and is_safetensors(head):
+                # Its records know their file from the start: adding it later would make them all again.
+                return read_safetensors(source, self.target, file=name)
+            return self.read(source, self.target)
+
+
+def read_sharded(folder: Path, target: str, read_shard: Callable[[ByteSource, str], Inventory]) -> Inventory:
+    """The checkpoint in a folder, as one inventory; the folder's other checkpoint files are listed as skipped.
+
+    Raises:
+        UnreadableError: the folder holds no checkpoint or several, or nothing of it can be read.
+    """
+    names = _list_files(folder)
+    kind, chosen = choose(names)
+    reader = _FolderReader(shard_folder(folder), target, read_shard)
+    match kind:
+        case "index":
+            with _naming(chosen[0]), reader.folder.open(chosen[0]) as source:
+                index = read_shard_index(source)
+            inventory = _read_indexed(index, reader)
+            chosen = (*chosen, *index.names)
+        case "shards":
+            inventory = _read_series(chosen, reader)
+        case "file":
+            with _naming(chosen[0]):
+                inventory = reader(chosen[0], is_shard=False)
+            inventory = _with_notes(inventory, f"read {chosen[0]}, the checkpoint of this folder")
+    rest = sorted(set(filter(is_checkpoint_name, names)).difference(chosen))
+    others = _skip_each(rest, "no part of the checkpoint that was read: name it to inspect it")
+    return replace(_with_notes(inventory, *reader.folder.notes), skipped=(*inventory.skipped, *others))
+
+
+def read_index(path: Path, target: str, read_shard: Callable[[ByteSource, str], Inventory]) -> Inventory:
+    """The checkpoint whose index is the file at `path`, as one inventory.
+
+    Raises:
+        UnreadableError: the index is none, or no shard can be read.
+    """
+    with FileSource(path) as source:
+        index = read_shard_index(source)
+    reader = _FolderReader(shard_folder(path.parent), target, read_shard)
+    return _with_notes(_read_indexed(index, reader), *reader.folder.notes)
+
+
+@contextmanager
+def _naming(name: str) -> Iterator[None]:
+    """Say which file of the folder a failure is about."""
+    try:
+        yield
+    except UnreadableError as error:
+        raise UnreadableError(f"{name}: {error.message}", hint=error.hint) from error
+
+
+def _list_files(folder: Path) -> list[str]:
+    """Everything but folders: what only looks like a file is refused with its own sentence when it is opened."""
+    try:
+        return sorted(path.name for path in folder.iterdir() if not path.is_dir())
+    except OSError as error:
+        raise UnreadableError(os.strerror(error.errno or 0).lower()) from error
+
+
+def _read_indexed(index: ShardIndex, reader: _FolderReader) -> Inventory:
+    expected = {
+        file: f"; the index expects {counted(len(names), 'tensor')} in it: {listed(names)}"
+        for file, names in sorted(index.names.items())
+    }
+    shards, failed = _read_shards(expected, reader)
+    inventory = merge(shards, reader.target)
+    anomalies, skipped = compare_with_index(shards, index)
+    notes: list[str] = []
+    if index.total_size is not None:
+        if failed or skipped:
+            notes.append(f"`total_size` of {index.total_size:,} bytes could not be checked: something is missing")
+        elif wrong := contradict_total_size(index.total_size, inventory):
+            anomalies = (*anomalies, wrong)
+        else:
+            notes.append(f"`total_size` of {index.total_size:,} bytes holds")
+    return replace(
+        inventory,
+        anomalies=(*inventory.anomalies, *anomalies),
+        skipped=(*inventory.skipped, *failed, *skipped),
+        metadata=index.metadata | inventory.metadata,
+        notes=(*inventory.notes, *notes),
+    )
+
+
+def _read_series(files: Sequence[str], reader: _FolderReader) -> Inventory:
+    shards, failed = _read_shards(dict.fromkeys(files, ""), reader)
+    inventory = _with_notes(
+        merge(shards, reader.target), "there is no index: the shards were found by their names"
+    )
+    absent = _skip_each(find_absent_shards(files), "no such file")
+    return replace(inventory, skipped=(*inventory.skipped, *failed, *absent))
+
+
+def _read_shards(expected: Mapping[str, str], reader: _FolderReader) -> tuple[list[Shard], list[Skipped]]:
+    """Every shard that can be read; `expected` says by file what is missed where one cannot.
+
+    Raises:
+        UnreadableError: none can be read.
+    """
+    shards: list[Shard] = []
+    failed: list[Skipped] = []
+    hints: list[str | None] = []
+    for file, missed in expected.items():
+        try:
+            shards.append(Shard(file, reader(file, is_shard=True)))
+        except UnreadableError as error:
+            failed.append(Skipped(what=file, reason=f"{error.message}{missed}"))
+            hints.append(error.hint)
+    if not shards:
+        first = failed[0]
+        raise UnreadableError(
+            f"none of {counted(len(failed), 'shard')} can be read: {first.what}: {first.reason}", hint=hints[0]
+        )
+    return shards, failed
+
+
+def _skip_each(names: Sequence[str], reason: str) -> list[Skipped]:
+    skipped = [Skipped(what=name, reason=reason) for name in names[:_MOST_LISTED]]
+    if rest := names[_MOST_LISTED:]:
+        skipped.append(Skipped(what=counted(len(rest), "more file"), reason=reason))
+    return skipped
+
+
+def _with_notes(inventory: Inventory, *notes: str) -> Inventory:
+    return replace(inventory, notes=(*inventory.notes, *notes))
