@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 from typing import TypeAlias
 
@@ -39,8 +40,21 @@ class ObjectTarget(msgspec.Struct, frozen=True):
     expression: str
 
 
+class ModuleTarget(msgspec.Struct, frozen=True):
+    """`pkg.models` or `path/to/models.py`: code that defines models, not one of them.
+
+    Attributes:
+        source: as in `ObjectTarget`.
+    """
+
+    source: str
+
+
 Target: TypeAlias = StandardInput | FileTarget | FolderTarget | ObjectTarget
 
+# Of a name that is no file: which one was mistyped.
+_CHECKPOINT_SUFFIXES = (".pt", ".pth", ".bin", ".ckpt", ".safetensors", ".pt2")
+_MODULE = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*")
 _URL = re.compile(r"[a-z][a-z0-9+.-]+://")
 _OBJECT = re.compile(r"(?P<source>[\w./\\~ -]+\.py|[A-Za-z_][\w.]*):(?P<expression>[A-Za-z_].*)", re.DOTALL)
 
@@ -68,3 +82,31 @@ def parse_target(text: str) -> Target:
     if found := _OBJECT.fullmatch(text):
         return ObjectTarget(found["source"], found["expression"])
     return FileTarget(path)
+
+
+def parse_code_or_target(text: str) -> Target | ModuleTarget:
+    """As `parse_target`, for a command that takes all the models of a module at once.
+
+    A Python file is code. What names no file is a module when its first part can be imported from the current
+    folder or is installed; looking that up imports nothing.
+
+    Raises:
+        UsageError: as `parse_target`.
+    """
+    target = parse_target(text)
+    if not isinstance(target, FileTarget):
+        return target
+    if target.path.suffix == ".py":
+        return ModuleTarget(text)
+    missing = not target.path.exists() and target.path.suffix not in _CHECKPOINT_SUFFIXES
+    if missing and _MODULE.fullmatch(text) and _is_importable(text.partition(".")[0]):
+        return ModuleTarget(text)
+    return target
+
+
+def _is_importable(name: str) -> bool:
+    from importlib import machinery, util  # only a check of models needs them
+
+    if name in sys.modules or machinery.PathFinder.find_spec(name, [str(Path.cwd())]) is not None:
+        return True
+    return util.find_spec(name) is not None

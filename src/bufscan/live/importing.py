@@ -54,6 +54,16 @@ def build(target: ObjectTarget, *, device: str | None = None, dtype: str | None 
     return _require_module(made, target)
 
 
+def import_source(source: str) -> ModuleType:
+    """Import a dotted module name or a Python file, as `build` does, and make nothing of it.
+
+    Raises:
+        UnreadableError: the import failed.
+    """
+    with diverted_to_stderr(), _path_and_random_state_kept():
+        return _import(source)
+
+
 @contextlib.contextmanager
 def _path_and_random_state_kept() -> Iterator[None]:
     import torch

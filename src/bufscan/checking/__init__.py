@@ -1,0 +1,118 @@
+"""Check targets against the rules: the one place that selects, ignores, sorts and decides the exit code."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from bufscan.checking.examining import Workshop, examine, is_code
+from bufscan.checking.policy import Policy
+from bufscan.checking.results import CheckResult, Ignored, TargetResult
+from bufscan.checking.selecting import selected_rules
+from bufscan.config import Config
+from bufscan.errors import UsageError
+from bufscan.findings import Finding, Subject
+from bufscan.inventory import Skipped
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Sequence
+
+    from torch import nn
+
+    from bufscan.checking.examining import Examined
+    from bufscan.checking.results import Known
+    from bufscan.findings import CountNonFinite, Rule
+    from bufscan.inventory import Inventory
+
+
+def check(
+    *targets: str | nn.Module,
+    config: Config | None = None,
+    model: str | None = None,
+    device: str | None = None,
+    dtype: str | None = None,
+    baseline: Collection[Known] | None = None,
+) -> CheckResult:
+    """Run the rules over the targets.
+
+    What cannot be read or built is a failure in the result, and everything else is still checked.
+
+    Args:
+        targets: files, folders, names of models (`pkg.models:Model`) or of modules that define some
+            (`pkg.models`), or models themselves; those of the configuration when there are none.
+        config: what to run and what to let pass; the defaults when None. No file is looked for.
+        model: the model that the checkpoints among the targets belong to.
+        device: where models are built, as in `bufscan.inspect`.
+        dtype: their default dtype, the same.
+        baseline: findings that are known and pass.
+
+    Raises:
+        UsageError: there is no target, or the configuration names a rule that does not exist.
+    """
+    config = config or Config()
+    rules = selected_rules(config)
+    named = targets or config.targets
+    if not named:
+        raise UsageError("no target", hint="name one, or list `targets` under `[tool.bufscan]` in pyproject.toml")
+    policy = Policy(config, rules, baseline)
+    workshop = Workshop(entries=config.build, model=model, device=device, dtype=dtype)
+    examined = _examine_files_first(named, workshop)
+    results = [_judge(each, rules, policy) for each in examined]
+    results = [_with_idle_comments(result, each, policy) for result, each in zip(results, examined, strict=True)]
+    if not targets and config.file is not None:
+        idle = tuple(policy.idle_entries())
+        results += [TargetResult(target=config.file, findings=idle)] if idle else []
+    checked = {result.target for result in results if result.is_complete}
+    return CheckResult(targets=tuple(results), rules=rules, fixed=policy.fixed(checked), fail_on=config.fail_on)
+
+
+def _examine_files_first(targets: Sequence[str | nn.Module], workshop: Workshop) -> list[Examined]:
+    """In the order of the targets, but all files are read before any code of the user's runs."""
+    order = sorted(range(len(targets)), key=lambda position: is_code(targets[position]))
+    found = {position: list(examine(targets[position], workshop)) for position in order}
+    return [each for position in range(len(targets)) for each in found[position]]
+
+
+def _judge(examined: Examined, rules: Iterable[Rule], policy: Policy) -> TargetResult:
+    findings: list[Finding] = []
+    ignored: list[Ignored] = []
+    skipped = [*examined.skipped]
+    for inventory in examined.inventories:
+        skipped += inventory.skipped
+        for said in _run(rules, inventory):
+            if isinstance(said, Skipped):
+                skipped.append(said)
+                continue
+            verdict = policy.verdict(examined.target, said)
+            if isinstance(verdict, Ignored):
+                ignored.append(verdict)
+            else:
+                findings.append(verdict)
+    return TargetResult(
+        target=examined.target,
+        findings=tuple(sorted(findings, key=_order)),
+        ignored=tuple(sorted(ignored, key=lambda each: _order(each.finding))),
+        skipped=tuple(skipped),
+        failure=examined.failure,
+    )
+
+
+def _run(
+    rules: Iterable[Rule], inventory: Inventory, count_nonfinite: CountNonFinite | None = None
+) -> list[Finding | Skipped]:
+    subject = Subject(inventory=inventory, count_nonfinite=count_nonfinite)
+    return [said for rule in rules for said in rule.check(rule, subject)]
+
+
+def _with_idle_comments(result: TargetResult, examined: Examined, policy: Policy) -> TargetResult:
+    idle = tuple(policy.idle_comments(examined.classes))
+    return msgspec.structs.replace(result, findings=(*result.findings, *idle)) if idle else result
+
+
+def _order(finding: Finding) -> tuple[object, ...]:
+    """By path, `layers[2]` before `layers[10]`, then by code: never by the order in which things were met."""
+    parts = re.split(r"(\d+)", finding.tensor)
+    natural = tuple((int(part), "") if part.isdecimal() else (-1, part) for part in parts)
+    return natural, finding.code, finding.message

@@ -1,0 +1,155 @@
+"""From a target to what the rules look at: files are read, named models built, modules searched for models."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from bufscan.checking.results import Failure
+from bufscan.errors import BufscanError, UsageError
+from bufscan.inspecting import inspect
+from bufscan.inventory import Skipped
+from bufscan.joining.fit import join
+from bufscan.target import ModuleTarget, ObjectTarget, parse_code_or_target
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from torch import nn
+
+    from bufscan.config import BuildEntry
+    from bufscan.inventory import Inventory
+    from bufscan.live.discovering import Candidate, ClassLines
+
+
+class Examined(msgspec.Struct, frozen=True, kw_only=True):
+    """One target, ready for the rules.
+
+    Attributes:
+        target: as the user named it, or how a model that was found can be named.
+        inventories: of the artefact, or of the model; both where a checkpoint was joined to a model.
+        classes: where the classes of the model stand in the source.
+        skipped: what of a module could not be examined.
+        failure: why there is no inventory.
+    """
+
+    target: str
+    inventories: tuple[Inventory, ...] = ()
+    classes: tuple[ClassLines, ...] = ()
+    skipped: tuple[Skipped, ...] = ()
+    failure: Failure | None = None
+
+
+class Workshop(msgspec.Struct, frozen=True, kw_only=True):
+    """How models are built.
+
+    Attributes:
+        entries: the configuration's arguments for them.
+        model: target of the model that checkpoints belong to; None to check them alone.
+        device, dtype: as in `inspect`.
+    """
+
+    entries: Sequence[BuildEntry] = ()
+    model: str | None = None
+    device: str | None = None
+    dtype: str | None = None
+
+
+def is_code(target: str | nn.Module) -> bool:
+    """Whether examining it runs the user's code."""
+    try:
+        return not isinstance(target, str) or isinstance(parse_code_or_target(target), ObjectTarget | ModuleTarget)
+    except UsageError:
+        return False
+
+
+def examine(target: str | nn.Module, workshop: Workshop) -> Iterator[Examined]:
+    """Everything behind one target: one model or artefact, or each model of a module."""
+    if not isinstance(target, str):
+        yield _of_model(target, type(target).__qualname__)
+        return
+    try:
+        parsed = parse_code_or_target(target)
+        match parsed:
+            case ModuleTarget(source):
+                yield from _models_in(source, target, workshop)
+            case ObjectTarget():
+                yield from _built(parsed, target, workshop)
+            case _ if workshop.model is not None:
+                yield _joined(target, workshop.model, workshop)
+            case _:
+                yield Examined(target=target, inventories=(inspect(target),))
+    except BufscanError as error:
+        yield Examined(target=target, failure=Failure.of(error))
+
+
+def _of_model(model: nn.Module, target: str) -> Examined:
+    from bufscan.live.discovering import classes_of
+    from bufscan.live.scanning import scan
+
+    return Examined(target=target, inventories=(scan(model, target),), classes=tuple(classes_of(model)))
+
+
+def _models_in(source: str, target: str, workshop: Workshop) -> Iterator[Examined]:
+    from bufscan.live.discovering import discover
+
+    discovery = discover(source)
+    skipped = list(discovery.skipped)
+    built: list[Examined] = []
+    for candidate in discovery.candidates:
+        name = f"{candidate.source}:{candidate.name}"
+        if candidate.missing and not any(entry.target == name for entry in workshop.entries):
+            skipped.append(_needs_arguments(name, candidate))
+        else:
+            built += _built(ObjectTarget(candidate.source, candidate.name), name, workshop)
+    if skipped or not built:
+        if not discovery.candidates:
+            skipped.append(Skipped(what=target, reason="it defines no nn.Module and no factory of one"))
+        yield Examined(target=target, skipped=tuple(skipped))
+    yield from built
+
+
+def _needs_arguments(name: str, candidate: Candidate) -> Skipped:
+    return Skipped(what=name, reason=f"it cannot be built without {', '.join(candidate.missing)}")
+
+
+def _built(target: ObjectTarget, name: str, workshop: Workshop) -> Iterator[Examined]:
+    """The model, once for every set of arguments that the configuration has for it."""
+    entries = [entry for entry in workshop.entries if entry.target == name]
+    if not entries:
+        yield _built_once(target, name, workshop)
+    for entry in entries:
+        if entry.skip is not None:
+            yield Examined(target=name, skipped=(Skipped(what=name, reason=entry.skip),))
+            continue
+        call = f"{target.expression}({_written(entry.kwargs)})" if entry.kwargs else target.expression
+        called = ObjectTarget(target.source, call)
+        yield _built_once(called, f"{target.source}:{call}", workshop)
+
+
+def _written(kwargs: dict[str, Any]) -> str:
+    return ", ".join(f"{name}={value!r}" for name, value in kwargs.items())
+
+
+def _built_once(target: ObjectTarget, name: str, workshop: Workshop) -> Examined:
+    from bufscan.live.importing import build
+
+    try:
+        return _of_model(build(target, device=workshop.device, dtype=workshop.dtype), name)
+    except BufscanError as error:
+        return Examined(target=name, failure=Failure.of(error))
+
+
+def _joined(target: str, model: str, workshop: Workshop) -> Examined:
+    """A checkpoint held against its model, and the model itself: what it loses on save is in no checkpoint."""
+    checkpoint = inspect(target)  # before any code runs
+    parsed = parse_code_or_target(model)
+    if not isinstance(parsed, ObjectTarget):
+        raise UsageError(f"`{model}` names no model", hint="`--model package.module:Model` does")
+    built = _built_once(parsed, model, msgspec.structs.replace(workshop, device=workshop.device or "meta"))
+    if built.failure is not None:
+        failure = Failure(message=f"`{model}`: {built.failure.message}", hint=built.failure.hint)
+        return Examined(target=target, inventories=(checkpoint,), failure=failure)
+    live = built.inventories[0]
+    return Examined(target=target, inventories=(join(checkpoint, live), live), classes=built.classes)
