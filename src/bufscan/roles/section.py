@@ -87,7 +87,7 @@ class Section:
     @cached_property
     def in_module_order(self) -> bool:
         """Whether the entries lie as `state_dict()` listed them. Ask once `tree` is known to fit."""
-        return self.torch_order and lies_in_module_order(self.owners, self.leaves, self.tree)
+        return self.torch_order and lies_in_module_order(self.modules, self.owners, self.tree)
 
     def settle(self, positions: Iterable[int], claim: Claim) -> None:
         """Claim entries, except those that are settled already: stronger evidence comes first."""

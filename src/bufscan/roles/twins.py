@@ -11,13 +11,13 @@ if TYPE_CHECKING:
 
 
 def are_twins(sections: Sequence[Section]) -> bool:
-    """Whether all sections have entries of the same names and shapes; one section alone is its own twin."""
+    """Whether all sections have the same names and shapes in the same order; one alone is its own twin."""
     return len(sections) == 1 or len({_signature(section) for section in sections}) == 1
 
 
-def _signature(section: Section) -> frozenset[tuple[str, tuple[int, ...] | None]]:
+def _signature(section: Section) -> tuple[tuple[str, tuple[int, ...] | None], ...]:
     # `AveragedModel` wraps its copy and counts the updates.
-    return frozenset(
+    return tuple(
         (name, tensor.shape)
         for tensor in section.tensors
         if (name := tensor.name.removeprefix("module.")) != "n_averaged"

@@ -1,0 +1,72 @@
+"""Inventories of models whose roles are known, as a reader would make them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from bufscan.inspecting import inspect
+from bufscan.inventory import Inventory, ModuleTree, Optimizer, OptimizerGroup, Tensor, with_ties
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from torch import nn
+
+Shape = tuple[int, ...]
+
+
+def saved(folder: Path, content: Any) -> Inventory:
+    """What bufscan says of a file that torch.save makes of `content`."""
+    path = folder / "saved.pt"
+    torch.save(content, path)
+    return inspect(str(path))
+
+
+def said(inventory: Inventory) -> dict[str, tuple[str, str]]:
+    """Role and evidence by path, without what stays assumed and without training state."""
+    return {
+        tensor.path: (tensor.role, tensor.evidence)
+        for tensor in inventory.tensors
+        if tensor.certainty != "assumed" and tensor.role != "training_state"
+    }
+
+
+def entries(state: Mapping[str, torch.Tensor], section: str = "") -> tuple[Tensor, ...]:
+    """Records of a state_dict's entries about which a file states nothing."""
+    return tuple(
+        with_ties(
+            [
+                Tensor(
+                    name=name,
+                    section=section,
+                    shape=tuple(value.shape),
+                    dtype=str(value.dtype).removeprefix("torch."),
+                    stride=value.stride(),
+                    storage=f"{section}{value.data_ptr()}",
+                    stored_bytes=value.nbytes,
+                )
+                for name, value in state.items()
+            ]
+        )
+    )
+
+
+def tree(state: Any, section: str = "") -> ModuleTree:
+    versions = {prefix: fields.get("version") for prefix, fields in state._metadata.items()}
+    return ModuleTree(section=section, versions=versions)
+
+
+def optimizer(*groups: Sequence[Shape | None]) -> Optimizer:
+    return Optimizer(section="optimizer", groups=tuple(OptimizerGroup(shapes=tuple(shapes)) for shapes in groups))
+
+
+def true_roles(model: nn.Module, section: str = "") -> dict[str, str]:
+    prefix = f"{section}." if section else ""
+    parameters = {name for name, _ in model.named_parameters(remove_duplicate=False)}
+    return {
+        f"{prefix}{name}": "parameter" if name in parameters else "persistent_buffer"
+        for name in model.state_dict()
+    }
