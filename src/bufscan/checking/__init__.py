@@ -63,7 +63,7 @@ def check(
     results = [_with_idle_comments(result, each, policy) for result, each in zip(results, examined, strict=True)]
     if not targets and config.file is not None:
         idle = tuple(policy.idle_entries())
-        results += [TargetResult(target=config.file, findings=idle)] if idle else []
+        results += [TargetResult(target=config.file, findings=idle, file=config.file)] if idle else []
     checked = {result.target for result in results if result.is_complete}
     return CheckResult(targets=tuple(results), rules=rules, fixed=policy.fixed(checked), fail_on=config.fail_on)
 
@@ -96,6 +96,7 @@ def _judge(examined: Examined, rules: Iterable[Rule], policy: Policy) -> TargetR
         ignored=tuple(sorted(ignored, key=lambda each: _order(each.finding))),
         skipped=tuple(skipped),
         failure=examined.failure,
+        file=examined.file,
     )
 
 

@@ -11,7 +11,7 @@ from bufscan.errors import BufscanError, UsageError
 from bufscan.inspecting import inspect
 from bufscan.inventory import Skipped
 from bufscan.joining.fit import join
-from bufscan.target import ModuleTarget, ObjectTarget, parse_code_or_target
+from bufscan.target import FileTarget, FolderTarget, ModuleTarget, ObjectTarget, parse_code_or_target
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from bufscan.config import BuildEntry
     from bufscan.inventory import Inventory
     from bufscan.live.discovering import Candidate, ClassLines
+    from bufscan.target import Target
 
 
 class Examined(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,6 +33,7 @@ class Examined(msgspec.Struct, frozen=True, kw_only=True):
         classes: where the classes of the model stand in the source.
         skipped: what of a module could not be examined.
         failure: why there is no inventory.
+        file: path of the file or folder that the target is; None for a model.
     """
 
     target: str
@@ -39,6 +41,7 @@ class Examined(msgspec.Struct, frozen=True, kw_only=True):
     classes: tuple[ClassLines, ...] = ()
     skipped: tuple[Skipped, ...] = ()
     failure: Failure | None = None
+    file: str | None = None
 
 
 class Workshop(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,11 +80,16 @@ def examine(target: str | nn.Module, workshop: Workshop) -> Iterator[Examined]:
             case ObjectTarget():
                 yield from _built(parsed, target, workshop)
             case _ if workshop.model is not None:
-                yield _joined(target, workshop.model, workshop)
+                joined = _joined(target, workshop.model, workshop)
+                yield msgspec.structs.replace(joined, file=_file_of(parsed))
             case _:
-                yield Examined(target=target, inventories=(inspect(target),))
+                yield Examined(target=target, inventories=(inspect(target),), file=_file_of(parsed))
     except BufscanError as error:
         yield Examined(target=target, failure=Failure.of(error))
+
+
+def _file_of(target: Target | ModuleTarget) -> str | None:
+    return str(target.path) if isinstance(target, FileTarget | FolderTarget) else None
 
 
 def _of_model(model: nn.Module, target: str) -> Examined:

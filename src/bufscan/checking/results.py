@@ -60,6 +60,7 @@ class TargetResult(msgspec.Struct, frozen=True, kw_only=True):
         ignored: findings that do not count.
         skipped: what was not examined.
         failure: why nothing, or not all, could be examined; None when all could.
+        file: path of the file or folder that the target is; None for a model.
     """
 
     target: str
@@ -67,6 +68,7 @@ class TargetResult(msgspec.Struct, frozen=True, kw_only=True):
     ignored: tuple[Ignored, ...] = ()
     skipped: tuple[Skipped, ...] = ()
     failure: Failure | None = None
+    file: str | None = None
 
     @property
     def is_complete(self) -> bool:

@@ -1,0 +1,95 @@
+"""Findings for machines: `bufscan.check/1`. Fields are added, never renamed; ASCII, a finding a line."""
+
+from __future__ import annotations
+
+from json.encoder import JSONEncoder
+from typing import TYPE_CHECKING, Any, Final
+
+from bufscan.report.escaping import MACHINE_LIMIT, shorten
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from bufscan.checking.results import CheckResult, TargetResult
+    from bufscan.findings import Finding
+
+SCHEMA: Final = "bufscan.check/1"
+
+_encode = JSONEncoder(ensure_ascii=True, allow_nan=False).encode
+
+
+def render(result: CheckResult) -> str:
+    """The report as one JSON object."""
+    fields = {
+        "schema": _encode(SCHEMA),
+        "targets": _lines((_target(target) for target in result.targets), 2),
+        "fixed": _lines((_encode(_known(known.target, known.code, known.tensor)) for known in result.fixed), 2),
+        "summary": _encode(_summary(result)),
+    }
+    return "{" + ",\n ".join(f'"{key}": {value}' for key, value in fields.items()) + "}\n"
+
+
+def _target(target: TargetResult) -> str:
+    failure = target.failure
+    fields = {
+        "target": _encode(_text(target.target)),
+        "findings": _lines((_encode(finding_fields(finding)) for finding in target.findings), 4),
+        "ignored": _lines(
+            (
+                _encode({**finding_fields(each.finding), "ignored_by": each.by, "reason": _text(each.reason)})
+                for each in target.ignored
+            ),
+            4,
+        ),
+        "skipped": _lines(
+            (
+                _encode({"what": _text(each.what), "reason": _text(each.reason), "failed": each.failed})
+                for each in target.skipped
+            ),
+            4,
+        ),
+        "failure": _encode(
+            None
+            if failure is None
+            else {"message": _text(failure.message), "hint": None if failure.hint is None else _text(failure.hint)}
+        ),
+    }
+    return "{" + ",\n   ".join(f'"{key}": {value}' for key, value in fields.items()) + "}"
+
+
+def finding_fields(finding: Finding) -> dict[str, Any]:
+    """A finding as the schema has it."""
+    location = finding.location
+    return {
+        "code": finding.code,
+        "name": finding.name,
+        "severity": finding.severity,
+        "tensor": _text(finding.tensor),
+        "message": _text(finding.message),
+        "location": None if location is None else {"file": _text(location.file), "line": location.line},
+        "suggestion": None if finding.suggestion is None else _text(finding.suggestion),
+    }
+
+
+def _summary(result: CheckResult) -> dict[str, int]:
+    return {
+        "findings": len(result.findings),
+        "ignored": sum(len(target.ignored) for target in result.targets),
+        "skipped": sum(len(target.skipped) for target in result.targets),
+        "failing": result.failing,
+        "failures": sum(not target.is_complete for target in result.targets),
+    }
+
+
+def _known(target: str, code: str, tensor: str) -> dict[str, str]:
+    return {"target": _text(target), "code": _text(code), "tensor": _text(tensor)}
+
+
+def _lines(items: Iterable[str], indent: int) -> str:
+    break_ = f"\n{' ' * indent}"
+    joined = f",{break_}".join(items)
+    return f"[{break_}{joined}]" if joined else "[]"
+
+
+def _text(text: str) -> str:
+    return shorten(text, MACHINE_LIMIT)

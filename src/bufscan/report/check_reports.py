@@ -1,0 +1,78 @@
+"""Reports of a check: its result to text. Where the text goes is the business of the command line."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from bufscan.report.view import Display
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bufscan.checking.results import CheckResult
+
+
+class CheckView(msgspec.Struct, frozen=True, kw_only=True):
+    """What a report of a check is made for.
+
+    Attributes:
+        version: bufscan's own, for formats that name their tool.
+        quiet: the summary line alone, where the format is for people.
+        display: the output that text is made for; machine formats ignore it.
+    """
+
+    version: str = ""
+    quiet: bool = False
+    display: Display = Display()
+
+
+# Each is imported when it is asked for: start-up pays for one report, not for all.
+
+
+def _text(result: CheckResult, view: CheckView) -> str:
+    from bufscan.report.check_text import render
+
+    return render(result, view.display, quiet=view.quiet)
+
+
+def _json(result: CheckResult, _view: CheckView) -> str:
+    from bufscan.report.check_json import render
+
+    return render(result)
+
+
+def _sarif(result: CheckResult, view: CheckView) -> str:
+    from bufscan.report.sarif import render
+
+    return render(result, version=view.version)
+
+
+def _github(result: CheckResult, _view: CheckView) -> str:
+    from bufscan.report.github import render
+
+    return render(result)
+
+
+def _junit(result: CheckResult, _view: CheckView) -> str:
+    from bufscan.report.junit import render
+
+    return render(result)
+
+
+def _markdown(result: CheckResult, _view: CheckView) -> str:
+    from bufscan.report.markdown import render
+
+    return render(result)
+
+
+CHECK_REPORTS: Final[dict[str, Callable[[CheckResult, CheckView], str]]] = {
+    "text": _text,
+    "json": _json,
+    "sarif": _sarif,
+    "github": _github,
+    "junit": _junit,
+    "markdown": _markdown,
+}
+"""By the name that `--format` takes."""

@@ -1,0 +1,94 @@
+"""Findings for people: by target and module, each with its place and its fix, the most important line last."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bufscan.report.findings import counted, module_of, verdict, without_repeats
+from bufscan.report.sizes import plural
+from bufscan.report.text.layout import BLANK, Cell, Line, Style, line, paint, wrapped
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from bufscan.checking.results import CheckResult, TargetResult
+    from bufscan.findings import Finding, Severity
+    from bufscan.report.findings import Repeated
+    from bufscan.report.view import Display
+
+_STYLES: dict[Severity, Style] = {"error": "unregistered", "warning": "warning", "note": "dim"}
+
+_MOST_NAMED = 5
+_MESSAGE_LIMIT = 1000
+
+
+def render(result: CheckResult, display: Display, *, quiet: bool = False) -> str:
+    """The whole report; with `quiet` its last line alone."""
+    style: Style = "title" if result.exit_code == 0 else "unregistered"
+    last = line(display.show(verdict(result), limit=_MESSAGE_LIMIT), style)
+    if quiet:
+        return paint([last], display)
+    lines: list[Line] = []
+    for target in result.targets:
+        lines += [*_target(target, display), BLANK]
+    for known in result.fixed:
+        text = (
+            f"fixed: {known.code} `{known.tensor}` of {known.target} no longer occurs: take it out of the baseline"
+        )
+        lines += [line(display.show(text, limit=_MESSAGE_LIMIT)), BLANK]
+    return paint([*lines, last], display)
+
+
+def _target(target: TargetResult, display: Display) -> Iterator[Line]:
+    yield line(f"{display.show(target.target)}: {_state(target)}", "title")
+    if target.failure is not None:
+        yield from _paragraph(2, target.failure.message, display, "warning")
+        if target.failure.hint is not None:
+            yield from _paragraph(2, f"hint: {target.failure.hint}", display)
+    modules: dict[str, list[Repeated]] = {}
+    for group in without_repeats(target.findings):
+        modules.setdefault(module_of(group.first.tensor), []).append(group)
+    for module, groups in modules.items():
+        if module:
+            yield line(f"  in {display.show(module)}", "heading")
+        for group in groups:
+            yield from _finding(group, display)
+    for skipped in target.skipped:
+        style: Style = "warning" if skipped.failed else "dim"
+        yield from _paragraph(2, f"skipped {skipped.what}: {skipped.reason}", display, style)
+
+
+def _state(target: TargetResult) -> str:
+    if target.failure is not None:
+        return "could not be checked"
+    ignored = f", {len(target.ignored):,} ignored" if target.ignored else ""
+    if not target.findings and target.skipped:
+        return f"no findings{ignored}, {plural(len(target.skipped), 'thing skipped')}"
+    return f"{counted(target.findings)}{ignored}"
+
+
+def _finding(group: Repeated, display: Display) -> Iterator[Line]:
+    first = group.first
+    head = [Cell("    "), Cell(first.severity, _STYLES[first.severity]), Cell(f" {first.code} {first.name}")]
+    if first.location is not None:
+        head.append(Cell(f" at {display.show(first.location.file)}:{first.location.line}", "dim"))
+    yield head
+    yield from _paragraph(6, first.message, display)
+    if group.others:
+        yield from _paragraph(6, f"also {_others(group.others)}", display)
+    if first.suggestion is not None:
+        # Never broken: it is there to be copied.
+        yield line(f"      fix: {display.show(first.suggestion, limit=_MESSAGE_LIMIT)}", "parameter")
+
+
+def _others(others: tuple[Finding, ...]) -> str:
+    named = ", ".join(f"`{finding.tensor}`" for finding in others[:_MOST_NAMED])
+    more = len(others) - _MOST_NAMED
+    return f"{named} and {more:,} more" if more > 0 else named
+
+
+def _paragraph(indent: int, text: str, display: Display, style: Style = "") -> Iterator[Line]:
+    shown = display.show(text, limit=_MESSAGE_LIMIT)
+    width = None if display.width is None else max(display.width - indent, 20)
+    for each in wrapped(shown, width):
+        yield line(f"{' ' * indent}{each}", style)

@@ -1,0 +1,44 @@
+"""Rules for people: the list of them, one of them in full, and the table of the README."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bufscan.report.text.layout import Cell, Line, line, paint, table, wrapped
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from bufscan.findings import Rule
+    from bufscan.report.view import Display
+
+
+def rule_list(rules: Iterable[Rule], display: Display) -> str:
+    """A line a rule: code, name and what it does."""
+    rows: list[Line] = [(Cell(rule.code, "title"), Cell(rule.name), Cell(rule.summary)) for rule in rules]
+    return paint(table(rows, right=frozenset(), width=display.width, wrap_last=True), display)
+
+
+def explanation(rule: Rule, display: Display) -> str:
+    """The whole text of a rule, its headings without their marks and its code indented."""
+    return paint([line(f"{rule.code}: {rule.name}", "title"), *_body(rule, display)], display)
+
+
+def rule_table(rules: Iterable[Rule]) -> str:
+    """The same list in Markdown, for the README."""
+    lines = ["| code | name | what it does |", "| --- | --- | --- |"]
+    lines += [f"| {rule.code} | {rule.name} | {rule.summary} |" for rule in rules]
+    return "\n".join(lines) + "\n"
+
+
+def _body(rule: Rule, display: Display) -> Iterator[Line]:
+    in_code = False
+    for text in f"\n{rule.explanation.strip()}".split("\n"):
+        if text.startswith("```"):
+            in_code = not in_code
+        elif in_code:
+            yield line(f"    {text}", "parameter")
+        elif text.startswith("## "):
+            yield line(text.removeprefix("## "), "heading")
+        else:
+            yield from (line(each) for each in wrapped(text, display.width))

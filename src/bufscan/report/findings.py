@@ -1,0 +1,80 @@
+"""Findings as reports show them: repeats told once, counts in words, where in the model they are."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from typing import TYPE_CHECKING, NamedTuple
+
+from bufscan.findings import SEVERITIES
+from bufscan.report.sizes import plural
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from bufscan.checking.results import CheckResult
+    from bufscan.findings import Finding
+
+_LAST_STEP = re.compile(r"\.?[A-Za-z_]\w*$")
+_DUNDER = re.compile(r"__\w+__$")
+
+
+class Repeated(NamedTuple):
+    """Findings that one change of the source mends: they differ in the tensor alone."""
+
+    first: Finding
+    others: tuple[Finding, ...]
+
+
+def without_repeats(findings: Iterable[Finding]) -> list[Repeated]:
+    """In the order of the first of each."""
+    groups: dict[tuple[object, ...], list[Finding]] = {}
+    for finding in findings:
+        fix = (finding.location, finding.suggestion)
+        same = fix if None not in fix else (*fix, finding.message.replace(f"`{finding.tensor}`", ""))
+        key = (finding.code, finding.severity, *same)
+        groups.setdefault(key, []).append(finding)
+    return [Repeated(group[0], tuple(group[1:])) for group in groups.values()]
+
+
+def module_of(path: str) -> str:
+    """The module that holds what `path` names, as far as the path tells; "" for the model itself."""
+    while True:
+        while path.endswith("]"):
+            path = path[: path.rindex("[")] if "[" in path else ""
+        found = _LAST_STEP.search(path)
+        if found is None:
+            return ""
+        path = path[: found.start()]
+        if not _DUNDER.search(found[0]):
+            return path
+
+
+def counted(findings: Iterable[Finding]) -> str:
+    """`2 errors, 1 note`; `no findings`."""
+    counts = Counter(finding.severity for finding in findings)
+    shown = [plural(counts[severity], severity) for severity in SEVERITIES if counts[severity]]
+    return ", ".join(shown) or "no findings"
+
+
+def verdict(result: CheckResult) -> str:
+    """The one sentence that says it all."""
+    count = len(result.targets)
+    parts = [f"{counted(result.findings)} in {plural(count, 'target')}"]
+    if result.findings and not result.failing:
+        parts.append(f"none of them {_at_least(result)}")
+    ignored = sum(len(target.ignored) for target in result.targets)
+    if ignored:
+        parts.append(f"{ignored:,} ignored")
+    skipped = sum(len(target.skipped) for target in result.targets)
+    if skipped:
+        parts.append(f"{skipped:,} skipped")
+    incomplete = sum(not target.is_complete for target in result.targets)
+    if incomplete:
+        parts.append(f"{plural(incomplete, 'target')} could not be checked")
+    return "; ".join(parts)
+
+
+def _at_least(result: CheckResult) -> str:
+    worse = SEVERITIES[: SEVERITIES.index(result.fail_on) + 1]
+    return f"an {worse[0]}" if len(worse) == 1 else f"{' or '.join(worse)}"

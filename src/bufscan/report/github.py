@@ -1,0 +1,52 @@
+"""Findings as GitHub workflow commands, which the job's page and the pull request show beside the line."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from bufscan.report.escaping import show
+from bufscan.report.findings import without_repeats
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from bufscan.checking.results import CheckResult, TargetResult
+    from bufscan.findings import Severity
+
+_COMMANDS: Final[dict[Severity, str]] = {"error": "error", "warning": "warning", "note": "notice"}
+
+_MESSAGE_LIMIT = 1000
+
+
+def render(result: CheckResult) -> str:
+    """One command a finding; those that one line causes together, for a step shows ten of a kind at most."""
+    return "".join(f"{command}\n" for target in result.targets for command in _commands(target))
+
+
+def _commands(target: TargetResult) -> Iterator[str]:
+    if target.failure is not None:
+        yield _command("error", "bufscan", f"{target.target}: {target.failure.message}")
+    for first, others in without_repeats(target.findings):
+        message = f"{target.target}: {first.message}"
+        if others:
+            message += f" (and {len(others):,} more like it)"
+        if first.suggestion is not None:
+            message += f"; fix: {first.suggestion}"
+        place = () if first.location is None else (first.location.file, first.location.line)
+        yield _command(_COMMANDS[first.severity], f"{first.code} {first.name}", message, *place)
+    for skipped in target.skipped:
+        if skipped.failed:
+            yield _command("error", "bufscan", f"{target.target}: {skipped.what}: {skipped.reason}")
+
+
+def _command(kind: str, title: str, message: str, file: str | None = None, line: int | None = None) -> str:
+    place = "" if file is None else f"file={_property(file)},line={line},"
+    return f"::{kind} {place}title={_property(title)}::{_data(message)}"
+
+
+def _data(text: str) -> str:
+    return show(text, limit=_MESSAGE_LIMIT).replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(text: str) -> str:
+    return _data(text).replace(":", "%3A").replace(",", "%2C")
