@@ -15,11 +15,12 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("errors",),
     ("dtypes", "bytesource", "atomicfile"),
     ("inventory",),
-    ("joining",),
     ("findings",),
     ("target", "config"),
-    ("formats", "live", "roles", "rules"),
-    ("inspecting", "checking", "comparing"),
+    ("formats", "live", "roles", "rules", "values"),
+    ("joining",),
+    ("inspecting",),
+    ("checking", "comparing"),
     ("report", "demo"),
     ("",),  # the package itself, the door to the library
     ("cli",),
@@ -29,7 +30,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
 
 BUFSCAN = {name.split(".")[1] if "." in name else "" for name in SOURCES}
 
-WITH_TORCH = {"live", "comparing"}
+WITH_TORCH = {"live", "values", "comparing"}
 """Packages whose functions may import torch. Everything else works on files and records."""
 
 

@@ -24,7 +24,7 @@ def test_every_report_that_exists_can_be_asked_for() -> None:
     with_render = {
         (path.parent.name if path.name == "__init__.py" else path.stem)
         for path, source in sources.items()
-        if re.search(r"^def render\(", source, re.MULTILINE)
+        if re.search(r"^def render\(inventory: Inventory", source, re.MULTILINE)
     }
     assert with_render == set(REPORTS)
 

@@ -68,9 +68,10 @@ def _particulars(inventory: Inventory, ties: list[str], view: View) -> Iterator[
     yield _Particular("views", _views(inventory, view), "warning")
     yield _Particular("origins", _origins(tensors))
     yield _Particular("tied", ties)
-    yield _Particular("metadata", [f"{key}: {value}" for key, value in inventory.metadata.items()])
-    yield _Particular("globals", list(inventory.globals), in_a_row=True)
-    yield _Particular("notes", list(inventory.notes))
+    if not view.selection.narrows:  # else somebody looks at some tensors, and this is about the whole
+        yield _Particular("metadata", [f"{key}: {value}" for key, value in inventory.metadata.items()])
+        yield _Particular("globals", list(inventory.globals), in_a_row=True)
+        yield _Particular("notes", list(inventory.notes))
     yield _Particular("anomalies", [anomaly.message for anomaly in inventory.anomalies], "warning")
     yield _Particular("skipped", [f"{each.what}: {each.reason}" for each in inventory.skipped], "warning")
 
