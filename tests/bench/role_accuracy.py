@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from role_models import quiet, random_models, timm_models, torch_models, transformers_models
+from safetensors import TensorSpec, serialize
 from torch import nn
 
 from bufscan.inspecting import inspect
@@ -141,15 +142,26 @@ def stepped(
     return optimizer.state_dict()
 
 
+def as_safetensors(state: dict[str, torch.Tensor]) -> bytes:
+    """What `safetensors.torch.save` gives, which itself needs numpy."""
+    specs = {
+        name: TensorSpec(
+            dtype=str(tensor.dtype).removeprefix("torch."),
+            shape=tensor.shape,
+            data_ptr=tensor.data_ptr(),
+            data_len=tensor.nbytes,
+        )
+        for name, tensor in state.items()
+    }
+    return bytes(serialize(specs))
+
+
 def judge(saved: Saved, folder: Path) -> Iterator[tuple[str, Verdict]]:
     """Path and verdict of every entry that is not training state, as bufscan sees the file."""
+    path = folder / "saved"
     if saved.safetensors:
-        from safetensors.torch import save_file
-
-        path = folder / "model.safetensors"
-        save_file(saved.content, path)
+        path.write_bytes(as_safetensors(saved.content))
     else:
-        path = folder / "model.pt"
         torch.save(saved.content, path)
     for tensor in inspect(str(path)).tensors:
         truth = saved.truth.get(tensor.path, "unregistered" if "_extra_state" in tensor.path else "training_state")

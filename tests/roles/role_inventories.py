@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import torch
+from safetensors import TensorSpec, serialize
 
 from bufscan.inspecting import inspect
 from bufscan.inventory import Inventory, ModuleTree, Optimizer, OptimizerGroup, Tensor, with_ties
@@ -22,6 +23,22 @@ def saved(folder: Path, content: Any) -> Inventory:
     """What bufscan says of a file that torch.save makes of `content`."""
     path = folder / "saved.pt"
     torch.save(content, path)
+    return inspect(str(path))
+
+
+def saved_as_safetensors(folder: Path, state: Mapping[str, torch.Tensor]) -> Inventory:
+    """What bufscan says of a safetensors file. `safetensors.torch.save_file` itself would need numpy."""
+    specs = {
+        name: TensorSpec(
+            dtype=str(tensor.dtype).removeprefix("torch."),
+            shape=tensor.shape,
+            data_ptr=tensor.data_ptr(),
+            data_len=tensor.nbytes,
+        )
+        for name, tensor in state.items()
+    }
+    path = folder / "saved.safetensors"
+    path.write_bytes(serialize(specs))
     return inspect(str(path))
 
 

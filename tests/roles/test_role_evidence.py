@@ -1,0 +1,369 @@
+"""Each kind of evidence, on real files: what it settles, and where it must stay silent."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+from role_inventories import said, saved, saved_as_safetensors
+from torch import nn
+from torch.nn import utils
+from torch.nn.utils import parametrizations, prune
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+class Holding(nn.Module):
+    """A module with the given parameters and buffers, in that order of registration."""
+
+    def __init__(self, parameters: dict[str, torch.Tensor], buffers: dict[str, torch.Tensor]) -> None:
+        super().__init__()
+        for name, data in parameters.items():
+            self.register_parameter(name, nn.Parameter(data, requires_grad=data.is_floating_point()))
+        for name, data in buffers.items():
+            self.register_buffer(name, data)
+
+
+def stepped(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            parameter.grad = torch.zeros_like(parameter) if parameter.requires_grad else None
+    optimizer.step()
+    return optimizer.state_dict()
+
+
+def masked_linear() -> nn.Module:
+    """Two layers and a mask of the shape of their weights."""
+    return nn.Sequential(nn.Linear(4, 4), Holding({}, {"rolled": torch.ones(4, 4)}), nn.Linear(4, 4))
+
+
+class TestOptimizerNames:
+    def test_what_the_optimizer_lists_is_exactly_a_parameter(self, tmp_path: Path) -> None:
+        model = masked_linear()
+        optimizer = stepped(torch.optim.AdamW(model.named_parameters()))
+
+        found = saved(tmp_path, {"model": model.state_dict(), "optimizer": optimizer})
+
+        listed = {
+            t.name: (t.role, t.trains) for t in found.tensors if t.certainty == "exact" and t.section == "model"
+        }
+        assert dict.fromkeys(("0.weight", "0.bias", "2.weight", "2.bias"), ("parameter", True)) == listed
+
+    def test_a_listed_parameter_that_was_never_updated_may_not_train(self, tmp_path: Path) -> None:
+        model = nn.Linear(2, 2)
+        model.bias.requires_grad_(False)
+        optimizer = stepped(torch.optim.AdamW(model.named_parameters()))
+
+        found = saved(tmp_path, {"model": model.state_dict(), "optimizer": optimizer})
+
+        assert {"weight": True, "bias": None} == {
+            t.name: t.trains for t in found.tensors if t.certainty == "exact" and t.role == "parameter"
+        }
+
+    def test_names_count_under_the_prefix_of_a_wrapper(self, tmp_path: Path) -> None:
+        model = nn.Linear(2, 2)
+        optimizer = stepped(torch.optim.AdamW(nn.DataParallel(model).named_parameters()))
+
+        found = saved(tmp_path, {"model": model.state_dict(), "optimizer": optimizer})
+
+        assert {("parameter", "optimizer param_names")} == set(said(found).values())
+
+    def test_names_say_nothing_when_two_different_models_have_them(self, tmp_path: Path) -> None:
+        first, second = nn.Linear(2, 2), nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+        optimizer = stepped(torch.optim.SGD(first.named_parameters()))
+        states = {"a": first.state_dict(), "b": {**first.state_dict(), **second.state_dict()}}
+
+        assert {} == said(saved(tmp_path, {**states, "optimizer": optimizer}))
+
+
+class TestOptimizerState:
+    def test_shapes_settle_what_the_optimizer_needs_all_of(self, tmp_path: Path) -> None:
+        model = masked_linear()
+        optimizer = stepped(torch.optim.AdamW(model.parameters()))
+
+        found = saved(tmp_path, {"model": model.state_dict(), "optimizer": optimizer})
+
+        settled = {path for path, claim in said(found).items() if claim == ("parameter", "optimizer state shapes")}
+        assert {"model.0.bias", "model.2.bias"} == settled
+        assert {True} == {t.trains for t in found.tensors if t.name.endswith("bias")}
+
+    def test_order_settles_what_every_alignment_uses(self, tmp_path: Path) -> None:
+        model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 6), Holding({}, {"rolled": torch.ones(4, 4)}))
+        optimizer = stepped(torch.optim.AdamW([model[0].weight, model[1].weight, model[1].bias]))
+
+        found = said(saved(tmp_path, {"model": model.state_dict(), "optimizer": optimizer}))
+
+        assert ("parameter", "optimizer state order") == found["model.0.weight"]
+        assert "model.2.rolled" not in found
+
+    def test_a_parameter_kept_from_the_optimizer_is_not_taken_for_a_buffer(self, tmp_path: Path) -> None:
+        model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
+        optimizer = stepped(torch.optim.AdamW(model[1].parameters()))
+
+        assert {} == said(saved(tmp_path, {"model": model.state_dict(), "optimizer": optimizer}))
+
+    def test_an_optimizer_without_state_says_nothing(self, tmp_path: Path) -> None:
+        model = nn.Linear(4, 4)
+        optimizer = stepped(torch.optim.SGD(model.parameters(), lr=0.1))
+
+        assert {} == said(saved(tmp_path, {"model": model.state_dict(), "optimizer": optimizer}))
+
+    def test_groups_that_change_the_order_are_understood(self, tmp_path: Path) -> None:
+        model = nn.Sequential(nn.Linear(4, 6), nn.Linear(6, 5))
+        groups = [{"params": [p for p in model.parameters() if p.ndim == rank]} for rank in (1, 2)]
+        optimizer = stepped(torch.optim.AdamW(groups))
+
+        found = saved(tmp_path, {"model": model.state_dict(), "optimizer": optimizer})
+
+        assert {("parameter", "optimizer state shapes")} == set(said(found).values())
+
+    def test_a_model_and_its_moving_average_are_both_settled(self, tmp_path: Path) -> None:
+        model = nn.Linear(4, 6)
+        state = {"model": model.state_dict(), "ema": copy.deepcopy(model.state_dict())}
+
+        found = saved(tmp_path, {**state, "optimizer": stepped(torch.optim.AdamW(model.parameters()))})
+
+        assert {"model.weight", "model.bias", "ema.weight", "ema.bias"} == said(found).keys()
+
+    def test_of_two_models_the_one_that_fits_is_settled(self, tmp_path: Path) -> None:
+        generator, critic = nn.Linear(4, 6), nn.Linear(6, 1)
+        states = {"generator": generator.state_dict(), "critic": critic.state_dict()}
+
+        found = saved(tmp_path, {**states, "optimizer": stepped(torch.optim.AdamW(critic.parameters()))})
+
+        assert {"critic.weight", "critic.bias"} == said(found).keys()
+
+
+class TestModuleTree:
+    def test_an_entry_no_module_owns_is_unregistered(self, tmp_path: Path) -> None:
+        state = nn.Linear(2, 2).state_dict()
+        state["statistics.range"] = torch.ones(2)
+
+        (range_,) = [t for t in saved(tmp_path, state).tensors if t.name == "statistics.range"]
+
+        assert ("unregistered", "inferred", "no module owns it") == (
+            range_.role,
+            range_.certainty,
+            range_.evidence,
+        )
+        assert (True, None, False) == (range_.saved, range_.moves, range_.trains)
+
+    def test_a_tree_that_explains_too_little_is_disregarded_and_the_user_told(self, tmp_path: Path) -> None:
+        state = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2)).state_dict()
+        for name in list(state):
+            state[f"model.{name}"] = state.pop(name)
+
+        found = saved(tmp_path, state)
+
+        assert {} == said(found)
+        assert ("`_metadata` was disregarded: 4 of 4 entries belong to no module it lists",) == found.notes
+
+    @pytest.mark.parametrize(
+        "new_name", ["1.head", "block"], ids=["moved under another module", "renamed in its place"]
+    )
+    def test_a_renamed_module_is_not_unregistered(self, new_name: str, tmp_path: Path) -> None:
+        model = nn.Sequential(*(nn.BatchNorm1d(2) for _ in range(4)))
+        model.add_module("head", Holding({"gamma": torch.ones(2)}, {}))
+        state = model.state_dict()
+        state[f"{new_name}.gamma"] = state.pop("head.gamma")
+
+        assert f"{new_name}.gamma" not in said(saved(tmp_path, state))
+
+    def test_entries_below_a_tensor_are_unregistered_without_any_tree(self, tmp_path: Path) -> None:
+        state = {"fc.weight": torch.ones(4, 1, dtype=torch.uint8), "fc.weight.absmax": torch.ones(2)}
+
+        assert {"fc.weight.absmax": ("unregistered", "its prefix names a tensor")} == said(saved(tmp_path, state))
+
+    def test_a_tensor_as_extra_state_is_unregistered(self, tmp_path: Path) -> None:
+        class Scaled(nn.Linear):
+            def get_extra_state(self) -> torch.Tensor:
+                return torch.ones(3)
+
+        found = saved(tmp_path, nn.Sequential(Scaled(2, 2)).state_dict())
+
+        assert {"0._extra_state": ("unregistered", "extra state of a module")} == said(found)
+
+
+class TestSiblings:
+    def test_batch_norm_is_recognised_by_its_version(self, tmp_path: Path) -> None:
+        found = said(saved(tmp_path, nn.Sequential(nn.BatchNorm2d(3)).state_dict()))
+
+        statistics, affine = (
+            ("persistent_buffer", "BatchNorm version 2"),
+            ("parameter", "beside BatchNorm statistics"),
+        )
+        assert found == {
+            "0.weight": affine,
+            "0.bias": affine,
+            "0.running_mean": statistics,
+            "0.running_var": statistics,
+            "0.num_batches_tracked": statistics,
+        }
+
+    def test_batch_norm_is_recognised_in_safetensors(self, tmp_path: Path) -> None:
+        found = said(saved_as_safetensors(tmp_path, nn.BatchNorm2d(3).state_dict()))
+
+        assert ("persistent_buffer", "BatchNorm statistics") == found["running_mean"]
+        assert ("parameter", "beside BatchNorm statistics") == found["weight"]
+
+    def test_a_frozen_copy_of_batch_norm_keeps_its_weight_open(self, tmp_path: Path) -> None:
+        names = ("weight", "bias", "running_mean", "running_var")
+        frozen = Holding({}, {name: torch.ones(3) for name in names})
+
+        assert {"running_mean", "running_var"} == said(saved(tmp_path, frozen.state_dict())).keys()
+
+    @pytest.mark.filterwarnings("ignore:`torch.nn.utils:FutureWarning")
+    @pytest.mark.parametrize(
+        "make",
+        [
+            lambda: utils.spectral_norm(nn.Conv2d(3, 4, 3)),
+            lambda: utils.spectral_norm(nn.ConvTranspose2d(3, 4, 3)),
+            lambda: parametrizations.spectral_norm(nn.Linear(6, 8)),
+            lambda: prune.random_unstructured(nn.Linear(4, 4), "weight", 0.5),
+        ],
+        ids=["old spectral norm", "old spectral norm, transposed", "spectral norm", "pruned"],
+    )
+    def test_a_reparametrized_weight_and_its_helpers_are_told_apart(
+        self, make: Callable[[], nn.Module], tmp_path: Path
+    ) -> None:
+        model = make()
+        parameters = {name for name, _ in model.named_parameters()}
+
+        found = said(saved(tmp_path, dict(model.state_dict())))
+
+        assert model.state_dict().keys() - {"bias"} == found.keys() - {"bias"}
+        assert {name for name, (role, _) in found.items() if role == "parameter"} == parameters & found.keys()
+
+    def test_scales_of_fake_quantisation_are_buffers_unless_they_are_learned(self, tmp_path: Path) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch.ao announces that it moves
+            from torch.ao import quantization
+            from torch.ao.quantization._learnable_fake_quantize import _LearnableFakeQuantize
+
+            fixed = quantization.FakeQuantize()
+            learned = _LearnableFakeQuantize(quantization.MovingAverageMinMaxObserver, 0, 255)
+
+        found = said(saved(tmp_path, nn.ModuleDict({"fixed": fixed, "learned": learned}).state_dict()))
+
+        assert ("persistent_buffer", "fake quantisation") == found["fixed.scale"]
+        assert ("parameter", "fake quantisation") == found["learned.scale"]
+        assert ("persistent_buffer", "quantisation observer") == found["fixed.activation_post_process.min_val"]
+
+
+class TestOrder:
+    model = staticmethod(
+        lambda: Holding(
+            {"first": torch.ones(2), "weight": torch.ones(3), "bias": torch.ones(3)},
+            {"counter": torch.zeros((), dtype=torch.int64), "floor": torch.ones(2)},
+        )
+    )
+
+    def test_what_follows_a_buffer_of_its_module_is_one(self, tmp_path: Path) -> None:
+        found = said(saved(tmp_path, self.model().state_dict()))
+
+        assert {"counter", "floor"} == found.keys()
+        assert ("persistent_buffer", "follows a buffer of its module") == found["floor"]
+
+    def test_what_precedes_a_parameter_of_its_module_is_one(self, tmp_path: Path) -> None:
+        model = self.model()
+        optimizer = stepped(torch.optim.AdamW([model.weight, model.bias]))
+
+        found = said(saved(tmp_path, {"model": model.state_dict(), "optimizer": optimizer}))
+
+        assert ("parameter", "precedes a parameter of its module") == found["model.first"]
+
+    @pytest.mark.parametrize("rebuild", [sorted, lambda items: list(items)[::-1]], ids=["sorted", "reversed"])
+    def test_a_dict_in_another_order_says_nothing_by_it(self, rebuild: Callable[..., Any], tmp_path: Path) -> None:
+        found = saved(tmp_path, dict(rebuild(self.model().state_dict().items())))
+
+        assert {"counter"} == said(found).keys()
+
+    def test_the_order_in_safetensors_says_nothing(self, tmp_path: Path) -> None:
+        assert {"counter"} == said(saved_as_safetensors(tmp_path, self.model().state_dict())).keys()
+
+
+class TestSingleEntries:
+    @pytest.mark.parametrize(
+        ("name", "data", "role"),
+        [
+            ("steps", torch.zeros((), dtype=torch.int64), "persistent_buffer"),
+            ("index", torch.zeros(3, 3, dtype=torch.int64), "persistent_buffer"),
+            ("causal", torch.zeros(3, 3, dtype=torch.bool), "persistent_buffer"),
+            ("weight", torch.zeros(3, 3, dtype=torch.int64), None),
+            ("codes", torch.zeros(3, 3, dtype=torch.int8), None),
+            ("codes", torch.zeros(3, 3, dtype=torch.int32), None),
+            ("scale", torch.zeros(3), None),
+        ],
+        ids=["counter", "index", "mask", "integer weight", "int8", "packed int32", "float"],
+    )
+    def test_an_element_type_that_cannot_train_shows_a_buffer(
+        self, name: str, data: torch.Tensor, role: str | None, tmp_path: Path
+    ) -> None:
+        found = said(saved(tmp_path, {f"a.{name}": data}))
+
+        assert found == ({f"a.{name}": (role, "integer or bool elements")} if role else {})
+
+    def test_integers_beside_quantised_weights_are_left_open(self, tmp_path: Path) -> None:
+        state = {"a.qweight": torch.zeros(2, 2, dtype=torch.int32), "a.order": torch.zeros(2, dtype=torch.int64)}
+
+        assert {} == said(saved(tmp_path, state))
+
+    @pytest.mark.parametrize(
+        ("data", "settled"),
+        [(torch.ones(8), True), (torch.ones(8, 8), False), (torch.ones(8, dtype=torch.int8), False)],
+        ids=["as known", "another rank", "another type"],
+    )
+    def test_a_well_known_name_needs_the_looks_that_go_with_it(
+        self, data: torch.Tensor, settled: bool, tmp_path: Path
+    ) -> None:
+        known = {"rotary.inv_freq": ("persistent_buffer", "well-known buffer name inv_freq")}
+
+        assert (known if settled else {}) == said(saved(tmp_path, {"rotary.inv_freq": data}))
+
+
+class TestTies:
+    def test_the_other_name_of_a_parameter_is_a_parameter(self, tmp_path: Path) -> None:
+        model = nn.Sequential(nn.Embedding(5, 4), nn.Linear(4, 5))
+        model[1].weight = model[0].weight
+        optimizer = stepped(torch.optim.AdamW(model.parameters()))
+
+        found = saved(tmp_path, {"model": model.state_dict(), "optimizer": optimizer})
+
+        assert ("parameter", "tied to a parameter") == said(found)["model.1.weight"]
+        assert {True} == {t.trains for t in found.tensors if t.section == "model"}
+
+
+def test_what_stays_assumed_is_saved_and_moves(tmp_path: Path) -> None:
+    (weight,) = saved(tmp_path, {"weight": torch.ones(2, 2)}).tensors
+
+    assert ("parameter", "assumed", "nothing says otherwise") == (weight.role, weight.certainty, weight.evidence)
+    assert (True, True, None) == (weight.saved, weight.moves, weight.trains)
+
+
+def test_buffers_do_not_train(tmp_path: Path) -> None:
+    found = saved(tmp_path, nn.BatchNorm1d(2).state_dict())
+
+    assert {(True, True, False)} == {
+        (t.saved, t.moves, t.trains) for t in found.tensors if t.role == "persistent_buffer"
+    }
+
+
+def test_only_a_few_optimizers_are_weighed_and_the_user_told(tmp_path: Path) -> None:
+    optimizers = [{"state": {}, "param_groups": [{"params": [0]}]} for _ in range(100)]
+
+    found = saved(tmp_path, {"model": nn.Linear(1, 1).state_dict(), "optimizers": optimizers})
+
+    assert ("only 8 of 100 optimizers were weighed as evidence",) == found.notes
+
+
+def test_a_name_of_very_many_parts_costs_no_more_than_its_length(tmp_path: Path) -> None:
+    state = nn.Sequential(nn.Linear(1, 1)).state_dict()
+    state["a." * 200_000 + "b"] = torch.ones(1)
+
+    assert 3 == len(saved(tmp_path, state).tensors)
+    assert 3 == len(saved(tmp_path, dict(state)).tensors)
