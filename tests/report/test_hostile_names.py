@@ -142,3 +142,11 @@ def test_names_wider_than_their_letters_keep_the_columns_aligned() -> None:
     titles, wide, narrow = text.splitlines()[2:5]
     assert titles.index("role") == narrow.index("parameter")
     assert narrow.index("parameter") - 2 == wide.index("parameter")
+
+
+def test_names_of_very_many_modules_take_bounded_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bufscan.report.text.tree._MOST_MODULES", 10)
+    found = inventory(*(tensor(f"a{number}.b.c", 1) for number in range(100)))
+    text = render("tree", found)
+    assert "model.pt         100 " in text
+    assert 11 == sum("1 " in line for line in text.partition("\n\nrole")[0].splitlines()[2:])

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from bufscan.report.selecting import count_ties_once, select
 from bufscan.report.text.layout import BLANK, Line, line, paint
-from bufscan.report.text.listing import listing
-from bufscan.report.text.particulars import particulars, ties_of
+from bufscan.report.text.listing import list_tensors
+from bufscan.report.text.particulars import list_particulars, ties_of
 from bufscan.report.text.summary import evidence, sentence, totals
-from bufscan.report.text.tree import tree
+from bufscan.report.text.tree import draw_tree
 
 if TYPE_CHECKING:
     from bufscan.inventory import Inventory
@@ -26,11 +26,11 @@ def render(inventory: Inventory, view: View) -> str:
     blocks: list[list[Line]] = [[_title(shown, view)]]
     if shown.tensors:
         blocks += [
-            tree(counted, view) if view.by_module else listing(counted, view),
+            draw_tree(counted, view) if view.by_module else list_tensors(counted, view),
             totals(counted, view),
             evidence(counted, view),
         ]
-    blocks += [particulars(counted, ties_of(shown), view), last]
+    blocks += [list_particulars(counted, ties_of(shown), view), last]
     lines: list[Line] = []
     for block in filter(None, blocks):
         lines += [BLANK, *block] if lines else block

@@ -44,7 +44,7 @@ class _Row(NamedTuple):
     tensors: tuple[Tensor, ...]  # they look alike
 
 
-def listing(inventory: Inventory, view: View) -> list[Line]:
+def list_tensors(inventory: Inventory, view: View) -> list[Line]:
     """The table of tensors by section, folded when long, cut when still long, with a legend."""
     tensors, training = _set_training_state_apart(inventory, view)
     lines = _fitting_table(tensors, view) if tensors else []

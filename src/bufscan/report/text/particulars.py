@@ -35,7 +35,7 @@ class _Particular(NamedTuple):
     in_a_row: bool = False  # short things, with commas between them; else each begins a line
 
 
-def particulars(inventory: Inventory, ties: list[str], view: View) -> list[Line]:
+def list_particulars(inventory: Inventory, ties: list[str], view: View) -> list[Line]:
     """Element types and devices, stored against logical bytes, ties, files, and everything odd or left out."""
     return [
         each

@@ -21,6 +21,9 @@ MOST_ROWS = 200
 # `blocks[0].pe`, `blocks.0.pe` and `blocks['0'].pe` are three steps each.
 _STEP = re.compile(r"\.|(?=\[(?:[0-9]{1,9}|'[^'\]]*')\])")
 
+# A tenth of a gigabyte of them. Names in a broken file may speak of more: their tensors count where that ends.
+_MOST_MODULES = 250_000
+
 # Modules are a dozen deep; a broken name may have a million dots, and this module walks by recursion.
 _DEEPEST = 64
 
@@ -40,6 +43,8 @@ class _Sums(NamedTuple):
 class _Module:
     """A module while the tree grows: its own tensors' sums and looks, and its children by name."""
 
+    __slots__ = ("children", "looks", "sums")
+
     def __init__(self) -> None:
         self.sums = _Sums()
         self.looks: list[object] = []
@@ -56,11 +61,9 @@ class _Branch(NamedTuple):
     children: tuple[_Branch, ...]
 
 
-def tree(inventory: Inventory, view: View) -> list[Line]:
+def draw_tree(inventory: Inventory, view: View) -> list[Line]:
     """The modules of each section with the tensors, parameter elements and bytes below them."""
-    roots: dict[str, _Module] = {}
-    for tensor in inventory.tensors:
-        _add(roots.setdefault(tensor.section, _Module()), tensor)
+    roots = _grow(inventory.tensors)
     # Optimizer state has no modules worth a line.
     training = set(roots) - {tensor.section for tensor in inventory.tensors if tensor.role != "training_state"}
     seen: dict[object, int] = {}
@@ -80,11 +83,26 @@ def tree(inventory: Inventory, view: View) -> list[Line]:
     return lines
 
 
-def _add(root: _Module, tensor: Tensor) -> None:
-    *path, leaf = _STEP.split(tensor.name, maxsplit=_DEEPEST)
-    module = root
-    for step in path:
-        module = module.children.setdefault(step, _Module())
+def _grow(tensors: Iterable[Tensor]) -> dict[str, _Module]:
+    """The modules that the tensors' names speak of, by section."""
+    roots: dict[str, _Module] = {}
+    grown = 0
+    for tensor in tensors:
+        *path, leaf = _STEP.split(tensor.name, maxsplit=_DEEPEST)
+        module = roots.setdefault(tensor.section, _Module())
+        for step in path:
+            child = module.children.get(step)
+            if child is None:
+                if grown == _MOST_MODULES:
+                    break
+                grown += 1
+                child = module.children[step] = _Module()
+            module = child
+        _add(module, leaf, tensor)
+    return roots
+
+
+def _add(module: _Module, leaf: str, tensor: Tensor) -> None:
     counted = tensor.alias_of is None
     module.sums = module.sums.plus(
         _Sums(
