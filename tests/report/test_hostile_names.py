@@ -148,5 +148,6 @@ def test_names_of_very_many_modules_take_bounded_room(monkeypatch: pytest.Monkey
     monkeypatch.setattr("bufscan.report.text.tree._MOST_MODULES", 10)
     found = inventory(*(tensor(f"a{number}.b.c", 1) for number in range(100)))
     text = render("tree", found)
-    assert "model.pt         100 " in text
-    assert 11 == sum("1 " in line for line in text.partition("\n\nrole")[0].splitlines()[2:])
+    rows = text.split("\n\n")[1].splitlines()[1:]
+    assert 1 + 10 == len(rows)
+    assert "model.pt 100 100 400 B" == " ".join(rows[0].split())
