@@ -14,6 +14,7 @@ from bufscan.inspecting import inspect
 from bufscan.inventory import Inventory, Join, Mismatch, ModuleTree, Tensor
 from bufscan.joining.fit import join
 from bufscan.joining.names import Renaming, find_renaming
+from bufscan.live.huggingface import Converted
 from bufscan.live.scanning import scan
 
 if TYPE_CHECKING:
@@ -264,7 +265,7 @@ def test_what_wrapping_adds_to_names_is_taken_off(
     assert len(Net().state_dict()) == found.matched
     assert () == found.missing
     assert renaming == (found.checkpoint_prefix, found.model_prefix, found.wrappers)
-    assert any("taken" in note for note in inventory.notes) == (renaming != Renaming())
+    assert any("names match once" in note for note in inventory.notes) == (renaming != Renaming())
     assert set(found.unexpected) <= {"n_averaged"}
 
 
@@ -272,7 +273,7 @@ def test_the_prefix_is_said(tmp_path: Path) -> None:
     inventory = joined(tmp_path, Holder("module", Net()).state_dict(), Net())
     assert (
         "the checkpoint has 18 of the 18 entries that the model `pkg:Net` saves",
-        "to match names, this was taken `module.` off the checkpoint's names",
+        "names match once `module.` is taken off the checkpoint's",
     ) == inventory.notes[-2:]
 
 
@@ -393,6 +394,47 @@ def test_a_model_that_renames_what_it_saves_is_matched_by_the_names_it_saves(tmp
     inventory = joined(tmp_path, Renaming(2, 2).state_dict(), Renaming(2, 2))
     assert is_perfect(only_join(inventory))
     assert "parameter" == roles(inventory)["kernel"]
+
+
+def records(*names: str, **fields: Any) -> tuple[Tensor, ...]:
+    return tuple(Tensor(name=name, shape=(4,), dtype="float32", **fields) for name in names)
+
+
+def test_entries_that_loading_renames_or_rebuilds_are_matched() -> None:
+    fused = Tensor(name="experts.up", role="parameter", saved=True, shape=(2, 8), dtype="float32")
+    model = Inventory(
+        target="m:M", format="live", tensors=(*records("norm.weight", role="parameter", saved=True), fused)
+    )
+    checkpoint = Inventory(
+        target="x",
+        format="safetensors",
+        tensors=records("norm.gamma", "experts.0.up", "experts.1.up", "norm.beta"),
+    )
+    converted = {
+        "norm.gamma": Converted(("norm.weight",), reshaped=False),
+        "experts.0.up": Converted(("experts.up",), reshaped=True),
+        "experts.1.up": Converted(("experts.up",), reshaped=True),
+    }
+    inventory = join(checkpoint, model, converted)
+    found = only_join(inventory)
+    assert (3, (), ("norm.beta",), ()) == (found.matched, found.missing, found.unexpected, found.mismatched)
+    assert ["exact", "exact", "exact", "assumed"] == [tensor.certainty for tensor in inventory.tensors]
+    assert "the checkpoint has 2 of the 2 entries that the model `m:M` saves" == inventory.notes[0]
+    assert inventory.notes[1].startswith("loading goes by other names: `norm.gamma` becomes `norm.weight`, ")
+
+
+def test_an_entry_that_loading_cuts_up_accounts_for_all_that_it_becomes() -> None:
+    model = Inventory(target="m:M", format="live", tensors=records("q", "k", "v", role="parameter", saved=True))
+    checkpoint = Inventory(target="x", format="safetensors", tensors=records("qkv"))
+    found = only_join(join(checkpoint, model, {"qkv": Converted(("q", "k", "v"), reshaped=True)}))
+    assert (1, (), ()) == (found.matched, found.missing, found.unexpected)
+
+
+def test_a_renamed_entry_of_another_shape_is_a_mismatch() -> None:
+    model = Inventory(target="m:M", format="live", tensors=records("weight", role="parameter", saved=True))
+    checkpoint = Inventory(target="x", format="safetensors", tensors=(Tensor(name="gamma", shape=(5,)),))
+    found = only_join(join(checkpoint, model, {"gamma": Converted(("weight",), reshaped=False)}))
+    assert (Mismatch(name="gamma", shape=((5,), (4,))),) == found.mismatched
 
 
 def test_joining_agrees_with_strict_loading(tmp_path: Path) -> None:

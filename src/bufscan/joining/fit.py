@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from bufscan.inventory import ModuleTree
+    from bufscan.live.huggingface import Converted
 
 _COPY = 0.9  # of the best section's matches: an EMA of the same model, say
 _COUNTER = "num_batches_tracked"
@@ -32,17 +33,24 @@ class _Model:
 
 
 class _Section(NamedTuple):
-    """A section of the checkpoint against the model: `matches` are the model's records by the section's names."""
+    """A section of the checkpoint against the model.
+
+    Attributes:
+        matches: the model's records by the section's names.
+        converted: of those, the ones that loading renames or rebuilds.
+    """
 
     name: str
-    tensors: dict[str, Tensor]
+    tensors: Mapping[str, Tensor]
     renaming: Renaming
-    matches: dict[str, Tensor]
+    matches: Mapping[str, Tensor]
+    converted: Mapping[str, Converted]
 
     @property
     def keys_found(self) -> dict[str, str]:
         """The section's names by the keys of what the model saves."""
-        return {_key_of(found): name for name, found in self.matches.items() if _is_saved(found)}
+        found = {_key_of(tensor): name for name, tensor in self.matches.items() if _is_saved(tensor)}
+        return found | {key: name for name, become in self.converted.items() for key in become.names}
 
 
 class _Absent(NamedTuple):
@@ -59,7 +67,7 @@ class _Absent(NamedTuple):
     filled: list[str]
 
 
-def join(checkpoint: Inventory, model: Inventory) -> Inventory:
+def join(checkpoint: Inventory, model: Inventory, converted: Mapping[str, Converted] | None = None) -> Inventory:
     """The checkpoint's inventory with the exact roles of the model's entries, and how the two fit.
 
     The section that matches best is joined, and with it those that are copies of it. What the model does not
@@ -68,12 +76,15 @@ def join(checkpoint: Inventory, model: Inventory) -> Inventory:
     Args:
         checkpoint: as read, its roles decided.
         model: as scanned, on any device.
+        converted: what loading makes of entries whose names or shapes are not the model's.
     """
     live = _Model(model)
-    sections = sorted(_sections(checkpoint.tensors, live), key=lambda section: -len(section.keys_found))
+    sections = sorted(
+        _sections(checkpoint.tensors, live, converted or {}), key=lambda section: -len(section.keys_found)
+    )
     most = len(sections[0].keys_found) if sections else 0
     chosen = [section for section in sections if most and len(section.keys_found) >= _COPY * most]
-    chosen = chosen or sections[:1] or [_Section("", {}, Renaming(), {})]
+    chosen = chosen or sections[:1] or [_Section("", {}, Renaming(), {}, {})]
     joins: list[Join] = []
     notes: list[str] = []
     for section in chosen:
@@ -98,20 +109,24 @@ def _key_of(tensor: Tensor) -> str:
     return tensor.saved_as or tensor.name
 
 
-def _sections(tensors: Sequence[Tensor], live: _Model) -> Iterator[_Section]:
+def _sections(tensors: Sequence[Tensor], live: _Model, converted: Mapping[str, Converted]) -> Iterator[_Section]:
     """Each state_dict of the checkpoint, matched with the model."""
     by_section: dict[str, dict[str, Tensor]] = {}
     for tensor in tensors:
         if tensor.role != "training_state":
             by_section.setdefault(tensor.section, {})[tensor.name] = tensor
-    shapes = {key: tensor.shape for key, tensor in live.saved.items()}
     for name, inside in by_section.items():
-        renaming = find_renaming({key: tensor.shape for key, tensor in inside.items()}, shapes)
-        saved = renaming.pairs(inside, live.saved)
-        unsaved = renaming.pairs([key for key in inside if key not in saved], live.unsaved)
-        matches = {key: live.saved[other] for key, other in saved.items()}
+        own = {key: converted[key] for key in inside if key in converted and converted[key].names[0] in live.saved}
+        taken = {key for become in own.values() for key in become.names}
+        left = {key: tensor.shape for key, tensor in inside.items() if key not in own}
+        saved = {key: tensor.shape for key, tensor in live.saved.items() if key not in taken}
+        renaming = find_renaming(left, saved)
+        pairs = renaming.pairs(left, saved)
+        unsaved = renaming.pairs([key for key in left if key not in pairs], live.unsaved)
+        matches = {key: live.saved[other] for key, other in pairs.items()}
+        matches |= {key: live.saved[become.names[0]] for key, become in own.items()}
         matches |= {key: live.unsaved[other] for key, other in unsaved.items()}
-        yield _Section(name, inside, renaming, matches)
+        yield _Section(name, inside, renaming, matches, own)
 
 
 def _versions(trees: Sequence[ModuleTree], section: str) -> Mapping[str, int | None]:
@@ -148,7 +163,11 @@ def _is_filled_in(key: str, found: Mapping[str, str], versions: Mapping[str, int
 def _join_of(section: _Section, live: _Model, absent: _Absent) -> Join:
     transient = {name for name, found in section.matches.items() if found.role == "non_persistent_buffer"}
     known = {name for name, found in section.matches.items() if _is_saved(found)}
-    mismatches = (_mismatch(section.tensors[name], section.matches[name]) for name in section.matches)
+    rebuilt = {name for name, become in section.converted.items() if become.reshaped}
+    mismatches = (
+        _mismatch(section.tensors[name], found, reshaped=name in rebuilt)
+        for name, found in section.matches.items()
+    )
     return Join(
         model=live.target,
         section=section.name,
@@ -164,15 +183,11 @@ def _join_of(section: _Section, live: _Model, absent: _Absent) -> Join:
     )
 
 
-def _mismatch(stored: Tensor, found: Tensor) -> Mismatch | None:
+def _mismatch(stored: Tensor, found: Tensor, *, reshaped: bool) -> Mismatch | None:
     shape = dtype = None
     # torch loads a 1-element vector into a 0-dim tensor: releases before 0.4 knew no other scalars.
-    if (
-        stored.shape is not None
-        and found.shape is not None
-        and stored.shape != found.shape
-        and (stored.shape, found.shape) != ((1,), ())
-    ):
+    fits = reshaped or (stored.shape, found.shape) == ((1,), ())
+    if stored.shape is not None and found.shape is not None and stored.shape != found.shape and not fits:
         shape = (stored.shape, found.shape)
     if stored.dtype is not None and found.dtype is not None and stored.dtype != found.dtype:
         dtype = (stored.dtype, found.dtype)
@@ -202,16 +217,17 @@ def _notes_on(section: _Section, live: _Model, absent: _Absent, *, of_several: b
         yield f"nothing in {where} has a name of the model `{live.target}`"
         return
     yield f"{where} has {matched} of the {len(live.saved)} entries that the model `{live.target}` saves"
-    prefixes = (
-        ("the checkpoint's", section.renaming.checkpoint_prefix),
-        ("the model's", section.renaming.model_prefix),
-        ("all", section.renaming.wrappers),
-    )
+    renaming = section.renaming
     taken = [
-        f"{_listed([part] if isinstance(part, str) else part)} off {whose}" for whose, part in prefixes if part
+        *(f"`{prefix}` is taken off the checkpoint's" for prefix in [renaming.checkpoint_prefix] if prefix),
+        *(f"`{prefix}` is taken off the model's" for prefix in [renaming.model_prefix] if prefix),
+        *(f"`{part}` is left out of all" for part in renaming.wrappers),
     ]
     if taken:
-        yield f"to match names, this was taken {' and '.join(taken)} names"
+        yield f"names match once {' and '.join(taken)}"
+    if section.converted:
+        names = [f"{name}` becomes `{become.names[0]}" for name, become in section.converted.items()]
+        yield f"loading goes by other names: {_listed(names)}"
     if absent.tied:
         yield f"stored once, under a name that they are tied to: {_listed(absent.tied)}"
     if absent.filled:
