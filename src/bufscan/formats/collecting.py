@@ -1,4 +1,4 @@
-"""Gathers the tensors found in a pickle, with a bound on how many a file of its size can hold."""
+"""Gathers the tensors found in a pickle, within what a file of its size can hold."""
 
 from __future__ import annotations
 
@@ -6,18 +6,26 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from bufscan.errors import UnreadableError
+from bufscan.formats.object_graph import MAX_DEPTH
 from bufscan.formats.storages import MalformedTensorError
 from bufscan.inventory import Certainty, Facts, Role, Skipped, Tensor, facts_of
 
 if TYPE_CHECKING:
+    from bufscan.formats.object_graph import ObjectPath
     from bufscan.formats.rebuilding import Rebuilder
 
 # A tensor's record takes at least 100 bytes of pickle. A crafted file can name one tensor again and again.
 _FREE_ENTRIES = 10_000
 _BYTES_PER_ENTRY = 100
-_NAME_BYTES_PER_ENTRY = 200
-_FREE_NAME_BYTES = 1_000_000
+_TEXT_PER_ENTRY = 200
+_FREE_TEXT = 1_000_000
+# Every value takes a byte of pickle, and a reader looks at each only once or twice. A crafted file can show one
+# large object in many places.
+_FREE_STEPS = 1_000_000
+_STEPS_PER_BYTE = 1
 _MOST_SKIPPED = 1000
+_LONGEST_SKIPPED = 200  # characters
 
 
 class Statement(msgspec.Struct, frozen=True, gc=False):
@@ -41,7 +49,8 @@ class Collector:
         self.rebuilder = rebuilder
         self.most_entries = _FREE_ENTRIES + pickle_bytes // _BYTES_PER_ENTRY
         self._entries_left = self.most_entries
-        self._name_bytes_left = _FREE_NAME_BYTES + _NAME_BYTES_PER_ENTRY * self.most_entries
+        self._text_left = _FREE_TEXT + _TEXT_PER_ENTRY * self.most_entries
+        self._steps_left = _FREE_STEPS + pickle_bytes * _STEPS_PER_BYTE
 
     def add(
         self, value: Any, name: str, section: str, statement: Statement | None = None, *, detached: bool = False
@@ -53,18 +62,34 @@ class Collector:
         Returns the record, or None when it was skipped.
         """
         self._entries_left -= 1
-        self._name_bytes_left -= len(name)
-        if self._entries_left < 0 or self._name_bytes_left < 0:
+        if self._entries_left < 0 or not self.has_room_for(name, section):
             self.skip("further tensors", "more of them than a file of this size can hold")
             return None
         try:
             tensor = self.rebuilder.rebuild(value)
         except MalformedTensorError as error:
-            self.skip(f"tensor {name}", error.message)
+            self.skip(f"tensor {name[:_LONGEST_SKIPPED]}", error.message)
             return None
         tensor = _placed(tensor, name, section, statement, detached=detached)
+        if tensor.type_name or tensor.parts:
+            self.has_room_for(tensor.type_name or "", *(part.name for part in tensor.parts))
         self.tensors.append(tensor)
         return tensor
+
+    def has_room_for(self, *texts: str) -> bool:
+        """Count texts that will stand in the inventory; False once they are too long for a file of this size."""
+        self._text_left -= sum(map(len, texts))
+        return self._text_left >= 0
+
+    def spend(self, steps: int) -> None:
+        """Count the values that a reader is about to look at.
+
+        Raises:
+            UnreadableError: it has looked at more of them than a file of this size can hold.
+        """
+        self._steps_left -= steps
+        if self._steps_left < 0:
+            raise UnreadableError("its pickle shows the same objects in far more places than a checkpoint does")
 
     def skip(self, what: str, reason: str) -> None:
         """Note something that is not examined; a flood of them is cut."""
@@ -72,6 +97,12 @@ class Collector:
             note = Skipped(what=what, reason=reason)
             if not self.skipped or self.skipped[-1] != note:
                 self.skipped.append(note)
+
+    def skip_deep(self, path: ObjectPath, prefix: str = "") -> None:
+        """Note that what lies at `path` is nested too deep."""
+        if len(self.skipped) < _MOST_SKIPPED:  # such a path takes long to spell
+            where = prefix + path.within(None)
+            self.skip(where[:_LONGEST_SKIPPED], f"nested more than {MAX_DEPTH} deep")
 
 
 def _placed(tensor: Tensor, name: str, section: str, statement: Statement | None, *, detached: bool) -> Tensor:

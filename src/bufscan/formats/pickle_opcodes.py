@@ -5,7 +5,7 @@ from __future__ import annotations
 from struct import unpack
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from bufscan.formats.pickle_values import Instance, Pairs
+from bufscan.formats.pickle_values import Instance, Pairs, is_dict_class
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 _HIGHEST_PROTOCOL = 5
 _MAX_TEXT_DIGITS = 400  # decimal digits in a text opcode: more than any real number has
 _MAX_LONG_BYTES = 1024
+_POINTERS_PER_CONTAINER = 8  # a copied list counts for as many containers as would take its memory
 
 Handler: TypeAlias = "Callable[[Machine], None]"
 
@@ -112,18 +113,35 @@ def _float(machine: Machine) -> None:
     machine.stack.append(unpack(">d", machine.take(8))[0])
 
 
-def _string(width: int, encoding: str) -> Handler:
-    """Text with its length in front. Python 2's byte strings are Latin-1 here, as torch reads them by default."""
+def _string(width: int) -> Handler:
+    """Text with its length in front."""
 
     def push(machine: Machine) -> None:
         data = machine.take(machine.take_unsigned(width))
         try:
             # surrogatepass: the pickle module writes lone surrogates this way.
-            machine.stack.append(data.decode(encoding, "surrogatepass"))
+            machine.stack.append(data.decode("utf-8", "surrogatepass"))
         except UnicodeDecodeError:
             raise Fault("a string that is not UTF-8") from None
 
     return push
+
+
+def _byte_string(width: int) -> Handler:
+    """A string of Python 2, with its length in front."""
+
+    def push(machine: Machine) -> None:
+        machine.stack.append(_text_of(machine.take(machine.take_unsigned(width))))
+
+    return push
+
+
+def _text_of(data: bytes) -> str:
+    """A string of Python 2: UTF-8, as torch.load assumes, or else bytes that can at least be shown."""
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        return data.decode("latin-1")
 
 
 def _bytes(width: int) -> Handler:
@@ -137,8 +155,10 @@ def _text_string(machine: Machine) -> None:
     line = machine.take_line()
     if len(line) < 2 or line[:1] not in (b"'", b'"') or line[-1:] != line[:1]:  # noqa: PLR2004 - two quotes
         raise Fault("a string in text without its quotes")
-    # Escapes stay as they are written: such strings are shown, never used.
-    machine.stack.append(line[1:-1].decode("latin-1"))
+    if b"\\" in line:
+        # Only protocols 0 and 1 write this opcode, which torch never used; better not read than read otherwise.
+        raise Fault("a string in text with escapes, which bufscan does not read")
+    machine.stack.append(_text_of(line[1:-1]))
 
 
 def _text_unicode(machine: Machine) -> None:
@@ -289,7 +309,30 @@ def _call(machine: Machine) -> None:
     """REDUCE and NEWOBJ: the difference, calling or making, does not matter to a stand-in."""
     machine.count_container()
     args = machine.stack.pop()
-    machine.stack[-1] = Instance(machine.stack[-1], args)
+    func = machine.stack[-1]
+    if args and is_dict_class(func):
+        machine.stack[-1] = _filled_dict(machine, func, args)
+    else:
+        machine.stack[-1] = Instance(func, args)
+
+
+def _filled_dict(machine: Machine, func: Any, args: Any) -> Instance:
+    """A dict made from its contents, as Python 2 pickled an OrderedDict: `OrderedDict([[k, v], ...])`.
+
+    They are copied as the call would have: later changes to the argument do not show in the dict.
+    """
+    contents: Any = args[-1] if type(args) is tuple else None
+    if type(contents) not in (list, Pairs):
+        return Instance(func, args)
+    machine.count_container(1 + len(contents) // _POINTERS_PER_CONTAINER)
+    if type(contents) is Pairs:
+        return Instance(func, (), items=Pairs(contents))
+    pairs = Pairs()
+    for item in contents:
+        if type(item) not in (list, tuple) or len(item) != 2:  # noqa: PLR2004 - a key and its value
+            raise Fault("a dict is made of something that is no pair")
+        pairs += item
+    return Instance(func, (), items=pairs)
 
 
 def _call_with_keywords(machine: Machine) -> None:
@@ -357,12 +400,12 @@ HANDLERS: dict[int, Handler] = {
         b"F": _text_float,
         b"G": _float,
         b"S": _text_string,
-        b"T": _string(4, "latin-1"),
-        b"U": _string(1, "latin-1"),
+        b"T": _byte_string(4),
+        b"U": _byte_string(1),
         b"V": _text_unicode,
-        b"X": _string(4, "utf-8"),
-        b"\x8c": _string(1, "utf-8"),
-        b"\x8d": _string(8, "utf-8"),
+        b"X": _string(4),
+        b"\x8c": _string(1),
+        b"\x8d": _string(8),
         b"B": _bytes(4),
         b"C": _bytes(1),
         b"\x8e": _bytes(8),

@@ -38,9 +38,14 @@ class Pairs(list[Any]):
     """A dict's contents as `[key, value, key, value, ...]`, in order and with repetitions.
 
     A real dict would hash keys from the file; a crafted key can hang or crash the interpreter.
+
+    Attributes:
+        answers: what `lookup` found, where the search was long.
     """
 
-    __slots__ = ()
+    __slots__ = ("answers",)
+
+    answers: dict[str, Any]
 
     def entries(self) -> Iterator[tuple[Any, Any]]:
         """Each key with its value; a later repetition of a key comes again."""
@@ -81,6 +86,11 @@ _DICT_CLASSES = {
 }
 
 
+def is_dict_class(func: Any) -> bool:
+    """Whether calling it makes one of the standard library's dicts."""
+    return type(func) is Global and (func.module, func.name) in _DICT_CLASSES
+
+
 def pairs_of(value: Any) -> Pairs | None:
     """The contents of a dict or of one of the standard library's dict classes; None for anything else.
 
@@ -91,22 +101,9 @@ def pairs_of(value: Any) -> Pairs | None:
     if type(value) is Instance:
         if value.items is not None:
             return value.items
-        func = value.func
-        if type(func) is Global and (func.module, func.name) in _DICT_CLASSES:
-            return _pairs_from_arguments(value.args)
+        if is_dict_class(value.func):
+            return Pairs()
     return None
-
-
-def _pairs_from_arguments(args: Any) -> Pairs:
-    """Contents passed to the constructor, as Python 2 pickled an OrderedDict: `OrderedDict([[k, v], ...])`."""
-    pairs = Pairs()
-    if type(args) is tuple and args and type(args[-1]) is list:
-        for item in args[-1]:
-            if type(item) in (list, tuple) and len(item) == 2:  # noqa: PLR2004 - a key and its value
-                pairs.extend(item)
-    elif type(args) is tuple and args and type(args[-1]) is Pairs:
-        pairs.extend(args[-1])
-    return pairs
 
 
 _SEQUENCE_CLASSES = {"set", "frozenset", "list", "tuple", "deque", "Size"}
@@ -133,8 +130,24 @@ def elements_of(value: Any) -> list[Any] | tuple[Any, ...] | None:
     return None
 
 
+_FEW = 64
+
+
 def lookup(pairs: Pairs, key: str) -> Any:
     """The value a dict would hold under `key`: the last one given; None when there is none."""
+    if len(pairs) <= _FEW:
+        return _search(pairs, key)
+    # A pickle can hold one large dict in very many places, and the same few keys are asked for in each.
+    try:
+        answers = pairs.answers
+    except AttributeError:
+        answers = pairs.answers = {}
+    if key not in answers:
+        answers[key] = _search(pairs, key)
+    return answers[key]
+
+
+def _search(pairs: Pairs, key: str) -> Any:
     found = None
     for name, value in pairs.entries():
         if type(name) is str and name == key:

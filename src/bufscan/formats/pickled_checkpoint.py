@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import re
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from bufscan.formats.collecting import Statement, stated_as
-from bufscan.formats.object_graph import MAX_DEPTH, ObjectPath, children_of, step_into
+from bufscan.formats.object_graph import MAX_DEPTH, ObjectPath, step_into, steps_below, walk, width_of
 from bufscan.formats.pickle_values import Global, Instance, Pairs, elements_of, lookup, pairs_of
 from bufscan.formats.pickled_module import ModuleReader, class_name, module_state
 from bufscan.formats.storages import MalformedTensorError
 from bufscan.inventory import ModuleTree, Optimizer, OptimizerGroup
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from bufscan.formats.collecting import Collector
 
 _EXTRA_STATE = "_extra_state"
@@ -29,6 +32,11 @@ _LISTED = Statement("persistent_buffer", "DeepSpeed buffer_names")
 _UNLISTED = Statement("parameter", "absent from DeepSpeed buffer_names")
 
 _MOST_VERSION = 1 << 31
+_MOST_INDEX = 1 << 31  # larger integers than torch counts with could be made to collide in a dict
+_MOST_PARTS = 10_000  # optimizers and module trees in one file
+_MOST_NOTES = 100
+_LONGEST_SECTION = 200  # characters of a section's name in a note
+_STEPS_PER_COPY = 4  # what is copied into the inventory takes memory as well as time
 
 # Fields of an optimizer's state that have the shape of the parameter (torch.optim; Muon included).
 _SHAPED_LIKE_PARAMETER = frozenset(
@@ -54,50 +62,69 @@ class CheckpointReader:
     def __init__(self, collector: Collector) -> None:
         self._collector = collector
         self._seen: set[int] = set()
-        self._buffer_names: dict[int, set[str]] = {}
+        self._buffer_names: dict[int, list[Any] | tuple[Any, ...]] = {}
         self._loose: list[tuple[Any, ObjectPath | None]] = []
         self.module_trees: list[ModuleTree] = []
         self.optimizers: list[Optimizer] = []
         self.notes: list[str] = []
 
     def read(self, root: Any) -> None:
-        """Collect everything below `root`."""
-        stack: list[tuple[Any, ObjectPath | None]] = [(root, None)]
-        while stack:
-            value, path = stack.pop()
-            if self._collector.rebuilder.is_tensor(value):
-                self._loose.append((value, path))
-            elif type(value) in (Instance, Pairs, list, tuple) and id(value) not in self._seen:
-                self._seen.add(id(value))
-                if path is not None and path.depth >= MAX_DEPTH:
-                    self._collector.skip(path.dotted(), f"nested more than {MAX_DEPTH} deep")
-                elif not self._read_known(value, path):
-                    stack += reversed(
-                        [(held, step_into(path, step, key)) for step, key, held in children_of(value)]
-                    )
+        """Collect everything below `root`.
+
+        Raises:
+            UnreadableError: it is crafted to take long.
+        """
+        walk(iter([(root, None)]), self._visit)
         self._collect_loose()
+
+    def _visit(self, value: Any, path: ObjectPath | None) -> Iterator[tuple[Any, ObjectPath | None]] | None:
+        if self._collector.rebuilder.is_tensor(value):
+            if len(self._loose) <= self._collector.most_entries:
+                self._loose.append((value, path))
+        elif self._enter(value, path) and not self._read_known(value, path):
+            return steps_below(value, path)
+        return None
+
+    def _enter(self, value: Any, path: ObjectPath | None) -> bool:
+        """Whether the value is worth looking into: it holds something, and it was not seen before."""
+        if not (type(value) is Instance or (type(value) in (Pairs, list, tuple) and value)):
+            return False
+        if id(value) in self._seen:
+            return False
+        self._seen.add(id(value))
+        if path is not None and path.depth >= MAX_DEPTH:
+            self._collector.skip_deep(path)
+            return False
+        self._collector.spend(width_of(value))
+        return True
 
     def _read_known(self, value: Any, path: ObjectPath | None) -> bool:
         """Read the value if it is something a checkpoint is known to hold; else False."""
-        section = "" if path is None else path.dotted()
         if module_state(value) is not None:
+            section = _section(path)
             ModuleReader(self._collector, section).read(value)
-            self.notes.append(f"{section or 'the file'} is a whole module, {class_name(value)}")
+            if len(self.notes) < _MOST_NOTES:
+                where = section[:_LONGEST_SECTION] or "the file"
+                self.notes.append(f"{where} is a whole module, {class_name(value)}")
             return True
         if _is_array(value):
-            self._collector.skip(section or "the file", "a NumPy array, not a tensor")
+            self._collector.skip(_section(path) or "the file", "a NumPy array, not a tensor")
             return True
         pairs = pairs_of(value)
-        return pairs is not None and self._read_mapping(value, pairs, path, section)
+        return pairs is not None and self._read_mapping(value, pairs, path)
 
-    def _read_mapping(self, value: Any, pairs: Pairs, path: ObjectPath | None, section: str) -> bool:
+    def _read_mapping(self, value: Any, pairs: Pairs, path: ObjectPath | None) -> bool:
         self._note_buffer_names(pairs)
+        if len(self.optimizers) + len(self.module_trees) >= _MOST_PARTS:
+            self._collector.skip("further optimizers and module trees", f"more than {_MOST_PARTS:,} of them")
+            return False
         if lookup(pairs, "param_groups") is not None and lookup(pairs, "state") is not None:
-            self._read_optimizer(pairs, path, section)
+            self._read_optimizer(pairs, path)
             return True
-        versions = _module_versions(value)
+        versions = self._module_versions(value)
         if versions is None and not self._looks_like_state_dict(pairs):
             return False
+        section = _section(path)
         if versions is not None:
             self.module_trees.append(ModuleTree(section=section, versions=versions))
         elif path is not None and re.search(_TRAINING_KEY, path.last_key()):
@@ -110,7 +137,22 @@ class CheckpointReader:
         """DeepSpeed lists the persistent buffers of the state_dict that it saves as `module`."""
         listed = elements_of(lookup(pairs, "buffer_names"))
         if listed is not None:
-            self._buffer_names[id(lookup(pairs, "module"))] = {name for name in listed if type(name) is str}
+            self._buffer_names[id(lookup(pairs, "module"))] = listed
+
+    def _module_versions(self, value: Any) -> dict[str, int | None] | None:
+        """The `_metadata` of a state_dict: the version of every module, by the prefix of its names."""
+        attributes = pairs_of(value.state) if type(value) is Instance else None
+        metadata = pairs_of(lookup(attributes, "_metadata")) if attributes is not None else None
+        if metadata is None:
+            return None
+        self._collector.spend(_STEPS_PER_COPY * len(metadata))
+        versions: dict[str, int | None] = {}
+        for prefix, contents in metadata.entries():
+            if type(prefix) is str:
+                fields = pairs_of(contents)
+                version = lookup(fields, "version") if fields is not None else None
+                versions[prefix] = version if type(version) is int and 0 <= version < _MOST_VERSION else None
+        return versions
 
     def _looks_like_state_dict(self, pairs: Pairs) -> bool:
         """Whether every value is a tensor, an extra state, or missing."""
@@ -125,10 +167,9 @@ class CheckpointReader:
     def _read_state_dict(
         self, value: Any, pairs: Pairs, section: str, versions: dict[str, int | None] | None
     ) -> None:
-        buffer_names = self._buffer_names.get(id(value))
-        entries = {_key_text(key): held for key, held in pairs.entries()}
+        buffer_names = self._listed_buffers(value)
         first = len(self._collector.tensors)
-        for name, held in entries.items():
+        for name, held in _last_entries(pairs, self._collector.most_entries):
             if self._collector.rebuilder.is_tensor(held):
                 stated = None if buffer_names is None else _LISTED if name in buffer_names else _UNLISTED
                 self._collector.add(held, name, section, stated, detached=True)
@@ -136,6 +177,13 @@ class CheckpointReader:
                 self._collect_below(held, step_into(None, "key", name), section, _EXTRA)
         if versions is not None:
             self._state_plain_entries(first, versions)
+
+    def _listed_buffers(self, value: Any) -> set[str] | None:
+        listed = self._buffer_names.get(id(value))
+        if listed is None:
+            return None
+        self._collector.spend(len(listed))
+        return {name for name in listed if type(name) is str}
 
     def _state_plain_entries(self, first: int, versions: dict[str, int | None]) -> None:
         """`state_dict(keep_vars=True)` keeps Parameters as they are: a module's other entries are buffers."""
@@ -146,26 +194,34 @@ class CheckpointReader:
                 if tensor.certainty == "assumed" and tensor.name.rpartition(".")[0] in versions:
                     tensors[index] = stated_as(tensor, _KEPT_PLAIN)
 
-    def _read_optimizer(self, pairs: Pairs, path: ObjectPath | None, section: str) -> None:
+    def _read_optimizer(self, pairs: Pairs, path: ObjectPath | None) -> None:
+        section = _section(path)
         shapes: dict[int, tuple[int, ...]] = {}
-        state = pairs_of(lookup(pairs, "state"))
-        for index, fields in state.entries() if state is not None else ():
+        state = pairs_of(lookup(pairs, "state")) or Pairs()
+        self._collector.spend(_STEPS_PER_COPY * len(state))
+        for index, fields in state.entries():
             shape = self._shape_in_state(pairs_of(fields))
-            if type(index) is int and shape is not None:
+            if _is_index(index) and shape is not None:
                 shapes[index] = shape
         groups = []
-        for group in elements_of(lookup(pairs, "param_groups")) or ():
+        for group in self._elements(lookup(pairs, "param_groups")):
             contents = pairs_of(group) or Pairs()
-            indices = elements_of(lookup(contents, "params")) or ()
-            names = elements_of(lookup(contents, "param_names"))
+            indices = self._elements(lookup(contents, "params"))
+            names = lookup(contents, "param_names")
             groups.append(
                 OptimizerGroup(
-                    shapes=tuple(shapes.get(index) if type(index) is int else None for index in indices),
-                    names=None if names is None else tuple(name for name in names if type(name) is str),
+                    shapes=tuple(shapes.get(index) if _is_index(index) else None for index in indices),
+                    names=None if names is None else tuple(n for n in self._elements(names) if type(n) is str),
                 )
             )
         self.optimizers.append(Optimizer(section=section, groups=tuple(groups)))
         self._collect_below(pairs, path, section, _IN_OPTIMIZER)
+
+    def _elements(self, value: Any) -> list[Any] | tuple[Any, ...]:
+        """Elements that go into the inventory, counted among what the file can make bufscan copy."""
+        elements = elements_of(value) or ()
+        self._collector.spend(_STEPS_PER_COPY * len(elements))
+        return elements
 
     def _shape_in_state(self, fields: Pairs | None) -> tuple[int, ...] | None:
         """The shape of the parameter that an optimizer keeps this state for, where the state shows it."""
@@ -182,19 +238,15 @@ class CheckpointReader:
         ancestor = (
             path if section and path is not None and path.parent is None and path.dotted() == section else None
         )
-        stack: list[tuple[Any, ObjectPath | None]] = [(value, path)]
-        while stack:
-            held, here = stack.pop()
-            if here is not None and self._collector.rebuilder.is_tensor(held):
+
+        def visit(held: Any, here: ObjectPath) -> Iterator[tuple[Any, ObjectPath]] | None:
+            if self._collector.rebuilder.is_tensor(held):
                 self._collector.add(held, here.within(ancestor), section, statement)
-            elif type(held) in (Instance, Pairs, list, tuple) and (here is path or id(held) not in self._seen):
-                self._seen.add(id(held))
-                if here is not None and here.depth >= MAX_DEPTH:
-                    self._collector.skip(here.dotted(), f"nested more than {MAX_DEPTH} deep")
-                else:
-                    stack += reversed(
-                        [(inner, step_into(here, step, key)) for step, key, inner in children_of(held)]
-                    )
+            elif self._enter(held, here):
+                return steps_below(held, here)
+            return None
+
+        walk(steps_below(value, path), visit)
 
     def _collect_loose(self) -> None:
         """Tensors that lie in no state_dict: training state beside a model, entries when there is nothing else."""
@@ -206,6 +258,10 @@ class CheckpointReader:
             self._collector.add(value, name, section, statement, detached=True)
 
 
+def _section(path: ObjectPath | None) -> str:
+    return "" if path is None else path.dotted()
+
+
 def _key_text(key: Any) -> str:
     """A dict's key as an entry's name; only text and numbers are spelled out."""
     if type(key) is str:
@@ -213,19 +269,20 @@ def _key_text(key: Any) -> str:
     return f"[{key}]" if type(key) is int else "[...]"
 
 
-def _module_versions(value: Any) -> dict[str, int | None] | None:
-    """The `_metadata` of a state_dict: the version of every module, by the prefix of its names."""
-    attributes = pairs_of(value.state) if type(value) is Instance else None
-    metadata = pairs_of(lookup(attributes, "_metadata")) if attributes is not None else None
-    if metadata is None:
-        return None
-    versions: dict[str, int | None] = {}
-    for prefix, contents in metadata.entries():
-        if type(prefix) is str:
-            fields = pairs_of(contents)
-            version = lookup(fields, "version") if fields is not None else None
-            versions[prefix] = version if type(version) is int and 0 <= version < _MOST_VERSION else None
-    return versions
+def _is_index(value: Any) -> bool:
+    return type(value) is int and 0 <= value < _MOST_INDEX
+
+
+def _last_entries(pairs: Pairs, most: int) -> Iterator[tuple[str, Any]]:
+    """Names and values as a dict would hold them: of entries with one text key the last, where the first was.
+
+    Other keys are not compared, so each of their entries counts. After `most` entries and one more it ends.
+    """
+    entries = {
+        key if type(key) is str else position: (key, held)
+        for position, (key, held) in enumerate(islice(pairs.entries(), most + 1))
+    }
+    return ((_key_text(key), held) for key, held in entries.values())
 
 
 def _is_array(value: Any) -> bool:

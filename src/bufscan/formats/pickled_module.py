@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from bufscan.formats.collecting import Statement
-from bufscan.formats.object_graph import MAX_DEPTH, ObjectPath, children_of, step_into
+from bufscan.formats.object_graph import MAX_DEPTH, ObjectPath, children_of, step_into, walk, width_of
 from bufscan.formats.pickle_values import Global, Instance, Pairs, PersistentId, elements_of, lookup, pairs_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from bufscan.formats.collecting import Collector
 
 _REGISTRIES = ("_parameters", "_buffers", "_modules")
@@ -65,6 +67,13 @@ class _Registered(NamedTuple):
     state: Pairs
 
 
+class _Way(NamedTuple):
+    """Where an unregistered object lies below its module, and how a tensor there would be held."""
+
+    path: ObjectPath
+    holding: str
+
+
 class ModuleReader:
     """Reads one pickled module into the collector."""
 
@@ -86,33 +95,55 @@ class ModuleReader:
     def _registered_modules(self, root: Instance) -> list[_Registered]:
         """Every registered module in the order of state_dict(), a shared one under each of its names."""
         found: list[_Registered] = []
-        stack: list[tuple[Any, str, frozenset[int]]] = [(root, "", frozenset())]
-        while stack:
-            value, prefix, ancestors = stack.pop()
-            state = module_state(value)
-            if state is None or id(value) in ancestors:
-                continue
-            if len(ancestors) >= MAX_DEPTH or len(found) >= self._collector.most_entries:
-                self._collector.skip(
-                    f"module {prefix}", "more or deeper modules than a file of this size can hold"
-                )
-                continue
-            self._seen.add(id(value))
-            found.append(_Registered(prefix, state))
-            lineage = ancestors | {id(value)}
-            stack += [
-                (child, f"{prefix}{name}.", lineage) for name, child in reversed(_registry(state, "_modules"))
-            ]
+        lineage: list[int] = []  # ids of the modules on the way down
+        levels = [iter([("", root)])]
+        while levels:
+            for prefix, value in levels[-1]:
+                state = module_state(value)
+                if state is None or id(value) in lineage:
+                    continue
+                if len(lineage) >= MAX_DEPTH or not self._has_room(found, prefix):
+                    reason = "more or deeper ones than a file of this size can hold"
+                    self._collector.skip("further modules", reason)
+                    continue
+                self._seen.add(id(value))
+                self._collector.spend(len(state))
+                found.append(_Registered(prefix, state))
+                lineage.append(id(value))
+                levels.append(self._submodules(prefix, state))
+                break
+            else:
+                levels.pop()
+                if lineage:
+                    lineage.pop()
         return found
+
+    def _has_room(self, found: list[_Registered], prefix: str) -> bool:
+        return len(found) < self._collector.most_entries and self._collector.has_room_for(prefix)
+
+    def _submodules(self, prefix: str, state: Pairs) -> Iterator[tuple[str, Any]]:
+        for name, value in self._registry(state, "_modules"):
+            yield f"{prefix}{name}.", value
+
+    def _registry(self, state: Pairs, registry: str) -> Iterator[tuple[str, Any]]:
+        """The named entries of one of a module's registries."""
+        pairs = pairs_of(lookup(state, registry)) or Pairs()
+        self._collector.spend(len(pairs))
+        return ((name, value) for name, value in pairs.entries() if type(name) is str)
 
     def _collect_registered(self, module: _Registered) -> None:
         prefix, state = module
-        unsaved = {name for name in elements_of(lookup(state, _UNSAVED)) or () if type(name) is str}
-        for name, value in _registry(state, "_parameters"):
+        unsaved = self._unsaved_names(state)
+        for name, value in self._registry(state, "_parameters"):
             self._parameters.add(id(value))
             self._collect(value, prefix + name, _PARAMETER)
-        for name, value in _registry(state, "_buffers"):
+        for name, value in self._registry(state, "_buffers"):
             self._collect(value, prefix + name, _NON_PERSISTENT if name in unsaved else _PERSISTENT)
+
+    def _unsaved_names(self, state: Pairs) -> set[str]:
+        listed = elements_of(lookup(state, _UNSAVED)) or ()
+        self._collector.spend(len(listed))
+        return {name for name in listed if type(name) is str}
 
     def _collect(self, value: Any, name: str, statement: Statement) -> None:
         if self._collector.rebuilder.is_tensor(value):  # it may be registered as None
@@ -122,20 +153,41 @@ class ModuleReader:
 
     def _collect_held(self, module: _Registered) -> None:
         """Walk everything the module holds besides its registries, and every module hidden in it."""
-        stack = [
-            (held, step_into(None, "attribute", name), "attribute")
-            for name, held in reversed(_plain(module.state))
-        ]
-        while stack:
-            value, path, holding = stack.pop()
+
+        def visit(value: Any, way: _Way) -> Iterator[tuple[Any, _Way]] | None:
+            path, holding = way
             if self._collector.rebuilder.is_tensor(value):
                 self._collect_unregistered(value, module.prefix + path.within(None), holding)
             elif type(value) in (Instance, Pairs, list, tuple) and id(value) not in self._seen:
                 self._seen.add(id(value))
+                self._collector.spend(width_of(value))
                 if path.depth < MAX_DEPTH:
-                    stack += reversed(_held_by(value, path, holding))
-                else:
-                    self._collector.skip(module.prefix + path.within(None), f"nested more than {MAX_DEPTH} deep")
+                    return self._held_by(value, path, holding)
+                self._collector.skip_deep(path, module.prefix)
+            return None
+
+        self._collector.spend(len(module.state))
+        walk(
+            ((held, _Way(step_into(None, "attribute", name), "attribute")) for name, held in _plain(module.state)),
+            visit,
+        )
+
+    def _held_by(self, value: Any, path: ObjectPath, holding: str) -> Iterator[tuple[Any, _Way]]:
+        """What an object on the way holds, where that lies, and how a tensor among it would be held."""
+        state = module_state(value)
+        if state is not None:
+            for registry in _REGISTRIES:
+                for name, held in self._registry(state, registry):
+                    yield held, _Way(step_into(path, "attribute", name), "hidden_module")
+            for name, held in _plain(state):
+                yield held, _Way(step_into(path, "attribute", name), "hidden_module")
+            return
+        if _is_optimizer(value):
+            holding = _OPTIMIZER
+        elif holding == "attribute":
+            holding = "object" if type(value) is Instance and elements_of(value) is None else "container"
+        for step, key, held in children_of(value):
+            yield held, _Way(step_into(path, step, key), holding)
 
     def _collect_unregistered(self, value: Any, name: str, holding: str) -> None:
         if id(value) in self._parameters:
@@ -154,32 +206,11 @@ class ModuleReader:
             )
 
 
-def _held_by(value: Any, path: ObjectPath, holding: str) -> list[tuple[Any, ObjectPath, str]]:
-    """What an object on the way holds, where that lies, and how a tensor among it would be held."""
-    state = module_state(value)
-    if state is not None:
-        members = [item for registry in _REGISTRIES for item in _registry(state, registry)] + _plain(state)
-        return [(held, step_into(path, "attribute", name), "hidden_module") for name, held in members]
-    if _is_optimizer(value):
-        holding = _OPTIMIZER
-    elif holding == "attribute":
-        holding = "object" if type(value) is Instance and elements_of(value) is None else "container"
-    return [(held, step_into(path, step, key), holding) for step, key, held in children_of(value)]
-
-
-def _registry(state: Pairs, registry: str) -> list[tuple[str, Any]]:
-    """The named entries of one of a module's registries."""
-    pairs = pairs_of(lookup(state, registry))
-    return [] if pairs is None else [(name, value) for name, value in pairs.entries() if type(name) is str]
-
-
-def _plain(state: Pairs) -> list[tuple[str, Any]]:
+def _plain(state: Pairs) -> Iterator[tuple[str, Any]]:
     """A module's attributes besides its registries."""
-    return [
-        (name, value)
-        for name, value in state.entries()
-        if type(name) is str and name not in _REGISTRIES and name != _UNSAVED
-    ]
+    for name, value in state.entries():
+        if type(name) is str and name not in _REGISTRIES and name != _UNSAVED:
+            yield name, value
 
 
 def _is_optimizer(value: Any) -> bool:
