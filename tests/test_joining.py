@@ -6,14 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from torch import nn
 
 from bufscan.inspecting import inspect
 from bufscan.inventory import Inventory, Join, Mismatch, ModuleTree, Tensor
 from bufscan.joining.fit import join
-from bufscan.joining.names import Renaming, find_renaming
+from bufscan.joining.names import Renaming
 from bufscan.live.huggingface import Converted
 from bufscan.live.scanning import scan
 
@@ -445,35 +443,6 @@ def test_joining_agrees_with_strict_loading(tmp_path: Path) -> None:
     loaded = Net().load_state_dict(state, strict=False)
     assert loaded.missing_keys == [tensor.name for tensor in found.missing]
     assert loaded.unexpected_keys == list(found.unexpected)
-
-
-NAMES = st.lists(
-    st.lists(
-        st.sampled_from(["a", "b", "model", "module", "_orig_mod", "weight", "0"]), min_size=1, max_size=4
-    ).map(".".join),
-    unique=True,
-    max_size=8,
-)
-
-
-@given(NAMES, NAMES)
-def test_names_are_matched_one_to_one(checkpoint: list[str], model: list[str]) -> None:
-    renaming = find_renaming(dict.fromkeys(checkpoint, (1,)), dict.fromkeys(model, (1,)))
-    pairs = renaming.pairs(checkpoint, model)
-    assert len(pairs) == len(set(pairs.values()))
-    assert set(pairs) <= set(checkpoint)
-    assert set(pairs.values()) <= set(model)
-
-
-@given(NAMES, NAMES)
-def test_renaming_never_matches_less_than_names_as_they_are(checkpoint: list[str], model: list[str]) -> None:
-    renaming = find_renaming(dict.fromkeys(checkpoint, (1,)), dict.fromkeys(model, (1,)))
-    assert len(renaming.pairs(checkpoint, model)) >= len(set(checkpoint) & set(model))
-
-
-@given(NAMES)
-def test_equal_names_are_matched_as_they_are(names: list[str]) -> None:
-    assert Renaming() == find_renaming(dict.fromkeys(names, (1,)), dict.fromkeys(names, (1,)))
 
 
 def test_an_empty_checkpoint_misses_everything() -> None:
