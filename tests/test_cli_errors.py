@@ -150,7 +150,7 @@ def test_a_name_on_the_command_line_is_escaped() -> None:
 
 
 def test_a_bug_says_that_it_is_one(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
-    def broken(_: str) -> None:
+    def broken(_: str, **_options: object) -> None:
         raise KeyError("odd\x1b[31m")
 
     monkeypatch.setattr("bufscan.inspecting.inspect", broken)
@@ -164,7 +164,7 @@ def test_a_bug_says_that_it_is_one(monkeypatch: pytest.MonkeyPatch, capfd: pytes
 
 
 def test_debug_shows_the_traceback(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
-    def broken(_: str) -> None:
+    def broken(_: str, **_options: object) -> None:
         raise ValueError("odd\x1b[31m")
 
     monkeypatch.setattr("bufscan.inspecting.inspect", broken)
@@ -177,7 +177,7 @@ def test_debug_shows_the_traceback(monkeypatch: pytest.MonkeyPatch, capfd: pytes
 def test_running_out_of_memory_is_no_bug(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    def greedy(_: str) -> None:
+    def greedy(_: str, **_options: object) -> None:
         raise MemoryError
 
     monkeypatch.setattr("bufscan.inspecting.inspect", greedy)

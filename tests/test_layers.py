@@ -23,6 +23,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("checking", "comparing"),
     ("report", "demo"),
     ("",),  # the package itself, the door to the library
+    ("commands",),
     ("cli",),
     ("__main__",),
 )
@@ -67,7 +68,7 @@ def _breach(module: str, imported: str, when: str) -> str | None:
         "torch": when == "start" or (when == "call" and own not in WITH_TORCH),
         "numpy": True,
         "rich": not module.startswith("bufscan.report.text"),
-        "typer": own != "cli",
+        "typer": own not in ("cli", "commands"),
         "None": True,  # a relative import: the whole name is what readers can search for
     }
     return f"imports {imported}" if forbidden.get(package, False) else None

@@ -1,0 +1,51 @@
+"""`bufscan demo`: a first look without a file of one's own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bufscan.atomicfile import make_folder, write_whole
+from bufscan.commands.options import Debug, NoColor, Quiet
+from bufscan.commands.outcome import Outcome, TargetError, about
+from bufscan.commands.terminal import display
+from bufscan.errors import UsageError
+from bufscan.report import REPORTS
+from bufscan.report.escaping import show
+from bufscan.report.view import View
+
+
+def demo(
+    write: Annotated[
+        str | None, typer.Option("--write", metavar="DIR", help="Put the model's source and its files into DIR.")
+    ] = None,
+    no_color: NoColor = False,
+    quiet: Quiet = False,
+    debug: Debug = False,  # noqa: ARG001 - `main` looks for it
+) -> Outcome:
+    """Inspect a small model that comes with bufscan and has the classic faults."""
+    from bufscan import demo as shipped
+
+    if write is not None:
+        return Outcome(_write_demo(Path(write), shipped.files()))
+    view = View(quiet=quiet, display=display(None, no_color=no_color))
+    report = REPORTS["text"](shipped.inventory(), view)
+    return Outcome(report if quiet else f"{shipped.INTRODUCTION}\n\n{report}\n{shipped.NEXT}\n")
+
+
+def _write_demo(folder: Path, files: dict[str, bytes]) -> str:
+    """Put the files there; one that is there already and differs is never overwritten."""
+    for name, data in files.items():
+        path = folder / name
+        if path.exists() and not (path.is_file() and path.read_bytes() == data):
+            raise TargetError(str(path), UsageError("is there already and differs", hint="name another folder"))
+    with about(str(folder)):
+        make_folder(folder)
+    lines = []
+    for name, data in files.items():
+        with about(str(folder / name)):
+            write_whole(folder / name, data)
+        lines.append(f"wrote {show(str(folder / name))}\n")
+    return "".join(lines)

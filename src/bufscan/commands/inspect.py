@@ -1,0 +1,96 @@
+"""`bufscan inspect`: what is in here?"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from bufscan.commands.options import (
+    Build,
+    Debug,
+    Device,
+    DType,
+    Model,
+    NoColor,
+    Output,
+    Quiet,
+    count_of,
+    one_of,
+    refuse_to_overwrite,
+)
+from bufscan.commands.outcome import Outcome, about
+from bufscan.commands.terminal import display
+from bufscan.inventory import ROLES
+from bufscan.report import REPORTS
+from bufscan.report.selecting import SORT_KEYS, Selection
+from bufscan.report.view import View
+
+Format = Annotated[str, typer.Option("--format", metavar="FORMAT", help=f"One of {', '.join(REPORTS)}.")]
+
+EXAMPLES = """
+Examples:
+
+\b
+  bufscan inspect model.pt
+  bufscan inspect checkpoint-500/ --by-module --depth 2
+  bufscan inspect model.safetensors --match '*.running_*' --sort size
+  bufscan inspect model.pt --role unregistered --format json
+  bufscan inspect model.pt --model package.models:Encoder
+  bufscan inspect 'models.py:Encoder(dim=64)' --device meta
+"""
+
+
+def inspect(  # noqa: PLR0913, PLR0917 - typer reads the options from the parameters
+    target: Annotated[
+        str, typer.Argument(metavar="TARGET", help="A file, a folder, `package.module:Model`, or `-`.")
+    ],
+    role: Annotated[
+        list[str] | None, typer.Option("--role", metavar="ROLE", help="Only tensors of this role; repeatable.")
+    ] = None,
+    match: Annotated[
+        list[str] | None,
+        typer.Option("--match", metavar="GLOB", help="Only names that match, as in `*.bias`; repeatable."),
+    ] = None,
+    sort: Annotated[
+        str | None, typer.Option("--sort", metavar="KEY", help=f"Order by {', '.join(SORT_KEYS)}.")
+    ] = None,
+    by_module: Annotated[
+        bool, typer.Option("--by-module", help="Show a tree of modules instead of tensors.")
+    ] = False,
+    depth: Annotated[
+        str | None, typer.Option("--depth", metavar="N", help="Levels of that tree; implies --by-module.")
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Fold nothing and leave nothing out.")] = False,
+    exact: Annotated[bool, typer.Option("--exact", help="Sizes to the byte.")] = False,
+    model: Model = None,
+    build: Build = False,
+    device: Device = None,
+    dtype: DType = None,
+    format_: Format = "text",
+    output: Output = None,
+    no_color: NoColor = False,
+    quiet: Quiet = False,
+    debug: Debug = False,  # noqa: ARG001 - `main` looks for it
+) -> Outcome:
+    """Show every tensor of a checkpoint or a model: role, evidence, shape, dtype, device, size, and the totals."""
+    render = REPORTS[one_of("format", format_, tuple(REPORTS))]
+    view = View(
+        selection=Selection(
+            roles=tuple(one_of("role", each.replace("-", "_"), ROLES) for each in role or ()),
+            patterns=tuple(match or ()),
+            sort=None if sort is None else one_of("sort key", sort, SORT_KEYS),
+        ),
+        by_module=by_module or depth is not None,
+        depth=None if depth is None else count_of("levels", depth, hint="`--depth 2` shows two levels"),
+        everything=everything,
+        exact=exact,
+        quiet=quiet,
+        display=display(output, no_color=no_color),
+    )
+    with about(target):
+        refuse_to_overwrite(target, output)
+        from bufscan.inspecting import inspect as read
+
+        inventory = read(target, model=model, from_config=build, device=device, dtype=dtype)
+        return Outcome(render(inventory, view), output)

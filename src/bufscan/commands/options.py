@@ -1,0 +1,76 @@
+"""Options that several commands share, and the words and numbers in them."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import typer
+
+from bufscan.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+MOST_DIGITS = 4
+"""Of a number on the command line or in the environment: more is no width and no depth."""
+
+Word = TypeVar("Word", bound=str)
+
+NoColor = Annotated[bool, typer.Option("--no-color", help="No colours, whatever the terminal can do.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Print the summary line alone.")]
+# No command asks for it: `main` looks for it before the parsing, which may be what fails.
+Debug = Annotated[bool, typer.Option("--debug", help="Show a traceback with every failure.")]
+Output = Annotated[
+    str | None, typer.Option("--output", metavar="FILE", help="Write to FILE instead of standard output.")
+]
+Model = Annotated[
+    str | None,
+    typer.Option("--model", metavar="SPEC", help="The checkpoint's model, as `package.module:Model`."),
+]
+Build = Annotated[
+    bool, typer.Option("--build", help="Build that model from the folder's config.json.")
+]
+Device = Annotated[
+    str | None, typer.Option("--device", metavar="DEVICE", help="Where models are built: cpu, meta, cuda, ...")
+]
+DType = Annotated[
+    str | None, typer.Option("--dtype", metavar="DTYPE", help="Default dtype while models are built.")
+]
+
+
+def one_of(kind: str, text: str, known: Sequence[Word]) -> Word:
+    """`text` as one of the known words.
+
+    Raises:
+        UsageError: it is none of them.
+    """
+    for word in known:
+        if word == text:
+            return word
+    raise UsageError(f"no such {kind}: `{text}`", hint=f"choose from {', '.join(known)}")
+
+
+def count_of(what: str, text: str, *, hint: str) -> int:
+    """`text` as a small whole number.
+
+    Raises:
+        UsageError: it is none.
+    """
+    if not (text.isascii() and text.isdigit() and len(text) <= MOST_DIGITS):
+        raise UsageError(f"no number of {what}: `{text}`", hint=hint)
+    return int(text)
+
+
+def refuse_to_overwrite(target: str, output: str | None) -> None:
+    """Make sure that the output is not the target itself.
+
+    Raises:
+        UsageError: it is.
+    """
+    same = False
+    with suppress(OSError, ValueError):  # one of them does not exist, so nothing can be lost
+        same = output is not None and Path(output).samefile(target)
+    if same:
+        raise UsageError("is both the target and the output", hint="give `--output` another name")

@@ -1,0 +1,41 @@
+"""What a command answers with, and how it fails."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NamedTuple
+
+from bufscan.errors import BufscanError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+DONE = 0
+DIFFERENT = 1  # findings, or differences
+FAILED = 2
+
+
+class Outcome(NamedTuple):
+    """What a command has to say, and the file it goes to; None for standard output."""
+
+    text: str
+    output: str | None = None
+    exit_code: int = DONE
+
+
+class TargetError(Exception):
+    """A failure that concerns one target, named as the user named it."""
+
+    def __init__(self, target: str, error: BufscanError) -> None:
+        super().__init__(target, error)
+        self.target = target
+        self.error = error
+
+
+@contextmanager
+def about(target: str) -> Iterator[None]:
+    """Whatever fails inside fails because of this target."""
+    try:
+        yield
+    except BufscanError as error:
+        raise TargetError(target, error) from error
