@@ -317,13 +317,13 @@ def test_a_valid_file_in_any_style_is_accepted_like_the_reference_reader_accepts
     read(content)
 
 
-@settings(derandomize=True, deadline=None, max_examples=1500)
+@settings(derandomize=True, deadline=None, max_examples=500)
 @given(mutated_files())
 def test_a_mutated_file_gets_the_verdict_of_the_reference_reader(content: bytes) -> None:
     assert_same_verdict(content)
 
 
-@settings(derandomize=True, deadline=None, max_examples=500)
+@settings(derandomize=True, deadline=None, max_examples=300)
 @given(mutated_files())
 def test_the_fast_way_to_decode_a_header_finds_what_the_careful_way_finds_or_leaves_it_to_it(
     content: bytes,

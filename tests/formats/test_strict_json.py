@@ -74,6 +74,16 @@ def test_brackets_and_colons_inside_strings_do_not_count() -> None:
     assert json.loads(text) == load_json(text)
 
 
+def test_a_text_of_many_strings_is_read_part_by_part() -> None:
+    document = {"many": ["a"] * 300_000, "long": '[{"' * 200_000, "more": [{"deep": [":"]}]}
+    assert document == load_json(json.dumps(document).encode())
+
+
+@pytest.mark.parametrize("text", ["1e-0", "[2.5E-0,-0.5,-0e1,1e-07]"])
+def test_floats_with_a_zero_after_a_minus_are_no_negative_zeros(text: str) -> None:
+    assert json.loads(text) == load_json(text.encode())
+
+
 def test_text_larger_than_allowed_is_refused_before_it_is_parsed() -> None:
     with pytest.raises(UnreadableError, match="more than the 9 allowed"):
         load_json(b"not JSON at all", max_bytes=9)
