@@ -62,10 +62,12 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         inventory: of the target, with how it fits a model where one was given.
         count_nonfinite: reads values; None when they are not to be read.
+        is_stand_in: whether it is a model that was built without values, only to hold a checkpoint against.
     """
 
     inventory: Inventory
     count_nonfinite: CountNonFinite | None = None
+    is_stand_in: bool = False
 
     @property
     def is_live(self) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
 
@@ -13,27 +13,30 @@ from bufscan.checking.results import CheckResult, Ignored, TargetResult
 from bufscan.checking.selecting import selected_rules
 from bufscan.config import Config
 from bufscan.errors import UsageError
-from bufscan.findings import Finding, Subject
 from bufscan.inventory import Skipped
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
     from torch import nn
 
     from bufscan.checking.examining import Examined
     from bufscan.checking.results import Known
-    from bufscan.findings import CountNonFinite, Rule
+    from bufscan.findings import CountNonFinite, Finding, Rule, Subject
     from bufscan.inventory import Inventory
 
 
-def check(
+ValuesOf: TypeAlias = "Callable[[Inventory], CountNonFinite | None]"
+
+
+def check(  # noqa: PLR0913 - all but the targets have names and defaults
     *targets: str | nn.Module,
     config: Config | None = None,
     model: str | None = None,
     device: str | None = None,
     dtype: str | None = None,
     baseline: Collection[Known] | None = None,
+    values: ValuesOf | None = None,
 ) -> CheckResult:
     """Run the rules over the targets.
 
@@ -47,6 +50,7 @@ def check(
         device: where models are built, as in `bufscan.inspect`.
         dtype: their default dtype, the same.
         baseline: findings that are known and pass.
+        values: gives for an inventory what reads the values of its tensors; None to leave them unread.
 
     Raises:
         UsageError: there is no target, or the configuration names a rule that does not exist.
@@ -59,7 +63,7 @@ def check(
     policy = Policy(config, rules, baseline)
     workshop = Workshop(entries=config.build, model=model, device=device, dtype=dtype)
     examined = _examine_files_first(named, workshop)
-    results = [_judge(each, rules, policy) for each in examined]
+    results = [_judge(each, rules, policy, values) for each in examined]
     results = [_with_idle_comments(result, each, policy) for result, each in zip(results, examined, strict=True)]
     if not targets and config.file is not None:
         idle = tuple(policy.idle_entries())
@@ -75,13 +79,13 @@ def _examine_files_first(targets: Sequence[str | nn.Module], workshop: Workshop)
     return [each for position in range(len(targets)) for each in found[position]]
 
 
-def _judge(examined: Examined, rules: Iterable[Rule], policy: Policy) -> TargetResult:
+def _judge(examined: Examined, rules: Iterable[Rule], policy: Policy, values: ValuesOf | None) -> TargetResult:
     findings: list[Finding] = []
     ignored: list[Ignored] = []
     skipped = [*examined.skipped]
-    for inventory in examined.inventories:
-        skipped += inventory.skipped
-        for said in _run(rules, inventory):
+    for subject in examined.subjects:
+        skipped += subject.inventory.skipped
+        for said in _run(rules, subject, values):
             if isinstance(said, Skipped):
                 skipped.append(said)
                 continue
@@ -100,11 +104,11 @@ def _judge(examined: Examined, rules: Iterable[Rule], policy: Policy) -> TargetR
     )
 
 
-def _run(
-    rules: Iterable[Rule], inventory: Inventory, count_nonfinite: CountNonFinite | None = None
-) -> list[Finding | Skipped]:
-    subject = Subject(inventory=inventory, count_nonfinite=count_nonfinite)
-    return [said for rule in rules for said in rule.check(rule, subject)]
+def _run(rules: Iterable[Rule], subject: Subject, values: ValuesOf | None) -> Iterator[Finding | Skipped]:
+    if values is not None and not subject.is_stand_in:
+        subject = msgspec.structs.replace(subject, count_nonfinite=values(subject.inventory))
+    for rule in rules:
+        yield from rule.check(rule, subject)
 
 
 def _with_idle_comments(result: TargetResult, examined: Examined, policy: Policy) -> TargetResult:

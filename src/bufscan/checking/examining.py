@@ -8,6 +8,7 @@ import msgspec
 
 from bufscan.checking.results import Failure
 from bufscan.errors import BufscanError, UsageError
+from bufscan.findings import Subject
 from bufscan.inspecting import inspect
 from bufscan.inventory import Skipped
 from bufscan.joining.fit import join
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from torch import nn
 
     from bufscan.config import BuildEntry
-    from bufscan.inventory import Inventory
     from bufscan.live.discovering import Candidate, ClassLines
     from bufscan.target import Target
 
@@ -29,7 +29,7 @@ class Examined(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         target: as the user named it, or how a model that was found can be named.
-        inventories: of the artefact, or of the model; both where a checkpoint was joined to a model.
+        subjects: the artefact, or the model; both where a checkpoint was joined to a model.
         classes: where the classes of the model stand in the source.
         skipped: what of a module could not be examined.
         failure: why there is no inventory.
@@ -37,7 +37,7 @@ class Examined(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     target: str
-    inventories: tuple[Inventory, ...] = ()
+    subjects: tuple[Subject, ...] = ()
     classes: tuple[ClassLines, ...] = ()
     skipped: tuple[Skipped, ...] = ()
     failure: Failure | None = None
@@ -83,7 +83,9 @@ def examine(target: str | nn.Module, workshop: Workshop) -> Iterator[Examined]:
                 joined = _joined(target, workshop.model, workshop)
                 yield msgspec.structs.replace(joined, file=_file_of(parsed))
             case _:
-                yield Examined(target=target, inventories=(inspect(target),), file=_file_of(parsed))
+                yield Examined(
+                    target=target, subjects=(Subject(inventory=inspect(target)),), file=_file_of(parsed)
+                )
     except BufscanError as error:
         yield Examined(target=target, failure=Failure.of(error))
 
@@ -96,7 +98,8 @@ def _of_model(model: nn.Module, target: str) -> Examined:
     from bufscan.live.discovering import classes_of
     from bufscan.live.scanning import scan
 
-    return Examined(target=target, inventories=(scan(model, target),), classes=tuple(classes_of(model)))
+    subject = Subject(inventory=scan(model, target))
+    return Examined(target=target, subjects=(subject,), classes=tuple(classes_of(model)))
 
 
 def _models_in(source: str, target: str, workshop: Workshop) -> Iterator[Examined]:
@@ -158,6 +161,8 @@ def _joined(target: str, model: str, workshop: Workshop) -> Examined:
     built = _built_once(parsed, model, msgspec.structs.replace(workshop, device=workshop.device or "meta"))
     if built.failure is not None:
         failure = Failure(message=f"`{model}`: {built.failure.message}", hint=built.failure.hint)
-        return Examined(target=target, inventories=(checkpoint,), failure=failure)
-    live = built.inventories[0]
-    return Examined(target=target, inventories=(join(checkpoint, live), live), classes=built.classes)
+        return Examined(target=target, subjects=(Subject(inventory=checkpoint),), failure=failure)
+    live = built.subjects[0].inventory
+    joined = Subject(inventory=join(checkpoint, live))
+    stand_in = Subject(inventory=live, is_stand_in=workshop.device is None)
+    return Examined(target=target, subjects=(joined, stand_in), classes=built.classes)

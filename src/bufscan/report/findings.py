@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from bufscan.findings import Finding
 
 _LAST_STEP = re.compile(r"\.?[A-Za-z_]\w*$")
-_DUNDER = re.compile(r"__\w+__$")
+# What Python keeps in an object or a function: no module.
+_INSIDE = re.compile(r"(?:^|\.)__(?P<what>[a-z]+)__")
 
 
 class Repeated(NamedTuple):
@@ -39,15 +40,14 @@ def without_repeats(findings: Iterable[Finding]) -> list[Repeated]:
 
 def module_of(path: str) -> str:
     """The module that holds what `path` names, as far as the path tells; "" for the model itself."""
-    while True:
-        while path.endswith("]"):
-            path = path[: path.rindex("[")] if "[" in path else ""
-        found = _LAST_STEP.search(path)
-        if found is None:
-            return ""
-        path = path[: found.start()]
-        if not _DUNDER.search(found[0]):
-            return path
+    inside = _INSIDE.search(path)
+    if inside is not None:
+        head = path[: inside.start()]
+        return head if inside["what"] in ("dict", "class") else module_of(head)
+    while path.endswith("]"):
+        path = path[: max(path.rfind("["), 0)]
+    found = _LAST_STEP.search(path)
+    return path[: found.start()] if found is not None else ""
 
 
 def counted(findings: Iterable[Finding]) -> str:

@@ -11,23 +11,30 @@ those on the meta device are not counted.
 ## Example
 
 ```python
-import torch
 from torch import nn
 
-model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
-model[0].to("cuda")
-torch.save(model.state_dict(), "model.pt")
+
+class Model(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first = nn.LayerNorm(4, device="cuda")
+        self.second = nn.LayerNorm(4)
 ```
 
 Use instead:
+
 ```python
-import torch
 from torch import nn
 
-model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
-model.to("cpu")
-torch.save(model.state_dict(), "model.pt")
+
+class Model(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first = nn.LayerNorm(4)
+        self.second = nn.LayerNorm(4)
 ```
+
+`Model().to("cuda")` then moves all of it.
 
 ## References
 

@@ -13,7 +13,7 @@ such device, and on one that has several it fills the first.
 import torch
 from torch import nn
 
-model = nn.Linear(4, 4, device="cuda")
+model = nn.Linear(4, 4).to("cuda")
 torch.save(model.state_dict(), "model.pt")
 ```
 
@@ -22,8 +22,8 @@ Use instead:
 import torch
 from torch import nn
 
-model = nn.Linear(4, 4)
-torch.save(model.cpu().state_dict(), "model.pt")
+model = nn.Linear(4, 4).to("cpu")
+torch.save(model.state_dict(), "model.pt")
 ```
 
 A reader can help itself with `torch.load(path, map_location="cpu")`.

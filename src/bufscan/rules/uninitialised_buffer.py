@@ -51,8 +51,8 @@ if TYPE_CHECKING:
 
 
 def find_uninitialised_buffers(rule: Rule, subject: Subject) -> Iterator[Finding]:
-    """Non-persistent buffers without values. A model joined to a checkpoint is on meta only to be compared."""
-    if not subject.is_live:
+    """Non-persistent buffers without values."""
+    if not subject.is_live or subject.is_stand_in:
         return
     for tensor in subject.inventory.tensors:
         if tensor.role == "non_persistent_buffer" and tensor.device == "meta":

@@ -1,0 +1,14 @@
+"""A buffer behind an attribute of its own name."""
+
+import torch
+from torch import nn
+
+
+class Model(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("scale", torch.ones(4))
+        self.__dict__["scale"] = torch.zeros(4)
+
+    def forward(self, x):
+        return x * self.scale

@@ -1,0 +1,76 @@
+"""The rules on a checkpoint and the model it belongs to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from inventories import brief, inventory, said, tensor
+
+from bufscan.inventory import Inventory, Join, Location, Mismatch
+
+
+def joined(**fields: Any) -> Inventory:
+    return inventory(joins=(Join(**({"model": "m:Model", "matched": 1} | fields)),))
+
+
+def test_a_missing_entry_is_an_error_where_the_model_makes_it() -> None:
+    origin = Location(file="m.py", line=3)
+    (finding,) = said(joined(section="model", missing=(tensor("fc.bias", 4, origin=origin),)))
+    assert ("BUF301", "model.fc.bias", origin) == (finding.code, finding.tensor, finding.location)
+
+
+def test_a_missing_entry_goes_by_its_key() -> None:
+    assert [("BUF301", "error", "fc.total")] == brief(
+        joined(missing=(tensor("fc.value", 4, saved_as="fc.total"),))
+    )
+
+
+def test_another_models_checkpoint_is_one_finding() -> None:
+    found = joined(
+        matched=0, missing=(tensor("a", 4), tensor("b", 4)), unexpected=("x", "y"), checkpoint_prefix="m."
+    )
+    (finding,) = said(found)
+    assert "the checkpoint has none of the 2 entries of `m:Model`" == finding.message
+
+
+def test_unexpected_and_non_persistent_entries_are_errors() -> None:
+    found = brief(joined(section="ema", unexpected=("x",), saved_non_persistent=("mask",)))
+    assert [("BUF302", "error", "ema.x"), ("BUF306", "error", "ema.mask")] == found
+
+
+def test_a_prefix_is_one_warning_with_the_line_that_takes_it_off() -> None:
+    (finding,) = said(joined(checkpoint_prefix="module."))
+    assert ("BUF302", "warning") == (finding.code, finding.severity)
+    state_dict = {"module.fc.weight": 1, "fc.bias": 2}
+    scope: dict[str, Any] = {"state_dict": state_dict}
+    exec(finding.suggestion, scope)  # noqa: S102  # the line is ours
+    assert {"fc.weight": 1, "fc.bias": 2} == scope["state_dict"]
+
+
+def test_a_prefix_of_the_model_is_put_on() -> None:
+    (finding,) = said(joined(model_prefix="model."))
+    scope: dict[str, Any] = {"state_dict": {"fc.weight": 1}}
+    exec(finding.suggestion, scope)  # noqa: S102  # the line is ours
+    assert {"model.fc.weight": 1} == scope["state_dict"]
+
+
+def test_shapes_are_told_one_by_one_and_dtypes_together() -> None:
+    found = joined(
+        mismatched=(
+            Mismatch(name="head", shape=((5, 4), (10, 4))),
+            Mismatch(name="a", dtype=("float64", "float32")),
+            Mismatch(name="b", dtype=("float64", "float32")),
+            Mismatch(name="c", dtype=("bfloat16", "float32")),
+        )
+    )
+    assert [("BUF303", "error", "head"), ("BUF304", "warning", ""), ("BUF304", "note", "c")] == brief(found)
+    assert (
+        "float64 in the checkpoint, float32 in `m:Model`: loading casts 2 entries (`a`, `b`)"
+        == said(found)[1].message
+    )
+
+
+def test_with_a_model_an_unowned_entry_is_only_unexpected() -> None:
+    unowned = tensor("mean", 4, role="unregistered", saved=True)
+    found = inventory(unowned, joins=(Join(model="m:Model", matched=1, unexpected=("mean",)),))
+    assert ["BUF302"] == [code for code, _, _ in brief(found)]
