@@ -63,12 +63,12 @@ class Collector:
         """
         self._entries_left -= 1
         if self._entries_left < 0 or not self.has_room_for(name, section):
-            self.skip("further tensors", "more of them than a file of this size can hold")
+            self.skip("further tensors", "more of them than a file of this size can hold", failed=True)
             return None
         try:
             tensor = self.rebuilder.rebuild(value)
         except MalformedTensorError as error:
-            self.skip(f"tensor {name[:_LONGEST_SKIPPED]}", error.message)
+            self.skip(f"tensor {name[:_LONGEST_SKIPPED]}", error.message, failed=True)
             return None
         tensor = _placed(tensor, name, section, statement, detached=detached)
         if tensor.type_name or tensor.parts:
@@ -91,10 +91,10 @@ class Collector:
         if self._steps_left < 0:
             raise UnreadableError("its pickle shows the same objects in far more places than a checkpoint does")
 
-    def skip(self, what: str, reason: str) -> None:
-        """Note something that is not examined; a flood of them is cut."""
+    def skip(self, what: str, reason: str, *, failed: bool = False) -> None:
+        """Note something that is not examined; a flood of them is cut. `failed`: as in `Skipped`."""
         if len(self.skipped) < _MOST_SKIPPED:
-            note = Skipped(what=what, reason=reason)
+            note = Skipped(what=what, reason=reason, failed=failed)
             if not self.skipped or self.skipped[-1] != note:
                 self.skipped.append(note)
 

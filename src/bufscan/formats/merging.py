@@ -148,7 +148,7 @@ def compare_with_index(shards: Sequence[Shard], index: ShardIndex) -> Comparison
         absent = [name for name in index.names[file] if name not in names]
         if lost := [name for name in absent if name not in everywhere]:
             reason = f"it lacks {counted(len(lost), 'tensor')} that the index expects in it: {listed(lost)}"
-            skipped.append(Skipped(what=file, reason=reason))
+            skipped.append(Skipped(what=file, reason=reason, failed=True))
         if misplaced := [name for name in absent if name in everywhere]:
             message = f"the index expects {listed(misplaced)} in {file}, but another shard holds it"
             anomalies.append(Anomaly(kind="misplaced_tensor", message=message))

@@ -150,7 +150,7 @@ def _read_shards(expected: Mapping[str, str], reader: _FolderReader) -> tuple[li
         try:
             shards.append(Shard(file, reader(file, is_shard=True)))
         except UnreadableError as error:
-            failed.append(Skipped(what=file, reason=f"{error.message}{missed}"))
+            failed.append(Skipped(what=file, reason=f"{error.message}{missed}", failed=True))
             hints.append(error.hint)
     if not shards:
         first = failed[0]

@@ -53,7 +53,8 @@ def measure(model: nn.Module, modules: Sequence[nn.Module]) -> Measurement:
         try:
             return probe(model)
         except (Exception, SystemExit) as error:  # noqa: BLE001  # the user's overrides may raise anything
-            skipped.append(Skipped(what=f"`{fact}` of every tensor", reason=f"{call} raised {summary_of(error)}"))
+            reason = f"{call} raised {summary_of(error)}"
+            skipped.append(Skipped(what=f"`{fact}` of every tensor", reason=reason, failed=True))
             return None
 
     with contextlib.redirect_stdout(sys.stderr), _left_as_it_was(modules) as changed_values:
