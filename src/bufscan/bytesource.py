@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from mmap import ACCESS_COPY, mmap
+from threading import Lock
 from typing import TYPE_CHECKING, Protocol, Self
 
 from bufscan.errors import UnreadableError
@@ -35,6 +37,16 @@ class ByteSource(Protocol):
             UnreadableError: when the range does not lie within the source.
         """
 
+    def read_into(self, offset: int, buffer: memoryview) -> None:
+        """Fill `buffer` with the bytes from `offset`. Several threads may do so at once.
+
+        Raises:
+            UnreadableError: when the range does not lie within the source.
+        """
+
+    def map(self) -> mmap | bytearray:
+        """All the bytes as one buffer, for access here and there; changes to it go nowhere."""
+
 
 class MemorySource:
     """Bytes already in memory: standard input, a record inside another file."""
@@ -48,6 +60,13 @@ class MemorySource:
         _require_within(offset, length, self.size)
         return self._data[offset : offset + length]
 
+    def read_into(self, offset: int, buffer: memoryview) -> None:
+        _require_within(offset, len(buffer), self.size)
+        buffer[:] = self._data[offset : offset + len(buffer)]
+
+    def map(self) -> bytearray:
+        return bytearray(self._data)
+
 
 class FileSource:
     """A regular file on this machine, opened without following it into a FIFO or a device.
@@ -59,6 +78,7 @@ class FileSource:
         self.name = path.name if name is None else name
         self._file = os.fdopen(_open_regular(path), "rb", buffering=0)
         self.size = os.fstat(self._file.fileno()).st_size
+        self._position = Lock()
 
     def read(self, offset: int, length: int) -> bytes:
         _require_within(offset, length, self.size)
@@ -72,6 +92,25 @@ class FileSource:
             chunks.append(chunk)
             length -= len(chunk)
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+    def read_into(self, offset: int, buffer: memoryview) -> None:
+        _require_within(offset, len(buffer), self.size)
+        while buffer:
+            count = self._read_some(offset, buffer)
+            if not count:
+                raise UnreadableError("the file shrank while it was read")
+            offset, buffer = offset + count, buffer[count:]
+
+    def _read_some(self, offset: int, buffer: memoryview) -> int:
+        if hasattr(os, "preadv"):
+            return os.preadv(self._file.fileno(), [buffer], offset)
+        with self._position:  # Windows: seek and read must not be torn apart
+            self._file.seek(offset)
+            return self._file.readinto(buffer)
+
+    def map(self) -> mmap:
+        # A private copy: what wants a buffer that could be written gets one, and the file stays as it is.
+        return mmap(self._file.fileno(), 0, access=ACCESS_COPY)
 
     def close(self) -> None:
         self._file.close()

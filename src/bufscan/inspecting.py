@@ -112,10 +112,15 @@ def _read(target: FileTarget | FolderTarget | StandardInput, text: str) -> Inven
         case FolderTarget(path):
             return read_folder(path, text)
         case StandardInput():
-            return read_file(_piped(), text)
+            return read_file(standard_input(), text)
 
 
-def _piped() -> MemorySource:
+def standard_input() -> MemorySource:
+    """What was piped in.
+
+    Raises:
+        UnreadableError: it is too much to keep in memory.
+    """
     data = sys.stdin.buffer.read(_MOST_PIPED_BYTES + 1)
     if len(data) > _MOST_PIPED_BYTES:
         raise UnreadableError("more than 1 GiB came from standard input", hint="write it to a file first")

@@ -1,0 +1,1 @@
+"""What changed between two targets: names, shapes, types, roles, ties and every value."""

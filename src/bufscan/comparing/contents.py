@@ -1,0 +1,35 @@
+"""The values of many pairs of tensors: first whether their bytes differ, then by how much those that do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bufscan.comparing.byte_pass import BytePass
+from bufscan.comparing.workers import Meter
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bufscan.comparing.difference import Tolerance
+    from bufscan.comparing.opening import Side
+    from bufscan.comparing.pieces import Content
+    from bufscan.comparing.verdict import Verdict
+    from bufscan.comparing.workers import Progress
+
+
+def compare_contents(
+    contents: Sequence[Content],
+    sides: tuple[Side, Side],
+    tolerance: Tolerance | None,
+    progress: Progress | None = None,
+) -> list[Verdict]:
+    """Compare all pairs; the verdicts are in their order. Imports torch only when numbers are wanted."""
+    meter = Meter(sum(content.nbytes for content in contents), progress)
+    settled = BytePass(contents).run(meter)
+    unsettled = [content for content, verdict in zip(contents, settled, strict=True) if verdict is None]
+    if not unsettled:
+        return [verdict for verdict in settled if verdict is not None]
+    from bufscan.comparing.number_pass import NumberPass
+
+    numbers = iter(NumberPass(unsettled, sides, tolerance).run(meter))
+    return [next(numbers) if verdict is None else verdict for verdict in settled]

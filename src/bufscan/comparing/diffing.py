@@ -1,0 +1,220 @@
+"""Compare two targets: open, match, compare what is stated, then the values."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, NamedTuple
+
+from bufscan.comparing.changes import changes_between, is_role_unsure
+from bufscan.comparing.contents import compare_contents
+from bufscan.comparing.difference import Difference, Entry, NotCompared, Tolerance
+from bufscan.comparing.matching import match_tensors
+from bufscan.comparing.opening import open_sides
+from bufscan.comparing.planning import Plan
+from bufscan.comparing.renaming import find_renamed
+from bufscan.comparing.sections import key_of
+from bufscan.comparing.ties import tie_changes
+from bufscan.comparing.verdict import Verdict
+from bufscan.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from torch import nn
+
+    from bufscan.comparing.difference import Change
+    from bufscan.comparing.matching import Group, Match, Matching
+    from bufscan.comparing.opening import Side
+    from bufscan.comparing.workers import Progress
+    from bufscan.inventory import Inventory, Tensor
+
+_SAME = Verdict(same=True)
+
+
+def diff(  # noqa: PLR0913 - every option of the command
+    old: str | nn.Module,
+    new: str | nn.Module,
+    *,
+    values: bool = True,
+    rtol: float | None = None,
+    atol: float | None = None,
+    renames: Sequence[tuple[str, str]] = (),
+    sections: Mapping[str, str] | None = None,
+    match: Sequence[str] = (),
+    ignore: Sequence[str] = (),
+    progress: Progress | None = None,
+) -> Difference:
+    """What changed from `old` to `new`: names, shapes, types, roles, ties and every value.
+
+    Files are read by ranges of bytes, without running anything in them. torch is imported only when a side is a
+    model or values differ.
+
+    Args:
+        old: a file, a folder, the name of a model, or a model.
+        new: the same; any of them goes with any.
+        values: whether to compare values; without them nothing is ever called identical.
+        rtol: of the old value, what a new one may be off, as in `torch.testing.assert_close`.
+        atol: what it may be off besides. Every bit counts when both are None.
+        renames: regular expressions and replacements that turn old names into new ones, applied in order.
+        sections: old and new section of a training checkpoint to compare, and no others; "" is the top level.
+        match: shell patterns of the names to compare; all when empty.
+        ignore: shell patterns of names to leave out.
+        progress: told now and then how many bytes of how many have been compared.
+
+    Raises:
+        UsageError: an option makes no sense.
+        UnreadableError: a target cannot be read or built.
+    """
+    tolerance = None
+    if rtol is not None or atol is not None:
+        tolerance = Tolerance(rtol=rtol or 0.0, atol=atol or 0.0)
+        if not (tolerance.rtol >= 0 and tolerance.atol >= 0):
+            raise UsageError("a tolerance is a number that is not negative")
+    sides = open_sides(old, new)
+    inventories = sides[0].inventory, sides[1].inventory
+    matching = match_tensors(*inventories, sections=sections or {}, renames=renames)
+    _keep(matching, _Filter(match, ignore))
+    pairs = list(_pairs(matching, sides, values=values, progress=progress))
+    verdicts = _compare(pairs, sides, tolerance, progress) if values else [_SAME] * len(pairs)
+    entries = [*_entries(pairs, verdicts), *_lone_entries(matching)]
+    entries.sort(key=_order_of(inventories))
+    failed = _failures(pairs, verdicts)
+    differing = {id(entry.new) for entry in entries}
+    same = [
+        verdict
+        for pair, verdict in zip(pairs, verdicts, strict=True)
+        if verdict.failure is None and id(pair.match.new) not in differing
+    ]
+    return Difference(
+        old=inventories[0].target,
+        new=inventories[1].target,
+        old_format=inventories[0].format,
+        new_format=inventories[1].format,
+        entries=tuple(entries),
+        unchanged=len(same),
+        close=sum(verdict.close for verdict in same),
+        not_compared=(*matching.not_compared, *failed, *_unexamined(inventories)),
+        left_out=tuple(matching.left_out),
+        skipped=tuple(each for inventory in inventories for each in inventory.skipped if not each.failed),
+        compared_values=values,
+        tolerance=tolerance if values else None,
+        notes=(*matching.notes, *_notes(pairs)),
+    )
+
+
+class _Filter(NamedTuple):
+    """Which names are compared."""
+
+    match: Sequence[str]
+    ignore: Sequence[str]
+
+    def admits(self, *tensors: Tensor) -> bool:
+        """Whether a tensor is compared; it may have a name on either side."""
+        names = {name for tensor in tensors for name in (tensor.name, tensor.path, key_of(tensor))}
+        wanted = not self.match or any(fnmatchcase(name, glob) for name in names for glob in self.match)
+        return wanted and not any(fnmatchcase(name, glob) for name in names for glob in self.ignore)
+
+
+def _keep(matching: Matching, wanted: _Filter) -> None:
+    if wanted.match or wanted.ignore:
+        for group in matching.groups:
+            group.matches = [match for match in group.matches if wanted.admits(match.old, match.new)]
+            group.removed = {name: tensor for name, tensor in group.removed.items() if wanted.admits(tensor)}
+            group.added = {name: tensor for name, tensor in group.added.items() if wanted.admits(tensor)}
+
+
+class _Pair(NamedTuple):
+    """A matched tensor and what differs besides its values."""
+
+    match: Match
+    renamed: bool
+    changes: tuple[Change, ...]
+
+
+def _pairs(
+    matching: Matching, sides: tuple[Side, Side], *, values: bool, progress: Progress | None
+) -> Iterator[_Pair]:
+    devices = not (sides[0].is_live or sides[1].is_live)  # a model is where it was built
+    for group in matching.groups:
+        renamed = find_renamed(group, sides, progress) if values else []
+        matches = [*group.matches, *renamed]
+        ties = tie_changes(matches, sides[0].inventory, sides[1].inventory)
+        for position, match in enumerate(matches):
+            changes = [*changes_between(match.old, match.new, devices=devices)]
+            changes += [ties[position]] if position in ties else []
+            yield _Pair(match, position >= len(group.matches), tuple(changes))
+
+
+def _compare(
+    pairs: Sequence[_Pair], sides: tuple[Side, Side], tolerance: Tolerance | None, progress: Progress | None
+) -> list[Verdict]:
+    plan = Plan([pair.match for pair in pairs], sides)
+    verdicts = compare_contents(plan.contents, sides, tolerance, progress)
+    return [plan.verdict(position, verdicts) for position in range(len(pairs))]
+
+
+def _entries(pairs: Sequence[_Pair], verdicts: Sequence[Verdict]) -> Iterator[Entry]:
+    for (match, renamed, changes), verdict in zip(pairs, verdicts, strict=True):
+        differs = not verdict.same and verdict.failure is None
+        if renamed or changes or differs:
+            yield Entry(
+                status="renamed" if renamed else "changed",
+                name=match.new_name,
+                old_name=None if match.old_name == match.new_name else match.old_name,
+                section=match.new.section,
+                old_section=None if match.old.section == match.new.section else match.old.section,
+                old=match.old,
+                new=match.new,
+                changes=changes,
+                values=verdict.values,
+                remark=verdict.remark,
+            )
+
+
+def _lone_entries(matching: Matching) -> Iterator[Entry]:
+    for group in matching.groups:
+        for name, tensor in group.removed.items():
+            yield Entry(
+                status="removed", name=name, section=tensor.section, old=tensor, remark=_tie_of(tensor, group)
+            )
+        for name, tensor in group.added.items():
+            yield Entry(
+                status="added", name=name, section=tensor.section, new=tensor, remark=_tie_of(tensor, group)
+            )
+
+
+def _tie_of(tensor: Tensor, group: Group) -> str | None:
+    """That the elements are still, or already were, there under another name."""
+    partner = tensor.alias_of
+    matched = any(partner in (match.old.name, match.new.name) for match in group.matches)
+    return f"tied to `{partner}`, which both sides have" if partner is not None and matched else None
+
+
+def _order_of(inventories: tuple[Inventory, Inventory]) -> Callable[[Entry], tuple[int, int]]:
+    """As the old side has them, then what was added as the new side has it."""
+    ranks = [{id(tensor): rank for rank, tensor in enumerate(each.tensors)} for each in inventories]
+
+    def order(entry: Entry) -> tuple[int, int]:
+        return (1, ranks[1][id(entry.new)]) if entry.old is None else (0, ranks[0][id(entry.old)])
+
+    return order
+
+
+def _failures(pairs: Sequence[_Pair], verdicts: Sequence[Verdict]) -> Iterator[NotCompared]:
+    for pair, verdict in zip(pairs, verdicts, strict=True):
+        if verdict.failure is not None:
+            yield NotCompared(path=pair.match.new.path, reason=verdict.failure)
+
+
+def _unexamined(inventories: Iterable[Inventory]) -> Iterator[NotCompared]:
+    for inventory in inventories:
+        for skipped in inventory.skipped:
+            if skipped.failed:
+                yield NotCompared(path=f"{inventory.target}: {skipped.what}", reason=skipped.reason)
+
+
+def _notes(pairs: Sequence[_Pair]) -> Iterator[str]:
+    unsure = [pair.match.new_name for pair in pairs if is_role_unsure(pair.match.old, pair.match.new)]
+    if unsure:
+        more = f" and {len(unsure) - 1} more" if len(unsure) > 1 else ""
+        yield f"roles that are not certain on both sides are not compared: `{unsure[0]}`{more}"

@@ -1,0 +1,180 @@
+"""By how much pairs of tensors differ whose bytes do."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NamedTuple
+
+from bufscan.comparing.statistics import CHUNK, Comparison, Numbers, Sums, statistics_of
+from bufscan.comparing.verdict import Verdict
+from bufscan.comparing.workers import run_jobs, stretches
+from bufscan.dtypes import DTYPES
+from bufscan.errors import UnreadableError
+from bufscan.values.decoding import Channels, Decoder
+from bufscan.values.reading import read_all
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from bufscan.comparing.difference import Tolerance
+    from bufscan.comparing.opening import Side
+    from bufscan.comparing.pieces import Content, Piece
+    from bufscan.comparing.workers import Meter
+    from bufscan.inventory import Tensor
+    from bufscan.values.strided import Walk
+
+_JOB_CHUNKS = 64
+_WIDEST = 16  # bytes of a complex128
+
+
+class _Job(NamedTuple):
+    content: int
+    piece: Piece
+    comparison: Comparison
+    start: int
+    length: int
+
+
+class NumberPass:
+    """Adds up the differences of contents, each stretch by one thread."""
+
+    def __init__(self, contents: Sequence[Content], sides: tuple[Side, Side], tolerance: Tolerance | None) -> None:
+        self._contents = contents
+        self._sides = sides
+        self._tolerance = tolerance
+        self._failures: dict[int, str] = {}
+
+    def run(self, meter: Meter) -> list[Verdict]:
+        """A verdict for each content."""
+        jobs = [job for at, content in enumerate(self._contents) for job in self._jobs_of(at, content)]
+        sums: list[Sums | None] = [None] * len(jobs)
+
+        def work(numbered: Iterator[tuple[int, _Job]]) -> None:
+            chunk = _Chunk()
+            for number, job in numbered:
+                sums[number] = self._sums_of(job, chunk, meter)
+
+        with _one_torch_thread():
+            run_jobs(enumerate(jobs), work, meter, sum(content.nbytes for content in self._contents))
+        totals = [_Total() for _ in self._contents]
+        for job, found in zip(jobs, sums, strict=True):
+            if found is not None:
+                totals[job.content].add(found, job)
+        return [self._verdict(at, total) for at, total in enumerate(totals)]
+
+    def _jobs_of(self, at: int, content: Content) -> list[_Job]:
+        jobs = []
+        for piece in content.pieces:
+            try:
+                comparison = self._comparison(content, piece.walk)
+            except UnreadableError as error:
+                self._failures[at] = error.message
+                return []
+            for start, count in stretches(piece.walk.numel, _JOB_CHUNKS * CHUNK):
+                jobs.append(_Job(at, piece, comparison, start, count))
+        return jobs
+
+    def _comparison(self, content: Content, walk: Walk) -> Comparison:
+        tensors = (content.old, content.new)
+        old, new = (_decoder(tensor, side, walk) for tensor, side in zip(tensors, self._sides, strict=True))
+        same = content.comparable_bytes and old.channels is None and new.channels is None
+        return Comparison(old=old, new=new, same_decoding=same, tolerance=self._tolerance)
+
+    def _sums_of(self, job: _Job, chunk: _Chunk, meter: Meter) -> Sums | None:
+        if job.content in self._failures:
+            return None
+        try:
+            return chunk.compare(job, meter)
+        except UnreadableError as error:
+            self._failures[job.content] = error.message
+            return None
+
+    def _verdict(self, at: int, total: _Total) -> Verdict:
+        if at in self._failures:
+            return Verdict(same=False, failure=self._failures[at])
+        content, sums = self._contents[at], total.sums
+        same = not (sums.differing or sums.zero_signs or sums.nan_payloads)
+        close = not same and self._tolerance is not None and not sums.changed
+        old, new = content.old.dtype, content.new.dtype
+        numel = (content.new.numel or total.numel) * total.values_per_element
+        values = statistics_of(sums, numel, total.index, between_types=old != new)
+        return Verdict(same=same or close, close=close, values=values)
+
+
+class _Total:
+    """The sums of one content, and where its largest difference is."""
+
+    def __init__(self) -> None:
+        self.sums = Sums()
+        self.index: tuple[int, ...] | None = None
+        self.numel = 0
+        self.values_per_element = 1
+
+    def add(self, sums: Sums, job: _Job) -> None:
+        """Add what a stretch came to."""
+        per_element = job.comparison.old.values_per_element
+        sums.scale(job.piece.walk.repeats)
+        if sums.max_abs > self.sums.max_abs or self.index is None:
+            element, inside = divmod(sums.max_position or 0, per_element)
+            index = job.piece.index_of(element)
+            # The values that an element packs count as its last dimension does.
+            self.index = (*index[:-1], index[-1] * per_element + inside) if index else ()
+        self.sums.merge(sums)
+        self.numel += job.length * job.piece.walk.repeats
+        self.values_per_element = per_element
+
+
+class _Chunk:
+    """Room for a chunk of either side; one for each thread."""
+
+    def __init__(self) -> None:
+        import torch
+
+        self._raw = bytearray(CHUNK * _WIDEST), bytearray(CHUNK * _WIDEST)
+        self._tensors = [torch.frombuffer(raw, dtype=torch.uint8) for raw in self._raw]
+        self._numbers = Numbers()
+
+    def compare(self, job: _Job, meter: Meter) -> Sums:
+        """Go through the job's elements, chunk by chunk."""
+        sums = Sums()
+        for position, count in stretches(job.length, CHUNK):
+            start = job.start + position
+            sizes = [count * reader.itemsize for reader in (job.piece.old, job.piece.new)]
+            for reader, raw, size in zip((job.piece.old, job.piece.new), self._raw, sizes, strict=True):
+                reader.read_into(start, memoryview(raw)[:size])
+            old, new = (each[:size] for each, size in zip(self._tensors, sizes, strict=True))
+            job.comparison.add(sums, old, new, start, self._numbers)
+            meter.advance(sizes[0])
+        return sums
+
+
+def _decoder(tensor: Tensor, side: Side, walk: Walk) -> Decoder:
+    assert tensor.dtype is not None  # noqa: S101 - what is compared has a type
+    quantization = tensor.quantization
+    channels = None
+    if quantization is not None and quantization.axis is not None:
+        parts = {part.name: read_all(part, side.inventory.storages, side.reader) for part in tensor.parts}
+        if not {"scales", "zero_points"} <= parts.keys():
+            raise UnreadableError("the scales of its channels are missing")
+        axis = quantization.axis
+        if not 0 <= axis < len(tensor.shape or ()):
+            raise UnreadableError("it has no dimension for the channels that it names")
+        if {len(parts["scales"]), len(parts["zero_points"])} != {(tensor.shape or ())[axis]}:
+            raise UnreadableError("it has not as many scales as channels")
+        channels = Channels(parts["scales"], parts["zero_points"], walk.steps_below(axis))
+    return Decoder(
+        dtype=DTYPES[tensor.dtype], quantization=quantization, channels=channels, pending=tensor.pending
+    )
+
+
+@contextmanager
+def _one_torch_thread() -> Iterator[None]:
+    """Keep torch from starting threads of its own beside ours."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,104 @@
+"""One side of a comparison: what its target holds, and a way to the values."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from bufscan.bytesource import FileSource
+from bufscan.errors import BufscanError
+from bufscan.formats.reading import read_file
+from bufscan.formats.shard_files import shard_folder
+from bufscan.inspecting import inspect, standard_input
+from bufscan.roles.deciding import decide
+from bufscan.target import FileTarget, FolderTarget, ObjectTarget, StandardInput, parse_target
+from bufscan.values.storages import FileStorages, LiveStorages
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from torch import nn
+
+    from bufscan.bytesource import ByteSource
+    from bufscan.inventory import Inventory
+    from bufscan.values.storages import StorageReader
+
+
+class Side(NamedTuple):
+    """One of the two targets."""
+
+    inventory: Inventory
+    reader: StorageReader
+
+    @property
+    def is_live(self) -> bool:
+        """Whether it is a model in memory rather than an artefact."""
+        return self.inventory.format == "live"
+
+    @property
+    def has_values(self) -> bool:
+        """Whether values were ever written; `torch.serialization.skip_data` leaves room for them alone."""
+        return all(anomaly.kind != "no_values" for anomaly in self.inventory.anomalies)
+
+
+class SideError(BufscanError):
+    """One of the two targets cannot be read; `target` is how the user named it."""
+
+    def __init__(self, target: str, error: BufscanError) -> None:
+        super().__init__(error.message, hint=error.hint)
+        self.target = target
+
+
+def open_sides(old: str | nn.Module, new: str | nn.Module) -> tuple[Side, Side]:
+    """Both sides; files are read before any code of the user's is imported.
+
+    Raises:
+        SideError: one of them cannot be read or built.
+    """
+    if isinstance(old, str) and isinstance(parse_target(old), ObjectTarget):
+        later = _open_named(new)
+        return _open_named(old), later
+    return _open_named(old), _open_named(new)
+
+
+def _open_named(target: str | nn.Module) -> Side:
+    try:
+        return _open(target)
+    except BufscanError as error:
+        name = target if isinstance(target, str) else type(target).__qualname__
+        raise SideError(name, error) from error
+
+
+def _open(target: str | nn.Module) -> Side:
+    if not isinstance(target, str):
+        return _scanned(target, type(target).__qualname__)
+    match parse_target(target):
+        case ObjectTarget() as named:
+            from bufscan.live.importing import build
+
+            return _scanned(build(named), target)
+        case StandardInput():
+            source = standard_input()
+            return Side(decide(read_file(source, target)), FileStorages(lambda _: source))
+        case FileTarget(path):
+            return Side(inspect(target), FileStorages(_opener(path, path.parent)))
+        case FolderTarget(path):
+            return Side(inspect(target), FileStorages(_opener(path, path)))
+
+
+def _scanned(model: nn.Module, target: str) -> Side:
+    from bufscan.live.describing import StorageTable
+    from bufscan.live.scanning import scan
+
+    storages = StorageTable()
+    inventory = scan(model, target, storages)
+    return Side(inventory, LiveStorages(storages.live))
+
+
+def _opener(path: Path, folder: Path) -> Callable[[str | None], ByteSource]:
+    """What opens the target itself, or the file of that name in the folder of its shards."""
+
+    def open_file(file: str | None) -> ByteSource:
+        return FileSource(path) if file is None else shard_folder(folder).open(file)
+
+    return open_file
