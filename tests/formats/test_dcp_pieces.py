@@ -69,6 +69,12 @@ def test_what_are_no_pieces_of_one_tensor_stays_apart(
     assert {"repeated_tensor"} == anomalies(inventory).keys()
 
 
+def test_more_dimensions_than_a_tensor_has_are_not_multiplied_out(tmp_path: Path) -> None:
+    piece = torch.ones([1] * 65)
+    inventory = read(write_pieces(tmp_path, {"w": ([1 << 62] * 65, piece)}))
+    assert piece.shape == inventory.tensors[0].shape
+
+
 def test_sharding_info_that_cannot_be_read_is_an_anomaly(tmp_path: Path) -> None:
     content = save({"w": torch.ones(2)}, metadata={"DCP_SHARDING_INFO": "{"})
     (tmp_path / "m-00001-of-00001.safetensors").write_bytes(content)

@@ -101,6 +101,7 @@ HOSTILE = {
     "small numbers": lambda: b"[" + b"1," * 4_999_990 + b"1]",
     "larger numbers": lambda: b"[" + b"1000," * 1_999_990 + b"1]",
     "short strings": lambda: b"[" + b'"ab",' * 1_999_990 + b"1]",
+    "densest members": lambda: b"{" + ",".join(f'"{n:05x}":1' for n in range(1_000_000)).encode() + b"}",
     "many members": lambda: b"{" + members(600_000).encode() + b"}",
     "many members and an equal key": lambda: b"{" + members(600_000).encode() + b',"0":1}',
     "fewer members and an equal key": lambda: b"{" + members(499_000).encode() + b',"0":1}',

@@ -19,9 +19,8 @@ MAX_BYTES = 100_000_000
 MAX_DEPTH = 127
 """Levels of objects and arrays that the reference reader of safetensors headers takes, too."""
 
-# An empty list is three bytes of text and eighty of memory. A safetensors header, the densest text that writers
-# of checkpoints make, has at least 13 bytes for each member and 17 for each object or array.
-_BYTES_PER_MEMBER = 13
+# An empty list is three bytes of text and eighty of memory. In a safetensors header, the densest text that writers
+# of checkpoints make, there is one object or array for every 17 bytes.
 _BYTES_PER_CONTAINER = 17
 _DENSE_BYTES = 1_000_000
 
@@ -53,8 +52,8 @@ def load_json(data: bytes, *, what: str = "the file", max_bytes: int = MAX_BYTES
     if len(data) > max_bytes:
         raise UnreadableError(f"{what} has {len(data):,} bytes, more than the {max_bytes:,} allowed")
     structure = _remove_strings(data)
+    _require_bounded(structure, len(data), what)
     members = structure.count(b":")
-    _require_bounded(structure, members, len(data), what)
     value = _parse(data, what)
     if _count_members(value) != members:
         del value  # only one copy of a large document at a time
@@ -81,13 +80,11 @@ def _remove_strings(data: bytes) -> bytes:
     return b"".join(pieces)
 
 
-def _require_bounded(structure: bytes, members: int, size: int, what: str) -> None:
+def _require_bounded(structure: bytes, size: int, what: str) -> None:
     brackets = structure.translate(None, _NOT_BRACKETS)
     containers = brackets.count(b"[") + brackets.count(b"{")
-    if size > _DENSE_BYTES and (members * _BYTES_PER_MEMBER > size or containers * _BYTES_PER_CONTAINER > size):
-        raise UnreadableError(
-            f"{what} packs {members:,} members and {containers:,} objects and arrays into {size:,} bytes"
-        )
+    if size > _DENSE_BYTES and containers * _BYTES_PER_CONTAINER > size:
+        raise UnreadableError(f"{what} packs {containers:,} objects and arrays into {size:,} bytes")
     if max(accumulate(map(_STEPS.__getitem__, brackets)), default=0) > MAX_DEPTH:
         raise UnreadableError(f"{what} is nested more than {MAX_DEPTH} levels deep")
     if b"0" * (_MAX_DIGITS + 1) in structure.translate(_DIGITS_TO_ZERO):
