@@ -286,6 +286,17 @@ CHOICES = {
                     setattr(self, f"x_{i}_end", torch.ones(2))  # here
         ATTRIBUTE = "x_1_end"
     """,
+    "computed name in a class before one that spells it": """
+        class Base:
+            def __init__(self):
+                self.x_1 = torch.ones(2)  # here
+        class Model(Base):
+            def __init__(self):
+                super().__init__()
+                for i in range(2):
+                    setattr(self, f"x_{i}", torch.zeros(2))
+        ATTRIBUTE = "x_1"
+    """,
     "private name": """
         class _Model:
             def __init__(self):

@@ -36,6 +36,7 @@ ABSENT = {
     "only annotated inside another class": "class Model:\n    class Inner:\n        x: int = 0\n",
     "made by type()": "def init(self):\n    self.x = 1\nModel = type('Model', (), {'__init__': init})\n",
     "executed text": "exec('class Model:\\n    def __init__(self):\\n        self.x = 1')\n",
+    "computed from a bare underscore": "class Model:\n    def set(self, n):\n        setattr(self, f'_{n}', 1)\n",
     "set by name": "class Model:\n    def __init__(self, name='x'):\n        setattr(self, name, 1)\n",
 }
 
@@ -44,6 +45,7 @@ ABSENT = {
 def test_what_the_source_does_not_show_is_none(tmp_path: Path, text: str) -> None:
     module = load(tmp_path, text)
     assert find_origin(module.Model, "x") is None
+    assert find_origin(module.Model, "_x") is None
 
 
 @pytest.mark.parametrize("owner", [int, dict, functools.partial, torch.Tensor, torch.Generator])

@@ -62,8 +62,12 @@ class Sites:
         self._by_pattern: list[tuple[re.Pattern[str], Site]] = []
 
     def of(self, slot: str) -> list[Site]:
-        """Sites of `slot`; where none spells it, those that compute it: `setattr(self, f"mask_{i}", …)`."""
-        return self._by_slot.get(slot) or [site for pattern, site in self._by_pattern if pattern.fullmatch(slot)]
+        """Sites that spell the slot's name."""
+        return self._by_slot.get(slot, [])
+
+    def computing(self, slot: str) -> list[Site]:
+        """Sites that may compute the slot's name: `setattr(self, f"mask_{i}", …)`."""
+        return [site for pattern, site in self._by_pattern if pattern.fullmatch(slot)]
 
     def add(self, found: Iterable[tuple[Slot, Site]]) -> None:
         """Take in what a walk has found."""

@@ -15,6 +15,7 @@ import msgspec
 
 from bufscan.live.anatomy import class_dict, mro_of
 from bufscan.live.assignments import (
+    Sites,
     last_name,
     may_hold_tensor,
     sites_in_class,
@@ -147,15 +148,19 @@ def find_assignment(
         if class_dict(cls).get("__module__") != _MODULE_BASE and (found := source_of_class(cls))
     ]
     depths = constructing_methods([SeenClass(at, found.node.name, _in_class(found.node)) for at, found in classes])
-    candidates: list[_Candidate] = []
-    for position, (source, node) in classes:
-        for site in _in_class(node).of(attribute):
-            depth = 0 if site.method is None else depths.get((position, site.method))
-            candidates.append(_Candidate(site, source, position, depth))
-        if want == "class_value":
-            outside = _on_class_name(source.tree, node.name).of(attribute)
-            candidates.extend(_Candidate(site, source, position) for site in outside)
-    return _best(candidates, want, key)
+    # A computed name (`f"mask_{i}"`) is believed only where no class spells the name out.
+    for sites_of in (Sites.of, Sites.computing):
+        candidates: list[_Candidate] = []
+        for position, (source, node) in classes:
+            for site in sites_of(_in_class(node), attribute):
+                depth = 0 if site.method is None else depths.get((position, site.method))
+                candidates.append(_Candidate(site, source, position, depth))
+            if want == "class_value":
+                outside = sites_of(_on_class_name(source.tree, node.name), attribute)
+                candidates.extend(_Candidate(site, source, position) for site in outside)
+        if best := _best(candidates, want, key):
+            return best
+    return None
 
 
 def find_global_origin(holder: FunctionType | ModuleType, name: str) -> Location | None:

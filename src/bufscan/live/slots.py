@@ -91,7 +91,7 @@ def slot_named(name: ast.expr) -> Slot | None:
             return slot
         case ast.JoinedStr(values=parts) if len(parts) <= _LONGEST_PATTERN:
             texts = [part.value if isinstance(part, ast.Constant) else None for part in parts]
-            if any(texts):
+            if any(re.search("[^_]", str(text or "")) for text in texts):
                 return re.compile("".join(".+" if text is None else re.escape(str(text)) for text in texts))
     return None
 
