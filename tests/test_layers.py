@@ -22,6 +22,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("inspecting",),
     ("checking", "comparing"),
     ("report", "demo"),
+    ("testing",),
     ("",),  # the package itself, the door to the library
     ("commands",),
     ("cli",),

@@ -26,7 +26,7 @@ class _File(msgspec.Struct, frozen=True):
 
 def known_as(target: str, finding: Finding) -> Known:
     """How a baseline remembers a finding."""
-    return Known(target=target, code=finding.code, tensor=finding.tensor)
+    return Known(target=_encodable(target), code=finding.code, tensor=_encodable(finding.tensor))
 
 
 def read_baseline(data: bytes) -> frozenset[Known]:
@@ -44,19 +44,26 @@ def read_baseline(data: bytes) -> frozenset[Known]:
     return frozenset(file.findings)
 
 
-def write_baseline(result: CheckResult) -> str:
-    """Everything that is not ignored by comment or configuration, in an order that does not depend on the run."""
-    found = {known_as(target.target, finding) for target in result.targets for finding in _remembered(target)}
-    lines = [
-        json.dumps({"target": each.target, "code": each.code, "tensor": each.tensor}) for each in sorted(found)
-    ]
-    body = ",\n  ".join(lines)
-    return f'{{"schema": "{SCHEMA}",\n "findings": [\n  {body}\n ]}}\n' if lines else _EMPTY
+def known_findings(result: CheckResult) -> list[Known]:
+    """Everything that no comment and no configuration ignores, in an order that does not depend on the run."""
+    return sorted(
+        {known_as(target.target, finding) for target in result.targets for finding in _remembered(target)}
+    )
 
 
-_EMPTY: Final = f'{{"schema": "{SCHEMA}",\n "findings": []}}\n'
+def written_baseline(known: Iterable[Known]) -> str:
+    """The file that `read_baseline` reads, a finding a line."""
+    fields = ({"target": each.target, "code": each.code, "tensor": each.tensor} for each in known)
+    lines = ",\n  ".join(map(json.dumps, fields))
+    findings = f"[\n  {lines}\n ]" if lines else "[]"
+    return f'{{"schema": "{SCHEMA}",\n "findings": {findings}}}\n'
 
 
 def _remembered(target: TargetResult) -> Iterable[Finding]:
     yield from target.findings
     yield from (ignored.finding for ignored in target.ignored if ignored.by == "baseline")
+
+
+def _encodable(text: str) -> str:
+    """A name from a file may hold half a surrogate pair, which no JSON reader takes back."""
+    return text.encode("utf-8", "backslashreplace").decode()

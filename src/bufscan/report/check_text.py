@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from bufscan.report.findings import counted, module_of, verdict, without_repeats
 from bufscan.report.sizes import plural
 from bufscan.report.text.layout import BLANK, Cell, Line, Style, line, paint, wrapped
@@ -37,6 +39,13 @@ def render(result: CheckResult, display: Display, *, quiet: bool = False) -> str
         )
         lines += [line(display.show(text, limit=_MESSAGE_LIMIT)), BLANK]
     return paint([*lines, last], display)
+
+
+def render_incomplete(result: CheckResult, display: Display) -> str:
+    """What could not be checked, alone; "" when everything could."""
+    targets = [target for target in result.targets if not target.is_complete]
+    bare = [msgspec.structs.replace(target, findings=(), ignored=()) for target in targets]
+    return paint([each for target in bare for each in (*_target(target, display), BLANK)], display)
 
 
 def _target(target: TargetResult, display: Display) -> Iterator[Line]:

@@ -1,0 +1,205 @@
+"""`bufscan check`: may this go in?"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bufscan.commands.options import (
+    Debug,
+    Device,
+    DType,
+    Model,
+    NoColor,
+    Quiet,
+    one_of,
+    refuse_to_overwrite,
+)
+from bufscan.commands.outcome import DIFFERENT, DONE, FAILED, Outcome, about
+from bufscan.commands.terminal import display
+from bufscan.errors import UsageError
+from bufscan.findings import SEVERITIES
+from bufscan.report.check_reports import CHECK_REPORTS, CheckView
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bufscan.checking.results import CheckResult, Known
+    from bufscan.config import Config
+
+EXAMPLES = """
+Examples:
+
+\b
+  bufscan check package.models
+  bufscan check 'models.py:Encoder(dim=64)' --select BUF0 --fail-on warning
+  bufscan check model.pt --model package.models:Encoder
+  bufscan check --format sarif --output bufscan.sarif
+  bufscan check package.models --write-baseline bufscan-baseline.json
+"""
+
+
+def check(  # noqa: PLR0913, PLR0917 - typer reads the options from the parameters
+    targets: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="TARGET",
+            help="Files, folders, `package.module:Model`, or `package.module` for all its models; "
+            "those of the configuration when left out.",
+        ),
+    ] = None,
+    model: Model = None,
+    select: Annotated[
+        list[str] | None, typer.Option("--select", metavar="CODE", help="Only these rules, as `BUF0`; repeatable.")
+    ] = None,
+    ignore: Annotated[
+        list[str] | None, typer.Option("--ignore", metavar="CODE", help="Not these rules; repeatable.")
+    ] = None,
+    fail_on: Annotated[
+        str | None,
+        typer.Option("--fail-on", metavar="SEVERITY", help="Fail from error (the default), warning or note on."),
+    ] = None,
+    exit_zero: Annotated[bool, typer.Option("--exit-zero", help="Exit with 0 whatever is found.")] = False,
+    baseline: Annotated[
+        str | None, typer.Option("--baseline", metavar="FILE", help="Let pass what FILE lists.")
+    ] = None,
+    write_baseline: Annotated[
+        str | None, typer.Option("--write-baseline", metavar="FILE", help="List what is found now in FILE.")
+    ] = None,
+    config: Annotated[
+        str | None,
+        typer.Option("--config", metavar="FILE", help="Instead of bufscan.toml or pyproject.toml of this folder."),
+    ] = None,
+    device: Device = None,
+    dtype: DType = None,
+    format_: Annotated[
+        list[str] | None,
+        typer.Option("--format", metavar="FORMAT", help=f"One of {', '.join(CHECK_REPORTS)}; repeatable."),
+    ] = None,
+    output: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--output", metavar="FILE", help="Write the format given in the same place to FILE, beside the text."
+        ),
+    ] = None,
+    no_color: NoColor = False,
+    quiet: Quiet = False,
+    debug: Debug = False,  # noqa: ARG001 - `main` looks for it
+) -> Outcome:
+    """Check models and checkpoints: what is not registered, saved, moved or trained as it should be.
+
+    Exits with 1 when there are findings, and with 2 when something could not be checked.
+    """
+    formats = [one_of("format", each, tuple(CHECK_REPORTS)) for each in format_ or ()]
+    on_paper, on_screen = _paired(formats, output or [])
+    settings = _config(config).with_flags(
+        targets=targets or (),
+        select=select or (),
+        ignore=ignore or (),
+        fail_on=None if fail_on is None else one_of("severity", fail_on, SEVERITIES),
+    )
+    for target in settings.targets:
+        for file in (*(file for _, file in on_paper), write_baseline):
+            with about(target):
+                refuse_to_overwrite(target, file)
+    known = None if baseline is None else _read_baseline(baseline)
+    from bufscan import checking
+
+    result = checking.check(
+        *(targets or ()), config=settings, model=model, device=device, dtype=dtype, baseline=known
+    )
+    if write_baseline is not None:
+        return _write_baseline(result, write_baseline)
+    view = CheckView(version=_version(formats), quiet=quiet, display=display(None, no_color=no_color))
+    for format_name, file in on_paper:
+        _write(file, CHECK_REPORTS[format_name](result, CheckView(version=view.version, quiet=quiet)))
+    _add_to_step_summary(result)
+    text = "".join(CHECK_REPORTS[each](result, view) for each in on_screen)
+    code = result.exit_code
+    return Outcome(text, exit_code=DONE if exit_zero and code == DIFFERENT else code)
+
+
+def _paired(formats: Sequence[str], outputs: Sequence[str]) -> tuple[list[tuple[str, str]], list[str]]:
+    """Formats with the files they go to, and those for standard output.
+
+    The first output belongs to the first format, and so on. With a file for each, people still get the text.
+
+    Raises:
+        UsageError: more than one format is left for standard output.
+    """
+    named = [*formats, *["text"] * (len(outputs) - len(formats))]
+    rest = named[len(outputs) :]
+    if len(rest) > 1:
+        raise UsageError(
+            f"{' and '.join(rest)} would both go to standard output", hint="give each format its `--output FILE`"
+        )
+    on_paper = list(zip(named, outputs, strict=False))
+    if rest:
+        return on_paper, rest
+    # GitHub shows the commands it finds in the log beside the lines they are about.
+    return on_paper, ["github", "text"] if os.environ.get("GITHUB_ACTIONS") == "true" else ["text"]
+
+
+def _config(name: str | None) -> Config:
+    from bufscan.config import load_config
+
+    return load_config(Path(), name)
+
+
+def _version(formats: Sequence[str]) -> str:
+    """Only one format names it, and looking it up takes longer than all the rest."""
+    if "sarif" not in formats:
+        return ""
+    from bufscan import __version__
+
+    return str(__version__)
+
+
+def _read_baseline(file: str) -> frozenset[Known]:
+    from bufscan.checking.baseline import read_baseline
+
+    with about(file):
+        try:
+            data = Path(file).read_bytes()
+        except OSError as error:
+            raise UsageError(f"cannot be read: {(error.strerror or 'unknown reason').lower()}") from error
+        return read_baseline(data)
+
+
+def _write_baseline(result: CheckResult, file: str) -> Outcome:
+    """Everything found is known from now on; what could not be checked is not."""
+    from bufscan.checking.baseline import known_findings, written_baseline
+    from bufscan.report.check_text import render_incomplete
+    from bufscan.report.escaping import show
+    from bufscan.report.sizes import plural
+
+    known = known_findings(result)
+    _write(file, written_baseline(known))
+    text = f"wrote {show(file)}: {plural(len(known), 'finding')}\n"
+    left_out = render_incomplete(result, display(None, no_color=True))
+    return Outcome(left_out + text, exit_code=FAILED if left_out else DONE)
+
+
+def _write(file: str, text: str) -> None:
+    from bufscan.atomicfile import write_whole
+
+    with about(file):
+        write_whole(Path(file), text.encode("utf-8", "backslashreplace"))
+
+
+def _add_to_step_summary(result: CheckResult) -> None:
+    """The page of a GitHub Actions step takes Markdown from a file that it names."""
+    file = os.environ.get("GITHUB_STEP_SUMMARY")
+    if not file:
+        return
+    from bufscan.report.markdown import render
+
+    with about(file):
+        try:
+            with Path(file).open("a", encoding="utf-8", errors="backslashreplace") as page:
+                page.write(render(result))
+        except OSError as error:
+            raise UsageError(f"cannot be written: {(error.strerror or 'unknown reason').lower()}") from error

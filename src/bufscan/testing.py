@@ -1,0 +1,50 @@
+"""For the tests of models: `assert_registered(model)`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bufscan.checking import check
+from bufscan.config import Config, IgnoreEntry
+from bufscan.errors import UsageError
+from bufscan.findings import SEVERITIES
+from bufscan.report.check_text import render
+from bufscan.report.view import Display
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from torch import nn
+
+    from bufscan.findings import Severity
+
+_RULES = ("BUF0", "BUF1")  # on registration; the others are about files and devices
+
+
+def assert_registered(
+    model: nn.Module, *, ignore: Mapping[str, str] | None = None, fail_on: Severity = "error"
+) -> None:
+    """Fail unless every tensor that the model holds is registered, as what it is meant to be.
+
+    Args:
+        model: on any device; it is left as it was.
+        ignore: what is meant to be there, with the reason: `{"encoder.cache*": "made anew in forward"}`. A key is
+            a shell pattern of tensor paths. `# bufscan: ignore[BUF001] reason` in the source holds here too.
+        fail_on: the least severity that fails.
+
+    Raises:
+        AssertionError: something is not; the message shows what, where and the line that mends it.
+        UsageError: `fail_on` is no severity, or a reason is empty.
+    """
+    __tracebackhide__ = True
+    if fail_on not in SEVERITIES:
+        raise UsageError(f"no such severity: `{fail_on}`", hint=f"choose from {', '.join(SEVERITIES)}")
+    try:
+        entries = tuple(
+            IgnoreEntry(code="BUF", tensor=tensor, reason=reason) for tensor, reason in (ignore or {}).items()
+        )
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    result = check(model, config=Config(select=_RULES, ignore=entries, fail_on=fail_on))
+    if result.exit_code:
+        raise AssertionError(f"not every tensor is registered\n\n{render(result, Display())}")
