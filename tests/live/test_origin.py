@@ -297,6 +297,14 @@ CHOICES = {
                     setattr(self, f"x_{i}", torch.zeros(2))
         ATTRIBUTE = "x_1"
     """,
+    "computed name with more of the text": """
+        class Model:
+            def __init__(self):
+                for kind in ("full", "sliding"):
+                    setattr(self, f"{kind}_freq", torch.ones(2))
+                    setattr(self, f"{kind}_original_freq", torch.ones(2))  # here
+        ATTRIBUTE = "full_original_freq"
+    """,
     "private name": """
         class _Model:
             def __init__(self):
