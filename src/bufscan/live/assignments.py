@@ -66,7 +66,7 @@ class Sites:
         return self._by_slot.get(slot, [])
 
     def computing(self, slot: str) -> list[Site]:
-        """Sites that may compute the slot's name (`setattr(self, f"mask_{i}", …)`): those with most literal text."""
+        """Sites that may compute the slot's name (`setattr(self, f"mask_{i}", …)`), by most literal text."""
         fitting = [(pattern.pattern, site) for pattern, site in self._by_pattern if pattern.fullmatch(slot)]
         longest = max((len(pattern) for pattern, _ in fitting), default=0)
         return [site for pattern, site in fitting if len(pattern) == longest]
