@@ -90,7 +90,7 @@ def join(checkpoint: Inventory, model: Inventory, converted: Mapping[str, Conver
     for section in chosen:
         absent = _absent_from(section, live, _versions(checkpoint.module_trees, section.name))
         joins.append(_join_of(section, live, absent))
-        notes.extend(_notes_on(section, live, absent, of_several=len(sections) > 1))
+        notes.extend(_notes_on(section, live, absent))
     by_name = {section.name: section for section in chosen}
     return msgspec.structs.replace(
         checkpoint,
@@ -209,9 +209,9 @@ def _with_role(tensor: Tensor, section: _Section | None, live: _Model) -> Tensor
     )
 
 
-def _notes_on(section: _Section, live: _Model, absent: _Absent, *, of_several: bool) -> Iterator[str]:
+def _notes_on(section: _Section, live: _Model, absent: _Absent) -> Iterator[str]:
     """What a person should know: which section was joined, what was taken off names, what only looks missing."""
-    where = f"section `{section.name}` of the checkpoint" if of_several else "the checkpoint"
+    where = f"section `{section.name}` of the checkpoint" if section.name else "the checkpoint"
     matched = len(section.keys_found)
     if not matched:
         yield f"nothing in {where} has a name of the model `{live.target}`"
