@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import TensorSpec, serialize
+from torch import nn
 
 from bufscan.inspecting import inspect
 from bufscan.inventory import Inventory, ModuleTree, Optimizer, OptimizerGroup, Tensor, with_ties
@@ -14,9 +15,26 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from torch import nn
-
 Shape = tuple[int, ...]
+
+
+class Holding(nn.Module):
+    """A module with the given parameters and buffers, in that order of registration."""
+
+    def __init__(self, parameters: dict[str, torch.Tensor], buffers: dict[str, torch.Tensor]) -> None:
+        super().__init__()
+        for name, data in parameters.items():
+            self.register_parameter(name, nn.Parameter(data, requires_grad=data.is_floating_point()))
+        for name, data in buffers.items():
+            self.register_buffer(name, data)
+
+
+def stepped(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            parameter.grad = torch.zeros_like(parameter) if parameter.requires_grad else None
+    optimizer.step()
+    return optimizer.state_dict()
 
 
 def saved(folder: Path, content: Any) -> Inventory:

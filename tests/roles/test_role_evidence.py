@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 import warnings
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
-from role_inventories import said, saved, saved_as_safetensors
+from role_inventories import Holding, said, saved, saved_as_safetensors, stepped
 from torch import nn
 from torch.nn import utils
 from torch.nn.utils import parametrizations, prune
@@ -16,127 +15,6 @@ from torch.nn.utils import parametrizations, prune
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
-
-
-class Holding(nn.Module):
-    """A module with the given parameters and buffers, in that order of registration."""
-
-    def __init__(self, parameters: dict[str, torch.Tensor], buffers: dict[str, torch.Tensor]) -> None:
-        super().__init__()
-        for name, data in parameters.items():
-            self.register_parameter(name, nn.Parameter(data, requires_grad=data.is_floating_point()))
-        for name, data in buffers.items():
-            self.register_buffer(name, data)
-
-
-def stepped(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    for group in optimizer.param_groups:
-        for parameter in group["params"]:
-            parameter.grad = torch.zeros_like(parameter) if parameter.requires_grad else None
-    optimizer.step()
-    return optimizer.state_dict()
-
-
-def masked_linear() -> nn.Module:
-    """Two layers and a mask of the shape of their weights."""
-    return nn.Sequential(nn.Linear(4, 4), Holding({}, {"rolled": torch.ones(4, 4)}), nn.Linear(4, 4))
-
-
-class TestOptimizerNames:
-    def test_what_the_optimizer_lists_is_exactly_a_parameter(self, tmp_path: Path) -> None:
-        model = masked_linear()
-        optimizer = stepped(torch.optim.AdamW(model.named_parameters()))
-
-        found = saved(tmp_path, {"model": model.state_dict(), "optimizer": optimizer})
-
-        listed = {
-            t.name: (t.role, t.trains) for t in found.tensors if t.certainty == "exact" and t.section == "model"
-        }
-        assert dict.fromkeys(("0.weight", "0.bias", "2.weight", "2.bias"), ("parameter", True)) == listed
-
-    def test_a_listed_parameter_that_was_never_updated_may_not_train(self, tmp_path: Path) -> None:
-        model = nn.Linear(2, 2)
-        model.bias.requires_grad_(False)
-        optimizer = stepped(torch.optim.AdamW(model.named_parameters()))
-
-        found = saved(tmp_path, {"model": model.state_dict(), "optimizer": optimizer})
-
-        assert {"weight": True, "bias": None} == {
-            t.name: t.trains for t in found.tensors if t.certainty == "exact" and t.role == "parameter"
-        }
-
-    def test_names_count_under_the_prefix_of_a_wrapper(self, tmp_path: Path) -> None:
-        model = nn.Linear(2, 2)
-        optimizer = stepped(torch.optim.AdamW(nn.DataParallel(model).named_parameters()))
-
-        found = saved(tmp_path, {"model": model.state_dict(), "optimizer": optimizer})
-
-        assert {("parameter", "optimizer param_names")} == set(said(found).values())
-
-    def test_names_say_nothing_when_two_different_models_have_them(self, tmp_path: Path) -> None:
-        first, second = nn.Linear(2, 2), nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
-        optimizer = stepped(torch.optim.SGD(first.named_parameters()))
-        states = {"a": first.state_dict(), "b": {**first.state_dict(), **second.state_dict()}}
-
-        assert {} == said(saved(tmp_path, {**states, "optimizer": optimizer}))
-
-
-class TestOptimizerState:
-    def test_shapes_settle_what_the_optimizer_needs_all_of(self, tmp_path: Path) -> None:
-        model = masked_linear()
-        optimizer = stepped(torch.optim.AdamW(model.parameters()))
-
-        found = saved(tmp_path, {"model": model.state_dict(), "optimizer": optimizer})
-
-        settled = {path for path, claim in said(found).items() if claim == ("parameter", "optimizer state shapes")}
-        assert {"model.0.bias", "model.2.bias"} == settled
-        assert {True} == {t.trains for t in found.tensors if t.name.endswith("bias")}
-
-    def test_order_settles_what_every_alignment_uses(self, tmp_path: Path) -> None:
-        model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 6), Holding({}, {"rolled": torch.ones(4, 4)}))
-        optimizer = stepped(torch.optim.AdamW([model[0].weight, model[1].weight, model[1].bias]))
-
-        found = said(saved(tmp_path, {"model": model.state_dict(), "optimizer": optimizer}))
-
-        assert ("parameter", "optimizer state order") == found["model.0.weight"]
-        assert "model.2.rolled" not in found
-
-    def test_a_parameter_kept_from_the_optimizer_is_not_taken_for_a_buffer(self, tmp_path: Path) -> None:
-        model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
-        optimizer = stepped(torch.optim.AdamW(model[1].parameters()))
-
-        assert {} == said(saved(tmp_path, {"model": model.state_dict(), "optimizer": optimizer}))
-
-    def test_an_optimizer_without_state_says_nothing(self, tmp_path: Path) -> None:
-        model = nn.Linear(4, 4)
-        optimizer = stepped(torch.optim.SGD(model.parameters(), lr=0.1))
-
-        assert {} == said(saved(tmp_path, {"model": model.state_dict(), "optimizer": optimizer}))
-
-    def test_groups_that_change_the_order_are_understood(self, tmp_path: Path) -> None:
-        model = nn.Sequential(nn.Linear(4, 6), nn.Linear(6, 5))
-        groups = [{"params": [p for p in model.parameters() if p.ndim == rank]} for rank in (1, 2)]
-        optimizer = stepped(torch.optim.AdamW(groups))
-
-        found = saved(tmp_path, {"model": model.state_dict(), "optimizer": optimizer})
-
-        assert {("parameter", "optimizer state shapes")} == set(said(found).values())
-
-    def test_a_model_and_its_moving_average_are_both_settled(self, tmp_path: Path) -> None:
-        model = nn.Linear(4, 6)
-        state = {"model": model.state_dict(), "ema": copy.deepcopy(model.state_dict())}
-
-        found = saved(tmp_path, {**state, "optimizer": stepped(torch.optim.AdamW(model.parameters()))})
-
-        assert {"model.weight", "model.bias", "ema.weight", "ema.bias"} == said(found).keys()
-
-    def test_of_two_models_the_one_that_fits_is_settled(self, tmp_path: Path) -> None:
-        generator, critic = nn.Linear(4, 6), nn.Linear(6, 1)
-        states = {"generator": generator.state_dict(), "critic": critic.state_dict()}
-
-        found = saved(tmp_path, {**states, "optimizer": stepped(torch.optim.AdamW(critic.parameters()))})
-
-        assert {"critic.weight", "critic.bias"} == said(found).keys()
 
 
 class TestModuleTree:
@@ -173,6 +51,12 @@ class TestModuleTree:
         state[f"{new_name}.gamma"] = state.pop("head.gamma")
 
         assert f"{new_name}.gamma" not in said(saved(tmp_path, state))
+
+    def test_parameters_that_were_moved_elsewhere_are_not_unregistered(self, tmp_path: Path) -> None:
+        state = nn.Sequential(*(nn.BatchNorm1d(2) for _ in range(4))).state_dict()
+        state["other.norm.weight"] = state.pop("3.weight")
+
+        assert "other.norm.weight" not in said(saved(tmp_path, state))
 
     def test_entries_below_a_tensor_are_unregistered_without_any_tree(self, tmp_path: Path) -> None:
         state = {"fc.weight": torch.ones(4, 1, dtype=torch.uint8), "fc.weight.absmax": torch.ones(2)}
@@ -239,6 +123,45 @@ class TestSiblings:
         assert model.state_dict().keys() - {"bias"} == found.keys() - {"bias"}
         assert {name for name, (role, _) in found.items() if role == "parameter"} == parameters & found.keys()
 
+    def test_weights_registered_after_the_statistics_are_buffers_too(self, tmp_path: Path) -> None:
+        names = ("running_mean", "running_var", "num_batches_tracked", "weight", "bias")
+        frozen = Holding({}, {name: torch.ones(3) for name in names} | {names[2]: torch.tensor(0)})
+
+        found = said(saved(tmp_path, nn.Sequential(frozen, nn.Linear(3, 3)).state_dict()))
+
+        assert {("persistent_buffer", "follows a buffer of its module")} == {found["0.weight"], found["0.bias"]}
+
+    @pytest.mark.parametrize(
+        ("state", "settled"),
+        [
+            (
+                {"a.weight": (3,), "a.running_mean": (3,), "a.running_var": (3,), "a.num_batches_tracked": (1,)},
+                {"a.running_mean", "a.running_var", "a.num_batches_tracked"},  # but not the weight
+            ),
+            ({"a.running_mean": (3, 1), "a.running_var": (3, 1)}, set()),
+            ({"a.weight_orig": (4, 6), "a.weight_u": (4,), "a.weight_v": (5,)}, set()),
+            ({"a.weight_orig": (4, 6), "a.weight_u": (3,), "a.weight_v": (8,)}, set()),
+            ({"a.weight_orig": (4, 6), "a.weight_mask": (6, 4)}, set()),
+            ({"a.min_val": (3,), "a.max_val": (4,)}, set()),
+            ({"a.min_val": (), "a.eps": (1,)}, set()),
+        ],
+        ids=[
+            "another counter",
+            "statistics of rank 2",
+            "vectors of another size",
+            "vectors of no side",
+            "another mask",
+            "bounds of two shapes",
+            "one bound",
+        ],
+    )
+    def test_siblings_of_the_wrong_shape_are_no_siblings(
+        self, state: dict[str, tuple[int, ...]], settled: set[str], tmp_path: Path
+    ) -> None:
+        tensors = {name: torch.zeros(shape) for name, shape in state.items()}
+
+        assert settled == said(saved(tmp_path, tensors)).keys()
+
     def test_scales_of_fake_quantisation_are_buffers_unless_they_are_learned(self, tmp_path: Path) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch.ao announces that it moves
@@ -276,6 +199,26 @@ class TestOrder:
         found = said(saved(tmp_path, {"model": model.state_dict(), "optimizer": optimizer}))
 
         assert ("parameter", "precedes a parameter of its module") == found["model.first"]
+
+    def test_an_entry_that_was_taken_out_and_put_back_voids_the_order(self, tmp_path: Path) -> None:
+        state = self.model().state_dict()
+        state["weight"] = state.pop("weight")
+
+        assert {"counter"} == said(saved(tmp_path, state)).keys()
+
+    @pytest.mark.parametrize("rebuild", [lambda state: state, dict], ids=["state_dict", "plain dict"])
+    def test_a_module_in_two_places_voids_the_order(self, rebuild: Callable[..., Any], tmp_path: Path) -> None:
+        state = nn.Sequential(self.model(), nn.Linear(2, 2)).state_dict()
+        state["0.floor"] = state.pop("0.floor")
+
+        assert {"0.counter"} == said(saved(tmp_path, rebuild(state))).keys()
+
+    def test_one_module_against_the_rule_voids_the_order_of_all(self, tmp_path: Path) -> None:
+        pruned = {"1.weight_mask": torch.ones(2, 2), "1.weight_orig": torch.ones(2, 2)}
+
+        found = said(saved(tmp_path, {f"0.{k}": v for k, v in self.model().state_dict().items()} | pruned))
+
+        assert {"0.counter", *pruned} == found.keys()
 
     @pytest.mark.parametrize("rebuild", [sorted, lambda items: list(items)[::-1]], ids=["sorted", "reversed"])
     def test_a_dict_in_another_order_says_nothing_by_it(self, rebuild: Callable[..., Any], tmp_path: Path) -> None:
@@ -337,6 +280,12 @@ class TestTies:
         assert ("parameter", "tied to a parameter") == said(found)["model.1.weight"]
         assert {True} == {t.trains for t in found.tensors if t.section == "model"}
 
+    def test_what_a_known_parameter_is_tied_to_is_one(self, tmp_path: Path) -> None:
+        model = nn.Sequential(Holding({"table": torch.ones(3)}, {}), nn.BatchNorm1d(3))
+        model[1].weight = model[0].table
+
+        assert ("parameter", "tied to a parameter") == said(saved(tmp_path, model.state_dict()))["0.table"]
+
 
 def test_what_stays_assumed_is_saved_and_moves(tmp_path: Path) -> None:
     (weight,) = saved(tmp_path, {"weight": torch.ones(2, 2)}).tensors
@@ -353,17 +302,10 @@ def test_buffers_do_not_train(tmp_path: Path) -> None:
     }
 
 
-def test_only_a_few_optimizers_are_weighed_and_the_user_told(tmp_path: Path) -> None:
-    optimizers = [{"state": {}, "param_groups": [{"params": [0]}]} for _ in range(100)]
-
-    found = saved(tmp_path, {"model": nn.Linear(1, 1).state_dict(), "optimizers": optimizers})
-
-    assert ("only 8 of 100 optimizers were weighed as evidence",) == found.notes
-
-
 def test_a_name_of_very_many_parts_costs_no_more_than_its_length(tmp_path: Path) -> None:
-    state = nn.Sequential(nn.Linear(1, 1)).state_dict()
-    state["a." * 200_000 + "b"] = torch.ones(1)
+    state = Holding({"weight": torch.ones(1), "bias": torch.ones(1)}, {"floor": torch.ones(1)}).state_dict()
+    state |= {"counter": torch.zeros((), dtype=torch.int64), "last": torch.ones(1)}
+    deep = {"a." * 20_000 + "b": torch.ones(1)}
 
-    assert 3 == len(saved(tmp_path, state).tensors)
-    assert 3 == len(saved(tmp_path, dict(state)).tensors)
+    assert {"counter", "last"} == said(saved(tmp_path, dict(state))).keys()
+    assert {"counter"} == said(saved(tmp_path, {**state, **deep})).keys()
