@@ -61,9 +61,7 @@ def inspect(
         checkpoint = decide(_read(parsed, target))
     if model is None and not from_config:
         return checkpoint
-    from bufscan.joining.fit import join
-
-    return join(checkpoint, _model_beside(parsed, model, device=device or "meta", dtype=dtype))
+    return _joined(checkpoint, parsed, model, device=device or "meta", dtype=dtype)
 
 
 def _refuse_model(model: object, *, from_config: bool) -> None:
@@ -78,30 +76,34 @@ def _build_and_scan(target: ObjectTarget, text: str, *, device: str | None, dtyp
     return scan(build(target, device=device, dtype=dtype), text)
 
 
-def _model_beside(
-    checkpoint: FileTarget | FolderTarget | StandardInput,
+def _joined(
+    checkpoint: Inventory,
+    target: FileTarget | FolderTarget | StandardInput,
     model: str | nn.Module | None,
     *,
     device: str,
     dtype: str | None,
 ) -> Inventory:
-    """The model that a checkpoint belongs to: given, named, or described by the checkpoint's own folder."""
+    """The checkpoint with its model: given, named, or described by the checkpoint's own folder."""
+    from bufscan.joining.fit import join
     from bufscan.live.scanning import scan
 
     if isinstance(model, str):
         named = parse_target(model)
         if not isinstance(named, ObjectTarget):
             raise UsageError(f"`{model}` names no model", hint="name one as `package.module:Model`")
-        return _build_and_scan(named, model, device=device, dtype=dtype)
+        return join(checkpoint, _build_and_scan(named, model, device=device, dtype=dtype))
     if model is not None:
-        return scan(model, type(model).__qualname__)
-    if not isinstance(checkpoint, FolderTarget):
+        return join(checkpoint, scan(model, type(model).__qualname__))
+    if not isinstance(target, FolderTarget):
         raise UsageError(
             "only a folder can be built from its `config.json`", hint="name the model: `--model SPEC`"
         )
-    from bufscan.live.huggingface import build_from_config
+    from bufscan.live.huggingface import build_from_config, converted_names
 
-    return scan(build_from_config(checkpoint.path), str(checkpoint.path / "config.json"))
+    built = build_from_config(target.path)
+    converted = converted_names(built, [tensor.name for tensor in checkpoint.tensors])
+    return join(checkpoint, scan(built, str(target.path / "config.json")), converted)
 
 
 def _read(target: FileTarget | FolderTarget | StandardInput, text: str) -> Inventory:

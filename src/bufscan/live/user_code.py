@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from bufscan.errors import UnreadableError
 from bufscan.inventory import Location
+from bufscan.live.refusals import explain_refusal
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -24,11 +25,14 @@ _LONGEST_CAUSE = 300
 def failure_of(what: str, error: BaseException) -> UnreadableError:
     """The one line for an exception that `what` (`importing m.py`, `Model()`) raised.
 
-    A memory failure brings the hint to build on the meta device, where a tensor costs nothing.
+    What torch refuses to register is explained. A memory failure brings the hint to build on the meta device,
+    where a tensor costs nothing.
     """
     place = _place_of(error)
     where = f" ({_shown(place.file)}:{place.line})" if place else ""
     hint = None
+    if refusal := explain_refusal(error):
+        return UnreadableError(f"{what} failed: {refusal.message}{where}", hint=refusal.hint)
     if ran_out_of_memory(error):
         hint = "build it without memory: `--device meta`"
     elif isinstance(error, SystemExit):
