@@ -30,6 +30,7 @@ class TestModuleTree:
             range_.evidence,
         )
         assert (True, None, False) == (range_.saved, range_.moves, range_.trains)
+        assert "state_dict_only" == range_.holding
 
     def test_a_tree_that_explains_too_little_is_disregarded_and_the_user_told(self, tmp_path: Path) -> None:
         state = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2)).state_dict()
@@ -158,7 +159,10 @@ class TestSiblings:
     def test_siblings_of_the_wrong_shape_are_no_siblings(
         self, state: dict[str, tuple[int, ...]], settled: set[str], tmp_path: Path
     ) -> None:
-        tensors = {name: torch.zeros(shape) for name, shape in state.items()}
+        tensors = {
+            name: torch.zeros(shape, dtype=torch.int64 if name.endswith("tracked") else torch.float32)
+            for name, shape in state.items()
+        }
 
         assert settled == said(saved(tmp_path, tensors)).keys()
 
