@@ -159,6 +159,47 @@ def test_an_optimizer_in_the_model_is_skipped_with_a_reason() -> None:
     assert "training state" in skipped[0].reason
 
 
+class Sampling(nn.Module):
+    """Asks where it is moved to and makes its tensors anew there, as kornia's generators do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.make(torch.zeros(()))
+
+    def make(self, like: torch.Tensor) -> None:
+        self.sampler = torch.distributions.Uniform(like, like + 1)
+
+    def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> Any:
+        super()._apply(fn, recurse)
+        like = fn(torch.zeros(()))
+        if (like.dtype, like.device) != (self.sampler.low.dtype, self.sampler.low.device):
+            self.make(like)
+        return self
+
+
+def test_what_an_own_apply_may_make_anew_is_left_open() -> None:
+    found = tensors(nn.Sequential(Sampling(), holding(pe=torch.ones(1))))
+    assert None is found["[0].sampler.low"].moves
+    assert "may make it anew" in found["[0].sampler.low"].evidence
+    assert False is found["[1].pe"].moves
+
+
+def test_a_class_that_lists_its_instances_drags_no_other_model_in() -> None:
+    class Neuron(nn.Module):
+        instances: list[nn.Module] = []  # noqa: RUF012  # as snntorch does
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("threshold", torch.ones(1))
+            self.instances.append(self)
+
+    other, model = Neuron(), Neuron()
+    inventory = scan(model, "test")
+    assert ["threshold"] == [tensor.name for tensor in inventory.tensors]
+    assert ["instances[0]"] == [entry.what for entry in inventory.skipped]
+    assert other is not model
+
+
 def test_a_recomputed_weight_says_by_whom() -> None:
     found = tensors(old_spectral_norm(nn.Linear(2, 3)))["weight"]
     assert ("unregistered", "recomputed", False) == (found.role, found.holding, found.moves)

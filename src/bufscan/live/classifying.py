@@ -45,6 +45,7 @@ class Classifier:
         registered: Iterable[RegisteredTensor],
         modules: Sequence[RegisteredModule],
         moved: Mapping[int, torch.Tensor] | None,
+        reached: Iterable[Reached] = (),
     ) -> None:
         self._moved = moved
         self._assigned: dict[int, frozenset[str]] = {}
@@ -59,7 +60,8 @@ class Classifier:
             else:
                 self._buffers.setdefault(id(entry.tensor), entry.name)
             self._note_range(entry.tensor, entry.name)
-        self._relinking = tuple(entry.prefix for entry in modules if overrides(type(entry.module), "_apply"))
+        self._overriding = tuple(entry.prefix for entry in modules if overrides(type(entry.module), "_apply"))
+        self._rebuilding = self._hands_over_strangers(reached)
 
     def verdict(self, reached: Reached) -> Verdict | None:
         """What the tensor is, or None when it is a registered Parameter reached on another way.
@@ -76,7 +78,12 @@ class Classifier:
         shared = self._overlapped(tensor) if harmless is None else None
         if shared is not None:
             return self._alias(place, shared)
-        return harmless or Verdict(self._holding(place), self._left_behind(), _evidence(place))
+        if harmless is not None:
+            return harmless
+        if self._rebuilding and self._is_below_own_apply(place):
+            doubt = "an overridden `_apply` may make it anew"
+            return Verdict(self._holding(place), None, f"{_evidence(place)}; {doubt}")
+        return Verdict(self._holding(place), self._left_behind(), _evidence(place))
 
     def _harmless(self, place: Place, tensor: torch.Tensor) -> Verdict | None:
         """What looks forgotten but is looked after elsewhere."""
@@ -102,8 +109,20 @@ class Classifier:
         others = self._ranges.get(storage, ())
         return next((name for other, name in others if own.start < other.stop and other.start < own.stop), None)
 
+    def _hands_over_strangers(self, reached: Iterable[Reached]) -> bool:
+        """Whether `_apply` asks its function about tensors that the model does not hold.
+
+        That is how an override learns the new device, to make its tensors anew there (kornia's samplers do).
+        """
+        known = self._parameters | self._buffers.keys() | {id(entry.tensor) for entry in reached}
+        grads = {id(found.grad) for found in (self._moved or {}).values() if found.is_leaf}
+        return bool(self._overriding) and not (self._moved or {}).keys() <= known | grads
+
+    def _is_below_own_apply(self, place: Place) -> bool:
+        return place.home.prefix.startswith(self._overriding)
+
     def _alias(self, place: Place, name: str) -> Verdict:
-        if place.home.prefix.startswith(self._relinking):
+        if self._is_below_own_apply(place):
             return Verdict(
                 "stale_alias", None, f"shares storage with `{name}`; an overridden `_apply` may renew it", name
             )

@@ -49,10 +49,8 @@ def scan(model: nn.Module, target: str, storages: StorageTable | None = None) ->
     measurement = measure(model, [entry.module for entry in modules if entry.first])
     met = walk(modules)
     with subclasses_not_asked():
-        scanner = _Scanner(modules, measurement, StorageTable() if storages is None else storages)
-        for reached in met.reached:
-            scanner.add_reached(reached)
-        scanner.add_rest_of_state_dict()
+        table = StorageTable() if storages is None else storages
+        scanner = _Scanner(modules, measurement, met.reached, table)
     return Inventory(
         target=target,
         format="live",
@@ -66,13 +64,19 @@ def scan(model: nn.Module, target: str, storages: StorageTable | None = None) ->
 class _Scanner:
     """Makes the records of one model; each tensor's later names are ties to its first."""
 
-    def __init__(self, modules: list[RegisteredModule], measurement: Measurement, storages: StorageTable) -> None:
+    def __init__(
+        self,
+        modules: list[RegisteredModule],
+        measurement: Measurement,
+        reached: list[Reached],
+        storages: StorageTable,
+    ) -> None:
         self.storages = storages
         self._modules = modules
         self._measurement = measurement
         self._registered = [entry for module in modules for entry in registered_tensors(module)]
         self._saved = SavedNames(measurement.saved, (entry.name for entry in self._registered))
-        self._classifier = Classifier(self._registered, modules, measurement.moved)
+        self._classifier = Classifier(self._registered, modules, measurement.moved, reached)
         self._first_names: dict[int | Elements, str] = {}
         self._by_prefix: dict[str, list[Tensor]] = {}
         self._rest: list[Tensor] = []
@@ -82,6 +86,9 @@ class _Scanner:
                 self._by_prefix.setdefault(entry.owner.prefix, []).append(
                     self._registered_record(entry, entry.tensor)
                 )
+        for met in reached:
+            self._add_reached(met)
+        self._add_rest_of_state_dict()
 
     def tensors_in_order(self) -> Iterator[Tensor]:
         """Module by module: parameters, buffers, then what is held without registration."""
@@ -89,7 +96,7 @@ class _Scanner:
             yield from self._by_prefix.get(module.prefix, ())
         yield from self._rest
 
-    def add_reached(self, reached: Reached) -> None:
+    def _add_reached(self, reached: Reached) -> None:
         """A tensor that the walk met; nothing is added for another way to a registered Parameter."""
         verdict = self._classifier.verdict(reached)
         if verdict is None:
@@ -97,7 +104,7 @@ class _Scanner:
         place, tensor = reached
         saved, other = self._saved.claim(place.key, tensor)
         evidence = verdict.evidence if other == place.key else f"{verdict.evidence}; saved as `{other}`"
-        harmless = verdict.holding in HARMLESS_HOLDINGS
+        nothing_to_mend = verdict.holding in HARMLESS_HOLDINGS or _is_torchs(place.anchor)
         record = self._record(
             place.path,
             tensor,
@@ -109,12 +116,12 @@ class _Scanner:
             holding=verdict.holding,
             alias_of=verdict.alias_of,
             holder=place.holder.path if place.holder is not None else None,
-            origin=None if harmless else origin_of(place.anchor),
-            suggestion=None if harmless else suggestion_at(place, tensor, verdict),
+            origin=None if nothing_to_mend else origin_of(place.anchor),
+            suggestion=None if nothing_to_mend else suggestion_at(place, tensor, verdict),
         )
         self._by_prefix.setdefault(place.home.prefix, []).append(record)
 
-    def add_rest_of_state_dict(self) -> None:
+    def _add_rest_of_state_dict(self) -> None:
         """Entries of the state_dict that no tensor of the model accounts for."""
         for name, key, tensor in self._saved.unclaimed():
             holding, evidence = self._holding_of_entry(key)
@@ -213,6 +220,12 @@ class _Scanner:
             yield f"registered as None, with no tensor yet: {len(empty)} buffer{'s' * (len(empty) > 1)} ({shown})"
         for mesh in sorted(self._meshes):
             yield f"distributed over {mesh}: shapes are those of the whole tensors"
+
+
+def _is_torchs(anchor: Anchor | None) -> bool:
+    """Whether torch's own source assigns it: there is nothing of the user's to show or to mend."""
+    owner = anchor[0] if anchor is not None else None
+    return isinstance(owner, type) and is_torch_class(owner)
 
 
 class _Shadow(NamedTuple):

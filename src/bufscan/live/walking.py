@@ -120,6 +120,9 @@ class _Walker:
 
     def _steps(self, place: Place, value: Any) -> Iterator[tuple[Place, Any]]:
         match kind_of(type(value)):
+            case "module" if _is_in_registry(place, value):
+                reason = "a class keeps all its instances here, those of other models too"
+                self.skipped.append(Skipped(what=place.path, reason=reason))
             case "module":
                 yield from self._hidden_module(place, value)
             case "sequence":
@@ -208,6 +211,13 @@ class _Walker:
                 yield place.in_function(f".__globals__[{name!r}]", function, "global", name), value
 
 
+def _is_in_registry(place: Place, module: nn.Module) -> bool:
+    """Whether a class attribute holds an instance of the very class that has it."""
+    owner = place.anchor.owner if place.anchor is not None else None
+    in_class = place.holding == "class_attribute" and isinstance(owner, type)
+    return in_class and any(base is owner for base in mro_of(type(module)))
+
+
 def _attribute_of_module(place: Place, module: nn.Module, name: str) -> Place:
     child = place.attribute(type(module), name)._replace(module=module)
     shadows = name in table_of(module, "_parameters") or name in table_of(module, "_buffers")
@@ -265,7 +275,7 @@ def _hooks(place: Place, table: str, hooks: dict[int, Any]) -> Iterator[tuple[Pl
 
 def _attributes(place: Place, value: Any) -> Iterator[tuple[Place, Any]]:
     owner = type(value)
-    is_torchs = anatomy.is_torch_class(owner)
+    is_torchs = any(map(anatomy.is_torch_class, mro_of(owner)))
     for name, item in list(anatomy.attributes_of(value)):
         # torch's source says nothing about the model: what counts is where it makes the object.
         yield place.step(f".{name}", "object") if is_torchs else place.attribute(owner, name, "object"), item
