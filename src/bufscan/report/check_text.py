@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from bufscan.report.findings import counted, module_of, verdict, without_repeats
-from bufscan.report.sizes import plural
 from bufscan.report.text.layout import BLANK, Cell, Line, Style, line, paint, wrapped
 
 if TYPE_CHECKING:
@@ -27,9 +26,9 @@ _MESSAGE_LIMIT = 1000
 def render(result: CheckResult, display: Display, *, quiet: bool = False) -> str:
     """The whole report; with `quiet` its last line alone."""
     style: Style = "title" if result.exit_code == 0 else "unregistered"
-    last = line(display.show(verdict(result), limit=_MESSAGE_LIMIT), style)
+    last = list(_paragraph(0, verdict(result), display, style))
     if quiet:
-        return paint([last], display)
+        return paint(last, display)
     lines: list[Line] = []
     for target in result.targets:
         lines += [*_target(target, display), BLANK]
@@ -37,8 +36,8 @@ def render(result: CheckResult, display: Display, *, quiet: bool = False) -> str
         text = (
             f"fixed: {known.code} `{known.tensor}` of {known.target} no longer occurs: take it out of the baseline"
         )
-        lines += [line(display.show(text, limit=_MESSAGE_LIMIT)), BLANK]
-    return paint([*lines, last], display)
+        lines += [*_paragraph(0, text, display), BLANK]
+    return paint([*lines, *last], display)
 
 
 def render_incomplete(result: CheckResult, display: Display) -> str:
@@ -54,7 +53,7 @@ def _target(target: TargetResult, display: Display) -> Iterator[Line]:
         yield from _paragraph(2, target.failure.message, display, "warning")
         if target.failure.hint is not None:
             yield from _paragraph(2, f"hint: {target.failure.hint}", display)
-    modules: dict[str, list[Repeated]] = {}
+    modules: dict[str, list[Repeated]] = {"": []}  # of the model itself: first, for they have no heading
     for group in without_repeats(target.findings):
         modules.setdefault(module_of(group.first.tensor), []).append(group)
     for module, groups in modules.items():
@@ -63,17 +62,21 @@ def _target(target: TargetResult, display: Display) -> Iterator[Line]:
         for group in groups:
             yield from _finding(group, display)
     for skipped in target.skipped:
-        style: Style = "warning" if skipped.failed else "dim"
-        yield from _paragraph(2, f"skipped {skipped.what}: {skipped.reason}", display, style)
+        if skipped.failed:
+            yield from _paragraph(2, f"could not examine {skipped.what}: {skipped.reason}", display, "warning")
+        else:
+            yield from _paragraph(2, f"skipped {skipped.what}: {skipped.reason}", display, "dim")
 
 
 def _state(target: TargetResult) -> str:
     if target.failure is not None:
         return "could not be checked"
-    ignored = f", {len(target.ignored):,} ignored" if target.ignored else ""
-    if not target.findings and target.skipped:
-        return f"no findings{ignored}, {plural(len(target.skipped), 'thing skipped')}"
-    return f"{counted(target.findings)}{ignored}"
+    parts = [counted(target.findings)]
+    if target.ignored:
+        parts.append(f"{len(target.ignored):,} ignored")
+    if target.skipped:
+        parts.append(f"{len(target.skipped):,} skipped" if target.is_complete else "not all could be examined")
+    return ", ".join(parts)
 
 
 def _finding(group: Repeated, display: Display) -> Iterator[Line]:

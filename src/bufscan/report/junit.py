@@ -52,12 +52,14 @@ def _case(target: TargetResult, finding: Finding, result: CheckResult) -> str:
     place = ""
     if finding.location is not None:
         place = f' file="{_attribute(finding.location.file)}" line="{finding.location.line}"'
-    text = finding.message if finding.suggestion is None else f"{finding.message}\nfix: {finding.suggestion}"
+    text = _body(finding.message)
+    if finding.suggestion is not None:
+        text += f"\nfix: {_body(finding.suggestion)}"
     if result.is_failing(finding):
         kind = f"{finding.severity} {finding.code}"
-        inner = f'<failure type="{kind}" message="{_attribute(finding.message)}">{_body(text)}</failure>'
+        inner = f'<failure type="{kind}" message="{_attribute(finding.message)}">{text}</failure>'
     else:
-        inner = f"<system-out>{_body(text)}</system-out>"
+        inner = f"<system-out>{text}</system-out>"
     name = f'classname="{_attribute(target.target)}" name="{_attribute(about)}"'
     return f"    <testcase {name}{place}>\n      {inner}\n    </testcase>"
 
@@ -72,6 +74,6 @@ def _attribute(text: str) -> str:
 
 
 def _body(text: str) -> str:
-    # XML 1.0 cannot carry control characters at all, not even escaped: each line is written out first.
-    shown = "\n".join(show(each, limit=_TEXT_LIMIT) for each in text.split("\n")[:2]) if text else ""
+    # XML 1.0 cannot carry control characters at all, not even as references: they are written out first.
+    shown = show(text, limit=_TEXT_LIMIT) if text else ""
     return shown.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

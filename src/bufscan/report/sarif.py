@@ -20,9 +20,10 @@ _FINGERPRINT: Final = "bufscanFinding/v1"
 
 def render(result: CheckResult, *, version: str) -> str:
     """One run; ignored findings are results with suppressions. `version` is bufscan's own."""
-    positions = {rule.code: position for position, rule in enumerate(result.rules)}
+    rules = _rules_spoken(result)
+    positions = {rule.code: position for position, rule in enumerate(rules)}
     results = [found for target in result.targets for found in _results(target, positions)]
-    driver = {"name": "bufscan", "version": version, "rules": [_rule(rule) for rule in result.rules]}
+    driver = {"name": "bufscan", "version": version, "rules": [_rule(rule) for rule in rules]}
     run = {
         "tool": {"driver": driver},
         "columnKind": "unicodeCodePoints",
@@ -36,6 +37,13 @@ def render(result: CheckResult, *, version: str) -> str:
         "results": results,
     }
     return json.dumps({"$schema": _SCHEMA, "version": "2.1.0", "runs": [run]}, indent=1) + "\n"
+
+
+def _rules_spoken(result: CheckResult) -> list[Rule]:
+    """The rules that results refer to, with all their help: the others would make each report a book."""
+    ignored = [each.finding for target in result.targets for each in target.ignored]
+    codes = {finding.code for finding in (*result.findings, *ignored)}
+    return [rule for rule in result.rules if rule.code in codes]
 
 
 def _rule(rule: Rule) -> dict[str, Any]:
@@ -90,9 +98,10 @@ def _artifact(file: str) -> dict[str, str]:
     from pathlib import Path
     from urllib.parse import quote
 
-    if Path(file).is_absolute():
-        return {"uri": Path(file).as_uri()}
-    return {"uri": quote(Path(file).as_posix()), "uriBaseId": _ROOT}
+    path = quote(Path(file).as_posix(), errors="backslashreplace")
+    if not Path(file).is_absolute():
+        return {"uri": path, "uriBaseId": _ROOT}
+    return {"uri": f"file://{path}" if path.startswith("/") else f"file:///{path}"}
 
 
 def _fingerprint(target: TargetResult, finding: Finding) -> str:

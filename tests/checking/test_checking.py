@@ -1,0 +1,189 @@
+"""Checking targets: which rules run, what a result says, in which order, and what is never clean."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+from torch import nn
+
+from bufscan.checking import check
+from bufscan.config import BuildEntry, Config, IgnoreEntry
+from bufscan.errors import UsageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from bufscan.checking.results import CheckResult
+
+SOURCE = """
+import torch
+from torch import nn
+
+
+class Good(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("pe", torch.zeros(4))
+
+
+class Bad(nn.Module):
+    def __init__(self, width=4):
+        super().__init__()
+        self.pe = torch.zeros(width)
+        self.scale = torch.tensor(1.0)
+
+
+class Needs(nn.Module):
+    def __init__(self, dim, *, depth, act="relu"):
+        super().__init__()
+        self.layers = [nn.Linear(dim, dim) for _ in range(depth)]
+
+
+class Broken(nn.Module):
+    def __init__(self):
+        super().__init__()
+        raise RuntimeError("no weights here")
+"""
+
+
+@pytest.fixture(autouse=True)
+def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "made.py").write_text(SOURCE)
+
+
+def found(result: CheckResult) -> list[tuple[str, str, str]]:
+    return [(target.target, each.code, each.tensor) for target in result.targets for each in target.findings]
+
+
+def test_a_clean_model_exits_with_zero() -> None:
+    result = check("made.py:Good")
+    assert ([], 0) == (found(result), result.exit_code)
+
+
+def test_findings_exit_with_one_and_are_ordered_by_path() -> None:
+    result = check("made.py:Bad")
+    expected = [("made.py:Bad", "BUF001", "pe"), ("made.py:Bad", "BUF001", "scale")]
+    assert (expected, 1) == (found(result), result.exit_code)
+
+
+def test_paths_are_ordered_as_people_count() -> None:
+    model = nn.Module()
+    model.tensors = [torch.ones(1) for _ in range(11)]
+    tensors = [each.tensor for each in check(model).findings]
+    assert [f"tensors[{index}]" for index in range(11)] == tensors
+
+
+@pytest.mark.parametrize(("fail_on", "code"), [("error", 0), ("warning", 0), ("note", 1)])
+def test_the_threshold_decides_what_fails(fail_on: str, code: int) -> None:
+    model = nn.Module()
+    model.scale = torch.tensor(1.0)
+    assert code == check(model, config=Config(fail_on=fail_on)).exit_code  # type: ignore[arg-type]
+
+
+def test_what_cannot_be_checked_wins_over_findings_and_the_rest_is_still_reported() -> None:
+    result = check("made.py:Bad", "made.py:Broken", "missing.pt", "made.py:Good")
+    assert (2, 4) == (result.exit_code, len(result.targets))
+    assert [("made.py:Bad", "BUF001", "pe"), ("made.py:Bad", "BUF001", "scale")] == found(result)
+    broken, missing = [target.failure.message for target in result.targets if target.failure is not None]
+    assert "no such file" == missing
+    assert broken.startswith("`Broken()` raised RuntimeError: no weights here (")
+
+
+def test_a_probe_that_raises_is_never_clean() -> None:
+    class Broken(nn.Module):
+        def state_dict(self, *_args: object, **_kwargs: object) -> dict[str, object]:
+            raise RuntimeError("not today")
+
+    assert 2 == check(Broken()).exit_code
+
+
+def test_select_and_deselect_take_codes_and_beginnings() -> None:
+    assert [] == found(check("made.py:Bad", config=Config(select=("BUF1", "BUF003"))))
+    assert [] == found(check("made.py:Bad", config=Config(deselect=("BUF0",))))
+    assert 2 == len(found(check("made.py:Bad", config=Config(select=("BUF0",), deselect=("BUF002",)))))
+
+
+@pytest.mark.parametrize("where", ["select", "deselect", "ignore"])
+def test_a_code_that_no_rule_has_is_a_mistake(where: str) -> None:
+    codes = (IgnoreEntry(code="BUF9999", reason="why not"),) if where == "ignore" else ("BUF9999",)
+    with pytest.raises(UsageError, match="no rule has the code `BUF9999`"):
+        check("made.py:Good", config=Config(**{where: codes}))  # type: ignore[arg-type]
+
+
+def test_no_target_at_all_is_a_mistake_with_a_hint() -> None:
+    with pytest.raises(UsageError, match="no target") as failure:
+        check()
+    assert "targets" in str(failure.value.hint)
+
+
+def test_the_targets_of_the_configuration_are_checked_when_none_is_named() -> None:
+    result = check(config=Config(targets=("made.py:Good", "made.py:Bad")))
+    assert ["made.py:Good", "made.py:Bad"] == [target.target for target in result.targets]
+
+
+def test_files_are_read_before_any_code_runs(tmp_path: Path) -> None:
+    (tmp_path / "vandal.py").write_text("import os\nos.remove('model.pt')\nfrom torch import nn\n")
+    torch.save({"w": torch.ones(2)}, "model.pt")
+    result = check("vandal.py:nn.ReLU", "model.pt")
+    assert [None, None] == [target.failure for target in result.targets]
+    assert not (tmp_path / "model.pt").exists()
+
+
+def test_the_models_of_a_module_are_found_and_the_others_skipped_with_what_they_need() -> None:
+    result = check("made.py")
+    assert ["made.py", "made.py:Good", "made.py:Bad", "made.py:Broken"] == [t.target for t in result.targets]
+    (skipped,) = result.targets[0].skipped
+    assert ("made.py:Needs", "it cannot be built without dim, depth") == (skipped.what, skipped.reason)
+    assert 2 == result.exit_code
+
+
+def test_skipping_alone_does_not_fail(tmp_path: Path) -> None:
+    (tmp_path / "needs.py").write_text(
+        "from torch import nn\nclass Needs(nn.Module):\n def __init__(self, x): ...\n"
+    )
+    result = check("needs.py")
+    assert (1, 0) == (len(result.targets[0].skipped), result.exit_code)
+
+
+def test_the_configuration_builds_what_needs_arguments_and_leaves_out_what_it_says() -> None:
+    entries = (
+        BuildEntry(target="made.py:Needs", kwargs={"dim": 2, "depth": 1}),
+        BuildEntry(target="made.py:Needs", kwargs={"dim": 3, "depth": 2, "act": "gelu"}),
+        BuildEntry(target="made.py:Broken", skip="needs a download"),
+    )
+    result = check("made.py", config=Config(build=entries, select=("BUF003",)))
+    small, large = "made.py:Needs(dim=2, depth=1)", "made.py:Needs(dim=3, depth=2, act='gelu')"
+    expected = [(small, "BUF003", "layers[0]"), (large, "BUF003", "layers[0]"), (large, "BUF003", "layers[1]")]
+    assert (expected, 1) == (found(result), result.exit_code)
+    assert ["needs a download"] == [each.reason for target in result.targets for each in target.skipped]
+
+
+def test_a_model_named_outright_takes_the_arguments_of_the_configuration() -> None:
+    entries = (BuildEntry(target="made.py:Needs", kwargs={"dim": 2, "depth": 1}),)
+    assert 1 == len(found(check("made.py:Needs", config=Config(build=entries))))
+
+
+def test_a_checkpoint_with_its_model_is_held_against_it_and_the_model_checked_too() -> None:
+    torch.save({"pe": torch.zeros(5)}, "model.pt")
+    result = check("model.pt", model="made.py:Good")
+    assert [("model.pt", "BUF303", "pe")] == found(result)
+    torch.save({}, "empty.pt")
+    (target,) = check("model.pt", model="made.py:Bad").targets
+    assert {"BUF001"} <= {each.code for each in target.findings}  # what the model loses on save
+
+
+def test_a_model_that_fails_to_build_leaves_its_checkpoint_unchecked_but_read() -> None:
+    torch.save({"row": torch.zeros(1000, 1000)[0]}, "model.pt")
+    result = check("model.pt", model="made.py:Broken")
+    assert ([("model.pt", "BUF305", "row")], 2) == (found(result), result.exit_code)
+    assert "no weights here" in str(result.targets[0].failure)
+
+
+def test_a_model_option_that_names_a_module_is_a_failure_with_a_hint() -> None:
+    torch.save({"w": torch.zeros(5)}, "model.pt")
+    (target,) = check("model.pt", model="made.py").targets
+    assert target.failure is not None
+    assert "names no model" in target.failure.message
