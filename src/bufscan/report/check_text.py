@@ -29,15 +29,19 @@ def render(result: CheckResult, display: Display, *, quiet: bool = False) -> str
     last = list(_paragraph(0, verdict(result), display, style))
     if quiet:
         return paint(last, display)
-    lines: list[Line] = []
-    for target in result.targets:
-        lines += [*_target(target, display), BLANK]
+    blocks = [list(_target(target, display)) for target in result.targets]
     for known in result.fixed:
-        text = (
-            f"fixed: {known.code} `{known.tensor}` of {known.target} no longer occurs: take it out of the baseline"
-        )
-        lines += [*_paragraph(0, text, display), BLANK]
-    return paint([*lines, *last], display)
+        what = f"{known.code} `{known.tensor}` of {known.target}"
+        blocks.append(list(_paragraph(0, f"fixed: {what} no longer occurs: take it out of the baseline", display)))
+    return paint([*_spaced(blocks), BLANK, *last] if blocks else last, display)
+
+
+def _spaced(blocks: list[list[Line]]) -> Iterator[Line]:
+    """A blank line around each block that has several lines; a row of clean targets stays a row."""
+    for before, block in zip([[], *blocks], blocks, strict=False):
+        if before and max(len(before), len(block)) > 1:
+            yield BLANK
+        yield from block
 
 
 def render_incomplete(result: CheckResult, display: Display) -> str:
