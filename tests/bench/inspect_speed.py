@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -53,7 +54,7 @@ for name in sorted(set(index["weight_map"].values())):
 def make_files(folder: Path, tensors: int) -> tuple[Path, Path, Path]:
     """A small checkpoint, one of many tensors, and the same many in sharded safetensors."""
     import torch
-    from safetensors.torch import save_file
+    from safetensors import TensorSpec, serialize_file
     from torch import nn
 
     small = folder / "small.pt"
@@ -70,7 +71,16 @@ def make_files(folder: Path, tensors: int) -> tuple[Path, Path, Path]:
     for shard in range(SHARDS):
         file = f"model-{shard + 1:05}-of-{SHARDS:05}.safetensors"
         own = names[shard::SHARDS]
-        save_file({name: state[name] for name in own}, sharded / file)
+        specs = {
+            name: TensorSpec(
+                dtype="float32",
+                shape=state[name].shape,
+                data_ptr=state[name].data_ptr(),
+                data_len=state[name].nbytes,
+            )
+            for name in own
+        }
+        serialize_file(specs, sharded / file, metadata={"format": "pt"})
         weight_map |= dict.fromkeys(own, file)
     total = sum(tensor.nbytes for tensor in state.values())
     index = {"metadata": {"total_size": total}, "weight_map": weight_map}
@@ -78,9 +88,13 @@ def make_files(folder: Path, tensors: int) -> tuple[Path, Path, Path]:
     return small, large, sharded
 
 
+# Compiled once, as when installed: where no bytecode may be written, bufscan alone would be compiled every time.
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+
+
 def seconds(command: list[str]) -> float:
     start = time.perf_counter()
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=ENVIRONMENT)
     return time.perf_counter() - start
 
 

@@ -29,9 +29,7 @@ Model = Annotated[
     str | None,
     typer.Option("--model", metavar="SPEC", help="The checkpoint's model, as `package.module:Model`."),
 ]
-Build = Annotated[
-    bool, typer.Option("--build", help="Build that model from the folder's config.json.")
-]
+Build = Annotated[bool, typer.Option("--build", help="Build that model from the folder's config.json.")]
 Device = Annotated[
     str | None, typer.Option("--device", metavar="DEVICE", help="Where models are built: cpu, meta, cuda, ...")
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -28,8 +29,6 @@ Try next:
 _FILES: Final = Path(__file__).parent / "files"
 _CHECKPOINT: Final = _FILES / "model.pt"
 
-_SAFETENSORS_NAMES: Final = {"float32": "F32", "int64": "I64"}
-
 
 def inventory() -> Inventory:
     """The checkpoint as bufscan sees it, under the name that it gets where it is written."""
@@ -46,37 +45,33 @@ def files() -> dict[str, bytes]:
 
 
 def _weights() -> bytes:
-    """The model's state_dict as a safetensors file, cut from the checkpoint's own bytes: that needs no torch.
+    """The model's state_dict as a safetensors file, from the checkpoint's own bytes: nothing in it is unpickled.
 
     A tied entry is left out, as the format asks, and the metadata says which entry it equals, as
     `safetensors.torch.save_model` does.
     """
+    from safetensors import TensorSpec, serialize
+
     found = inventory()
     saved = [tensor for tensor in found.tensors if tensor.saved]
     ties = {tensor.name: tensor.alias_of for tensor in saved if tensor.alias_of is not None}
-    header: dict[str, object] = {"__metadata__": {"format": "pt", **ties}}
-    data = b""
+    specs, kept_alive = {}, []
     with FileSource(_CHECKPOINT) as source:
-        # The widest elements first, so that each lies where its width divides the offset.
-        for tensor in sorted(saved, key=_itemsize, reverse=True):
+        for tensor in saved:
             if tensor.alias_of is None:
-                start = len(data)
-                data += _elements(tensor, found, source)
-                header[tensor.name] = {
-                    "dtype": _SAFETENSORS_NAMES[str(tensor.dtype)],
-                    "shape": tensor.shape,
-                    "data_offsets": (start, len(data)),
-                }
-    text = msgspec.json.encode(header)
-    text += b" " * (-len(text) % 8)
-    return len(text).to_bytes(8, "little") + text + data
+                data = ctypes.create_string_buffer(_elements(tensor, found, source), tensor.nbytes)
+                kept_alive.append(data)  # the writer takes addresses
+                specs[tensor.name] = TensorSpec(
+                    dtype=str(tensor.dtype),
+                    shape=tensor.shape or (),
+                    data_ptr=ctypes.addressof(data),
+                    data_len=len(data),
+                )
+    return bytes(serialize(specs, metadata={"format": "pt", **ties}))
 
 
 def _elements(tensor: Tensor, found: Inventory, source: FileSource) -> bytes:
     """The bytes of a contiguous little-endian tensor; the shipped checkpoint has no other."""
     storage = found.storages[str(tensor.storage)]
-    return source.read((storage.offset or 0) + tensor.storage_offset * _itemsize(tensor), tensor.nbytes or 0)
-
-
-def _itemsize(tensor: Tensor) -> int:
-    return DTYPES[str(tensor.dtype)].bits // 8
+    skipped = DTYPES[str(tensor.dtype)].nbytes(tensor.storage_offset)
+    return source.read((storage.offset or 0) + skipped, tensor.nbytes or 0)
