@@ -15,10 +15,10 @@ from bufscan.inventory import Inventory, with_ties
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from bufscan.formats.anomaly_log import AnomalyLog
     from bufscan.formats.pickle_machine import Pickled
     from bufscan.formats.pickle_values import Instance
     from bufscan.formats.storages import Extent
-    from bufscan.inventory import Anomaly
 
 
 class Container(NamedTuple):
@@ -29,7 +29,7 @@ class Container(NamedTuple):
         locate: where the bytes of the storage with a given key lie; None when there are none.
         byteorder: of the stored elements.
         storage_keys: every storage that the file holds.
-        anomalies: what is odd about the container itself.
+        anomalies: what is odd about the container itself; its storages add to it.
         tensors_by_id: the calls that make the tensors which the pickle refers to by text; only torch 0.1 did.
     """
 
@@ -37,13 +37,13 @@ class Container(NamedTuple):
     locate: Callable[[str], Extent | None]
     byteorder: Literal["little", "big"]
     storage_keys: Iterable[str]
-    anomalies: Iterable[Anomaly]
+    anomalies: AnomalyLog
     tensors_by_id: Mapping[str, Instance] = MappingProxyType({})
 
 
 def inventory_of(pickled: Pickled, pickle_bytes: int, container: Container, target: str) -> Inventory:
     """Collect everything that a checkpoint's pickle describes. `pickle_bytes` bounds how much that can be."""
-    storages = StorageTable(container.locate, byteorder=container.byteorder)
+    storages = StorageTable(container.locate, byteorder=container.byteorder, anomalies=container.anomalies)
     rebuilder = Rebuilder(storages, container.tensors_by_id, pickle_bytes=pickle_bytes)
     collector = Collector(rebuilder, pickle_bytes=pickle_bytes)
     reader = CheckpointReader(collector)
@@ -57,7 +57,7 @@ def inventory_of(pickled: Pickled, pickle_bytes: int, container: Container, targ
         module_trees=tuple(reader.module_trees),
         optimizers=tuple(reader.optimizers),
         globals=tuple(sorted({name.qualified for name in pickled.globals if not is_known(name)})),
-        anomalies=(*container.anomalies, *storages.anomalies),
+        anomalies=container.anomalies.anomalies(),
         skipped=tuple(collector.skipped),
         notes=tuple(reader.notes),
     )

@@ -78,7 +78,9 @@ class Rebuilder:
         if not is_count(offset) or len(shape) != len(steps):
             raise MalformedTensorError("its offset, sizes and strides do not fit together")
         if 0 not in shape:
-            last = offset + sum((length - 1) * step for length, step in zip(shape, steps, strict=True))
+            last = offset
+            for length, step in zip(shape, steps, strict=True):
+                last += (length - 1) * step
             if last >= reference.numel:
                 raise MalformedTensorError(f"it reaches element {last} of a storage of {reference.numel}")
         return Tensor(

@@ -24,9 +24,13 @@ def read_counts(value: Any) -> tuple[int, ...]:
         MalformedTensorError: it is anything else.
     """
     elements = value if type(value) is tuple else elements_of(value)
-    if elements is None or len(elements) > _MAX_DIMENSIONS or not all(map(is_count, elements)):
-        raise MalformedTensorError("its sizes or strides are not integers that torch could hold")
-    return tuple(elements)
+    if elements is not None and len(elements) <= _MAX_DIMENSIONS:
+        for element in elements:
+            if type(element) is not int or not 0 <= element < _LARGEST:
+                break
+        else:
+            return tuple(elements)
+    raise MalformedTensorError("its sizes or strides are not integers that torch could hold")
 
 
 def read_sizes(value: Any) -> tuple[int, ...]:

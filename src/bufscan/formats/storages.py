@@ -8,14 +8,18 @@ import msgspec
 
 from bufscan.dtypes import STORAGE_CLASSES, DType
 from bufscan.errors import UnreadableError
+from bufscan.formats.listing import listed
 from bufscan.formats.pickle_values import Global, PersistentId
-from bufscan.inventory import Anomaly, Storage
+from bufscan.inventory import Storage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from bufscan.formats.anomaly_log import AnomalyLog
+
 _LARGEST = 1 << 63  # torch counts elements in int64
 _MAX_KEY = 64
+_MAX_DEVICE = 64
 _TAG = "storage"
 _KEY_POSITION = 2
 
@@ -64,22 +68,27 @@ def read_reference(value: Any) -> StorageReference:
     """
     if type(value) is not PersistentId:
         raise MalformedTensorError("its storage is no persistent id")
-    match value.value:
-        case (str(tag), Global() as storage_class, key, str(device), int(numel), *view) if (
-            tag == _TAG and len(view) <= 1
+    fields = value.value
+    if type(fields) is tuple and 5 <= len(fields) <= 6:  # noqa: PLR2004 - old files add a view
+        tag, storage_class, key, device, numel = fields[:5]
+        if type(key) is int and 0 <= key < 1 << 64:
+            key = str(key)
+        if (
+            type(tag) is type(key) is type(device) is str
+            and tag == _TAG
+            and len(key) <= _MAX_KEY
+            and len(device) <= _MAX_DEVICE
+            and type(numel) is int
+            and 0 <= numel < _LARGEST
+            and (dtype := _storage_dtype(storage_class)) is not None
         ):
-            dtype = _storage_dtype(storage_class)
-            if type(key) is int and 0 <= key < 1 << 64:
-                key = str(key)
-            if type(key) is str and len(key) <= _MAX_KEY and dtype is not None and 0 <= numel < _LARGEST:
-                return _with_view(StorageReference(key, dtype, device, numel), view[0] if view else None)
-        case _:
-            pass
+            reference = StorageReference(key, dtype, device, numel)
+            return reference if len(fields) == 5 else _with_view(reference, fields[5])  # noqa: PLR2004
     raise MalformedTensorError("its storage is not described as torch describes one")
 
 
-def _storage_dtype(storage_class: Global) -> DType | None:
-    if storage_class.module in ("torch", "torch.cuda", "torch.storage"):
+def _storage_dtype(storage_class: Any) -> DType | None:
+    if type(storage_class) is Global and storage_class.module in ("torch", "torch.cuda", "torch.storage"):
         return STORAGE_CLASSES.get(storage_class.name)
     return None
 
@@ -98,13 +107,19 @@ def _with_view(reference: StorageReference, view: Any) -> StorageReference:
 class StorageTable:
     """Every storage that was referred to, by key, with what the file really holds."""
 
-    def __init__(self, locate: Callable[[str], Extent | None], *, byteorder: Literal["little", "big"]) -> None:
+    def __init__(
+        self,
+        locate: Callable[[str], Extent | None],
+        *,
+        byteorder: Literal["little", "big"],
+        anomalies: AnomalyLog,
+    ) -> None:
         """`locate` tells where the bytes of the storage with a given key lie; None when there are none."""
-        self.anomalies: list[Anomaly] = []
         self.storages: dict[str, Storage] = {}
+        self._anomalies = anomalies
         self._locate = locate
         self._byteorder = byteorder
-        self._references: dict[str, StorageReference] = {}
+        self._announced: dict[str, int] = {}
 
     def refer(self, value: Any) -> StorageReference:
         """Decode a persistent id and note the storage it refers to.
@@ -113,41 +128,39 @@ class StorageTable:
             MalformedTensorError: the persistent id is not one of a storage.
         """
         reference = read_reference(value)
-        known = self._references.get(reference.key)
-        if known is None:
-            self._references[reference.key] = reference
-            self._register(reference)
-        elif known.nbytes != reference.nbytes and not reference.offset:
-            self._note("storage_size", f"storage {reference.key} is given two sizes")
+        nbytes = reference.nbytes
+        announced = self._announced.get(reference.key)
+        if announced is None:
+            self._announced[reference.key] = nbytes
+            self._register(reference, nbytes)
+        elif announced != nbytes and not reference.offset:
+            self._anomalies.note("storage_size", f"storage {reference.key} is given two sizes")
         return reference
 
-    def _register(self, reference: StorageReference) -> None:
+    def _register(self, reference: StorageReference, nbytes: int) -> None:
         key = reference.key
         extent = self._locate(key)
         if extent is None:
-            self._note("missing_storage", f"storage {key} is referred to, but the file does not hold it")
+            message = f"storage {key} is referred to, but the file does not hold it"
+            self._anomalies.note("missing_storage", message)
             return
-        if extent.nbytes != reference.nbytes and not reference.offset:
-            self._note(
-                "storage_size", f"storage {key} has {extent.nbytes} bytes where {reference.nbytes} are announced"
-            )
+        if extent.nbytes != nbytes and not reference.offset:
+            message = f"storage {key} has {extent.nbytes} bytes where {nbytes} are announced"
+            self._anomalies.note("storage_size", message)
         self.storages[key] = Storage(
             key=key, nbytes=extent.nbytes, offset=extent.offset, byteorder=self._byteorder
         )
 
     def note_unused(self, keys: Iterable[str], persistent_ids: Iterable[PersistentId]) -> None:
         """Say which of the storages that the file holds no persistent id of the pickle refers to."""
-        unused = [key for key in keys if key not in self._references]
+        unused = [key for key in keys if key not in self._announced]
         if unused:
             # A storage may belong to something that is no tensor, or to one that was skipped.
             mentioned = {id_.value[_KEY_POSITION] for id_ in persistent_ids if _mentions_key(id_.value)}
             unused = [key for key in unused if key not in mentioned]
         if unused:
-            shown = ", ".join(unused[:5]) + (", ..." if len(unused) > 5 else "")  # noqa: PLR2004 - enough to look
-            self._note("unused_storage", f"{len(unused)} storages belong to no tensor: {shown}")
-
-    def _note(self, kind: str, message: str) -> None:
-        self.anomalies.append(Anomaly(kind=kind, message=message))
+            message = f"{len(unused)} storages belong to no tensor: {listed(unused)}"
+            self._anomalies.note("unused_storage", message)
 
 
 def _mentions_key(value: Any) -> bool:

@@ -9,11 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal
 
 from bufscan.errors import UnreadableError
+from bufscan.formats.anomaly_log import AnomalyLog
 from bufscan.formats.pickle_stream import PickleStream
 from bufscan.formats.pickle_values import lookup, pairs_of
 from bufscan.formats.pickled_inventory import Container, inventory_of
 from bufscan.formats.storages import Extent, MalformedTensorError, read_reference
-from bufscan.inventory import Anomaly
 
 if TYPE_CHECKING:
     from bufscan.bytesource import ByteSource
@@ -39,10 +39,9 @@ def read_torch_legacy(source: ByteSource, target: str) -> Inventory:
     pickle_bytes = stream.position - start
     keys = _storage_keys(stream.next_pickle().value)
     extents = _extents(stream, keys, pickled)
-    anomalies = []
+    anomalies = AnomalyLog()
     if stream.position < source.size:
-        message = f"{source.size - stream.position} bytes after the last storage"
-        anomalies.append(Anomaly(kind="trailing_bytes", message=message))
+        anomalies.note("trailing_bytes", f"{source.size - stream.position} bytes after the last storage")
     container = Container(
         format="torch-legacy", locate=extents.get, byteorder=byteorder, storage_keys=keys, anomalies=anomalies
     )

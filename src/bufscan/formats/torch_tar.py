@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from bufscan.errors import UnreadableError
+from bufscan.formats.anomaly_log import AnomalyLog
 from bufscan.formats.pickle_stream import PickleStream
 from bufscan.formats.pickle_values import Global, Instance, PersistentId
 from bufscan.formats.pickled_inventory import Container, inventory_of
@@ -44,7 +45,7 @@ def read_torch_tar(source: ByteSource, target: str) -> Inventory:
         locate=extents.get,
         byteorder="little",
         storage_keys=extents,
-        anomalies=[],
+        anomalies=AnomalyLog(),
         tensors_by_id=tensors,
     )
     size = members["tensors"][1] - members["tensors"][0] + stream.position - members["pickle"][0]

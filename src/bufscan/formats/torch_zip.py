@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bufscan.errors import UnreadableError
+from bufscan.formats.anomaly_log import AnomalyLog
+from bufscan.formats.listing import listed
 from bufscan.formats.pickle_machine import run_pickle
 from bufscan.formats.pickled_inventory import Container, inventory_of
 from bufscan.formats.storages import Extent
 from bufscan.formats.zip_directory import STORED, ZipDirectory
-from bufscan.inventory import Anomaly
 
 if TYPE_CHECKING:
     from typing import Literal
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
     from bufscan.inventory import Inventory
 
 _MOST_PICKLE_BYTES = 1 << 30
-_MOST_NOTE_BYTES = 64
+# A compressed pickle may be larger than its file, but what it costs to read must stay in proportion to the file.
+_FREE_PICKLE_BYTES = 10_000_000
+_MOST_TEXT_BYTES = 64
 # kMinSupportedFileFormatVersion and kMaxSupportedFileFormatVersion of caffe2/serialize/versions.h, torch 2.13.
 _OLDEST, _NEWEST = 1, 10
 
@@ -37,7 +40,9 @@ class _Archive:
     """The records of one checkpoint, below its single top folder."""
 
     def __init__(self, source: ByteSource) -> None:
-        self._directory = ZipDirectory(source)
+        self._anomalies = AnomalyLog()
+        self._directory = ZipDirectory(source, self._anomalies)
+        self._most_pickle_bytes = min(_MOST_PICKLE_BYTES, max(_FREE_PICKLE_BYTES, source.size))
         records = self._directory.records
         self._top = next(iter(records), "").partition("/")[0]
         if self._record("data.pkl") is None:
@@ -49,42 +54,42 @@ class _Archive:
             )
 
     def _record(self, name: str) -> Record | None:
+        """The record of that name, given in lower case, below the top folder."""
         return self._directory.records.get(f"{self._top}/{name}")
 
     def read(self, target: str) -> Inventory:
         pickle_record = self._record("data.pkl")
         assert pickle_record is not None  # noqa: S101 - the constructor made sure
-        data = self._directory.read(pickle_record, limit=_MOST_PICKLE_BYTES)
+        data = self._directory.read(pickle_record, limit=self._most_pickle_bytes)
         pickled = run_pickle(data)
-        anomalies = self._directory.anomalies  # locating storages adds to them
-        anomalies += self._own_anomalies(len(data) - pickled.end)
+        self._note_anomalies(trailing=len(data) - pickled.end)
         container = Container(
             format="torch-zip",
             locate=self._locate,
             byteorder=self._byteorder(),
-            storage_keys=[name.rpartition("/")[2] for name in self._data_records()],
-            anomalies=anomalies,
+            storage_keys=[record.name.rpartition("/")[2] for record in self._data_records()],
+            anomalies=self._anomalies,
         )
         return inventory_of(pickled, len(data), container, target)
 
-    def _data_records(self) -> dict[str, Record]:
+    def _data_records(self) -> list[Record]:
         prefix = f"{self._top}/data/"
-        return {name: record for name, record in self._directory.records.items() if name.startswith(prefix)}
+        return [record for name, record in self._directory.records.items() if name.startswith(prefix)]
 
     def _locate(self, key: str) -> Extent | None:
-        record = self._record(f"data/{key}")
+        record = self._record(f"data/{key.lower()}")
         if record is None:
             return None
         offset = self._directory.data_offset(record)
         return Extent(record.size, offset if record.method == STORED else None)
 
-    def _note(self, name: str) -> bytes | None:
+    def _text(self, name: str) -> bytes | None:
         """The contents of one of the small records that describe the file."""
         record = self._record(name)
-        return None if record is None else self._directory.read(record, limit=_MOST_NOTE_BYTES)
+        return None if record is None else self._directory.read(record, limit=_MOST_TEXT_BYTES)
 
     def _byteorder(self) -> Literal["little", "big"]:
-        match self._note("byteorder"):
+        match self._text("byteorder"):
             case None | b"little":
                 return "little"
             case b"big":
@@ -92,33 +97,25 @@ class _Archive:
             case _:
                 raise UnreadableError("its record `byteorder` says neither little nor big")
 
-    def _own_anomalies(self, trailing: int) -> list[Anomaly]:
-        records = self._directory.records
-        found: list[tuple[str, str]] = []
+    def _note_anomalies(self, trailing: int) -> None:
+        note, records = self._anomalies.note, self._directory.records
         if trailing:
-            found.append(("trailing_bytes", f"{trailing} bytes after the end of the pickle"))
-        foreign = [name for name in records if not name.startswith(f"{self._top}/")]
+            note("trailing_bytes", f"{trailing} bytes after the end of the pickle")
+        foreign = [record.name for name, record in records.items() if not name.startswith(f"{self._top}/")]
         if foreign:
-            found.append(
-                ("foreign_record", f"{len(foreign)} records outside the checkpoint's folder: {foreign[0]}")
-            )
-        version = self._note("version")
+            note("foreign_record", f"{len(foreign)} records outside the checkpoint's folder: {listed(foreign)}")
+        version = self._text(".data/version") or self._text("version")
         if version is None:
-            found.append(("version", "no record says the format's version; torch refuses the file"))
+            note("version", "no record says the format's version; torch refuses the file")
         elif not version.strip().isdigit() or not _OLDEST <= int(version) <= _NEWEST:
-            found.append(("version", "the record `version` names a version that torch cannot read"))
+            note("version", "the record `version` names a version that torch cannot read")
         compressed = sum(record.method != STORED for record in records.values())
         if compressed:
-            found.append(
-                ("compressed_record", f"{compressed} records are compressed; torch with mmap=True reads garbage")
-            )
-        data = [record for record in self._data_records().values() if record.size]
+            note("compressed_record", f"{compressed} records are compressed; torch with mmap=True reads garbage")
+        data = [record for record in self._data_records() if record.size]
         pickle_record = self._record("data.pkl")
         if data and pickle_record and pickle_record.crc and not any(record.crc for record in data):
-            found.append(
-                ("no_values", "no storage has a checksum: saved under skip_data, the values were never written")
-            )
-        return [Anomaly(kind=kind, message=message) for kind, message in found]
+            note("no_values", "no storage has a checksum: saved under skip_data, the values were never written")
 
 
 def _other_archive(names: list[str]) -> UnreadableError:

@@ -8,29 +8,34 @@ from __future__ import annotations
 
 import zlib
 from struct import Struct, error, unpack_from
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import msgspec
 
 from bufscan.errors import UnreadableError
+from bufscan.formats.listing import quoted
 from bufscan.formats.signatures import ZIP_LOCAL_HEADER
-from bufscan.inventory import Anomaly
 
 if TYPE_CHECKING:
     from bufscan.bytesource import ByteSource
+    from bufscan.formats.anomaly_log import AnomalyLog
 
+_END_SIGNATURE = b"PK\5\6"
 _END_OF_DIRECTORY = Struct("<4s4H2LH")
 _END_OF_DIRECTORY_64 = Struct("<4sQ2H2L4Q")
 _LOCATOR_64 = Struct("<4sLQL")
 _ENTRY = Struct("<4s6H3L5H2L")
-_LOCAL_HEADER_BYTES = 30
+_LOCAL_HEADER = Struct("<4s5H3L2H")
 _MAX_COMMENT = 0xFFFF
 _ZIP64_EXTRA = 1
 _SEE_ZIP64 = 0xFFFFFFFF
-_SEE_ZIP64_COUNT = 0xFFFF
 _ENCRYPTED = 0x1
 _DESCRIPTOR = 0x8
 _DESCRIPTOR_BYTES = 12  # without its optional signature and in 32 bits
+_LARGEST_DESCRIPTOR = 24
+
+_MOST_DIRECTORY_BYTES = 1 << 28  # three million records
+_LARGEST_INFLATION = 1032  # bytes that deflate can make of one (RFC 1951)
 
 STORED, DEFLATED = 0, 8
 
@@ -58,47 +63,44 @@ class Record(msgspec.Struct, frozen=True, gc=False):
 
 
 class ZipDirectory:
-    """An archive's records by name, and what is odd about the archive."""
+    """An archive's records by their names in lower case: torch looks them up without regard to case."""
 
-    def __init__(self, source: ByteSource) -> None:
-        """Read the directory.
+    def __init__(self, source: ByteSource, anomalies: AnomalyLog) -> None:
+        """Read the directory; what is odd about the archive goes to `anomalies`.
 
         Raises:
             UnreadableError: there is none, it contradicts itself, or two records share a name.
         """
         self._source = source
-        self.anomalies: list[Anomaly] = []
-        start, size, count, end = _find_directory(source)
-        entries = _parse_entries(source.read(start, size), count)
+        self._anomalies = anomalies
+        found = _find_directory(source, anomalies)
+        entries = _parse_entries(source.read(found.start, found.size), found.entries)
         self.records: dict[str, Record] = {}
-        self._add(entries, start)
-        if end < source.size:
-            self._note("trailing_bytes", f"{source.size - end} bytes after the end of the zip archive")
+        self._add(entries, found.start)
 
-    def _note(self, kind: str, message: str) -> None:
-        self.anomalies.append(Anomaly(kind=kind, message=message))
-
-    def _add(self, entries: list[tuple[bytes, int, int, int, int, int, int]], directory: int) -> None:
+    def _add(self, entries: list[_Entry], directory: int) -> None:
         headers = sorted({entry[5] for entry in entries})
         following = dict(zip(headers, [*headers[1:], directory], strict=True))
         if len(headers) < len(entries):
-            self._note("overlapping_records", "several directory entries point to the same local header")
-        folded: set[str] = set()
+            self._anomalies.note("overlapping_records", "several directory entries point to the same local header")
+        if headers and headers[0]:
+            self._anomalies.note("unused_bytes", f"{headers[0]} bytes before the first record")
         for name_bytes, method, crc, stored_size, size, header, flags in entries:
             # Names are only compared with names that we make ourselves; odd bytes stay distinct.
             name = name_bytes.decode("utf-8", "surrogateescape")
             if flags & _ENCRYPTED:
-                raise UnreadableError(f"record {name!r} is encrypted")
-            # torch looks records up without regard to case, and which of two it finds is an accident.
-            if name.lower() in folded:
-                raise UnreadableError(f"two records of the zip archive are called {name!r}")
-            folded.add(name.lower())
-            if header + _LOCAL_HEADER_BYTES + stored_size > following[header]:
+                raise UnreadableError(f"record {quoted(name)} is encrypted")
+            # Which of two torch finds is an accident.
+            if (folded := name.lower()) in self.records:
+                raise UnreadableError(f"two records of the zip archive are called {quoted(name)}")
+            if header + _LOCAL_HEADER.size + stored_size > following[header]:
                 if header >= directory:
-                    raise UnreadableError(f"record {name!r} lies outside the archive", hint=_TRUNCATED_HINT)
-                self._note("overlapping_records", f"record {name!r} runs into what follows it")
+                    raise UnreadableError(f"record {quoted(name)} lies outside the archive", hint=_TRUNCATED_HINT)
+                self._anomalies.note("overlapping_records", f"record {quoted(name)} runs into what follows it")
+            if size > stored_size if method == STORED else size > _LARGEST_INFLATION * stored_size:
+                raise UnreadableError(f"record {quoted(name)} is said to be larger than its bytes can make it")
             limit = following[header] - (_DESCRIPTOR_BYTES if flags & _DESCRIPTOR else 0)
-            self.records[name] = Record(name, size, stored_size, method, crc, header, limit)
+            self.records[folded] = Record(name, size, stored_size, method, crc, header, limit)
 
     def data_offset(self, record: Record) -> int:
         """Where the record's bytes start: after its local header, whose lengths differ from the directory's.
@@ -107,15 +109,27 @@ class ZipDirectory:
             UnreadableError: there is no local header, or the bytes do not fit before what follows.
         """
         name = record.name.encode("utf-8", "surrogateescape")
-        header = self._source.read(record.header, _LOCAL_HEADER_BYTES + len(name))
-        if header[:4] != ZIP_LOCAL_HEADER:
-            raise UnreadableError(f"record {record.name!r} has no local header", hint=_TRUNCATED_HINT)
-        name_length, extra_length = unpack_from("<2H", header, 26)
-        if header[_LOCAL_HEADER_BYTES:] != name:
-            self._note("local_name", f"the local header of record {record.name!r} gives another name")
-        start: int = record.header + _LOCAL_HEADER_BYTES + name_length + extra_length
-        if start + record.stored_size > record.limit:
-            raise UnreadableError(f"record {record.name!r} runs into what follows it")
+        header = self._source.read(record.header, _LOCAL_HEADER.size + len(name))
+        signature, _, flags, method, _, _, crc, stored_size, size, name_length, extra_length = (
+            _LOCAL_HEADER.unpack_from(header)
+        )
+        if signature != ZIP_LOCAL_HEADER:
+            raise UnreadableError(f"record {quoted(record.name)} has no local header", hint=_TRUNCATED_HINT)
+        told = not flags & _DESCRIPTOR and _SEE_ZIP64 not in (size, stored_size)
+        if (
+            header[_LOCAL_HEADER.size :] != name
+            or method != record.method
+            or flags & _ENCRYPTED
+            or (told and (crc, stored_size, size) != (record.crc, record.stored_size, record.size))
+        ):
+            message = f"the local header of record {quoted(record.name)} says something else than the directory"
+            self._anomalies.note("local_header", message)
+        start: int = record.header + _LOCAL_HEADER.size + name_length + extra_length
+        unused = record.limit - start - record.stored_size
+        if unused < 0:
+            raise UnreadableError(f"record {quoted(record.name)} runs into what follows it")
+        if unused > _LARGEST_DESCRIPTOR:
+            self._anomalies.note("unused_bytes", f"{unused} bytes after record {quoted(record.name)}")
         return start
 
     def read(self, record: Record, *, limit: int) -> bytes:
@@ -124,8 +138,9 @@ class ZipDirectory:
         Raises:
             UnreadableError: it is larger, compressed in another way, or not as long as the directory says.
         """
-        if record.size > limit:
-            raise UnreadableError(f"record {record.name!r} is larger than {limit} bytes")
+        # Deflate adds a few bytes to what it cannot compress.
+        if record.size > limit or record.stored_size > limit + limit // 64 + 64:
+            raise UnreadableError(f"record {quoted(record.name)} is larger than {limit} bytes")
         stored = self._source.read(self.data_offset(record), record.stored_size)
         if record.method == STORED:
             data = stored
@@ -134,39 +149,57 @@ class ZipDirectory:
             try:
                 data = inflater.decompress(stored, record.size + 1)
             except zlib.error:
-                raise UnreadableError(f"record {record.name!r} cannot be inflated") from None
+                raise UnreadableError(f"record {quoted(record.name)} cannot be inflated") from None
         else:
-            raise UnreadableError(f"record {record.name!r} is compressed with method {record.method}")
+            raise UnreadableError(f"record {quoted(record.name)} is compressed with method {record.method}")
         if len(data) != record.size:
-            raise UnreadableError(f"record {record.name!r} is not as long as the directory says")
+            raise UnreadableError(f"record {quoted(record.name)} is not as long as the directory says")
         # torch can be told not to compute checksums and then writes zero.
         if record.crc and zlib.crc32(data) != record.crc:
-            self._note("wrong_checksum", f"record {record.name!r} does not have the checksum it claims")
+            message = f"record {quoted(record.name)} does not have the checksum it claims"
+            self._anomalies.note("wrong_checksum", message)
         return data
 
 
-def _find_directory(source: ByteSource) -> tuple[int, int, int, int]:
-    """Start, size and entry count of the central directory, and where the archive ends."""
+class _Location(NamedTuple):
+    """Start and size of the central directory, and how many entries it lists."""
+
+    start: int
+    size: int
+    entries: int
+
+
+def _find_directory(source: ByteSource, anomalies: AnomalyLog) -> _Location:
     tail_size = min(source.size, _END_OF_DIRECTORY.size + _MAX_COMMENT)
     tail_start = source.size - tail_size
     tail = source.read(tail_start, tail_size)
-    position = tail.rfind(b"PK\5\6")
-    if position < 0 or position + _END_OF_DIRECTORY.size > tail_size:
+    position = tail.rfind(_END_SIGNATURE, 0, tail_size - _END_OF_DIRECTORY.size + len(_END_SIGNATURE))
+    if position < 0:
         raise UnreadableError("a zip archive without its central directory", hint=_TRUNCATED_HINT)
-    fields = _END_OF_DIRECTORY.unpack_from(tail, position)
-    _, _, _, _, count, size, start, comment_length = fields
-    record_start = tail_start + position
-    end = record_start + _END_OF_DIRECTORY.size + comment_length
-    if _SEE_ZIP64 in (size, start) or count == _SEE_ZIP64_COUNT:
-        found = _find_directory_64(source, record_start)
-        if found is not None:
-            start, size, count, record_start = found
-    if start + size > record_start:
+    _, disk, first_disk, count_here, count, size, start, comment = _END_OF_DIRECTORY.unpack_from(tail, position)
+    end_record = tail_start + position
+    trailing = source.size - end_record - _END_OF_DIRECTORY.size
+    if trailing > comment:
+        anomalies.note("trailing_bytes", f"{trailing - comment} bytes after the end of the zip archive")
+    if comment:
+        anomalies.note("comment", f"the zip archive has a comment of {comment} bytes")
+    found, limit = _Location(start, size, count), end_record
+    # As in torch, a zip64 record counts wherever there is one, and not only where the older one refers to it.
+    wide = _find_directory_64(source, end_record)
+    if wide is not None:
+        if any(old not in (new, _SEE_ZIP64, _SEE_ZIP64 >> 16) for old, new in zip(found, wide[0], strict=True)):
+            anomalies.note("end_record", "the two end records of the zip archive do not agree")
+        found, limit = wide
+    elif disk or first_disk or count_here != count:
+        raise UnreadableError("a zip archive that is a part of several")
+    if found.start + found.size > limit or found.size < found.entries * _ENTRY.size:
         raise UnreadableError("the zip archive's central directory does not lie where its end record says")
-    return start, size, count, min(end, source.size)
+    if found.size > _MOST_DIRECTORY_BYTES:
+        raise UnreadableError(f"the zip archive's central directory has more than {_MOST_DIRECTORY_BYTES} bytes")
+    return found
 
 
-def _find_directory_64(source: ByteSource, end_record: int) -> tuple[int, int, int, int] | None:
+def _find_directory_64(source: ByteSource, end_record: int) -> tuple[_Location, int] | None:
     """The same from the zip64 records before the end record, and where they start; None without a locator."""
     locator_start = end_record - _LOCATOR_64.size
     if locator_start < 0:
@@ -179,12 +212,17 @@ def _find_directory_64(source: ByteSource, end_record: int) -> tuple[int, int, i
     fields = _END_OF_DIRECTORY_64.unpack(source.read(offset, _END_OF_DIRECTORY_64.size))
     if fields[0] != b"PK\6\6":
         raise UnreadableError("the zip archive's zip64 end record does not lie where its locator says")
-    count, size, start = fields[7:10]
-    return start, size, count, offset
+    disk, first_disk, count_here, count, size, start = fields[4:]
+    if disk or first_disk or count_here != count:
+        raise UnreadableError("a zip archive that is a part of several")
+    return _Location(start, size, count), offset
 
 
-def _parse_entries(data: bytes, count: int) -> list[tuple[bytes, int, int, int, int, int, int]]:
-    """Name, method, checksum, stored size, size, header offset and flags of every entry."""
+# Name, method, checksum, stored size, size, header offset and flags.
+_Entry: TypeAlias = tuple[bytes, int, int, int, int, int, int]
+
+
+def _parse_entries(data: bytes, count: int) -> list[_Entry]:
     entries = []
     position = 0
     unpack_entry, fixed = _ENTRY.unpack_from, _ENTRY.size
@@ -192,7 +230,7 @@ def _parse_entries(data: bytes, count: int) -> list[tuple[bytes, int, int, int, 
         while position < len(data):
             (
                 signature, _, _, flags, method, _, _, crc, stored_size, size,
-                name_length, extra_length, comment_length, _, _, _, header,
+                name_length, extra_length, comment_length, disk, _, _, header,
             ) = unpack_entry(data, position)  # fmt: skip
             if signature != b"PK\1\2":
                 break
@@ -201,11 +239,16 @@ def _parse_entries(data: bytes, count: int) -> list[tuple[bytes, int, int, int, 
             if _SEE_ZIP64 in (size, stored_size, header):
                 extra = data[name_end : name_end + extra_length]
                 size, stored_size, header = _widen(extra, size, stored_size, header)
+            if disk:
+                raise UnreadableError("a zip archive that is a part of several")
+            if method == STORED and size != stored_size:
+                name_text = name.decode("utf-8", "surrogateescape")
+                raise UnreadableError(f"record {quoted(name_text)} has two sizes, and it is not compressed")
             entries.append((name, method, crc, stored_size, size, header, flags))
             position = name_end + extra_length + comment_length
     except error:
         raise UnreadableError("the zip archive's central directory is cut short", hint=_TRUNCATED_HINT) from None
-    if len(entries) != count:
+    if len(entries) != count or position != len(data):
         raise UnreadableError(f"the zip archive announces {count} records and lists {len(entries)}")
     return entries
 
@@ -218,6 +261,11 @@ def _widen(extra: bytes, *narrow: int) -> list[int]:
         if kind == _ZIP64_EXTRA:
             field = extra[position + 4 : position + 4 + length]
             wide = iter([value for (value,) in Struct("<Q").iter_unpack(field[: len(field) // 8 * 8])])
-            return [next(wide, value) if value == _SEE_ZIP64 else value for value in narrow]
+            widened = [next(wide, _SEE_ZIP64) if value == _SEE_ZIP64 else value for value in narrow]
+            break
         position += 4 + length
-    return list(narrow)
+    else:
+        widened = list(narrow)
+    if _SEE_ZIP64 in widened:
+        raise UnreadableError("the zip archive lacks a size or an offset of more than 4 GiB")
+    return widened
