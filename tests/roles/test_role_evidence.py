@@ -298,6 +298,12 @@ def test_what_stays_assumed_is_saved_and_moves(tmp_path: Path) -> None:
     assert (True, True, None) == (weight.saved, weight.moves, weight.trains)
 
 
+def test_of_a_tensor_in_no_state_dict_nothing_is_said(tmp_path: Path) -> None:
+    (bare,) = saved(tmp_path, torch.zeros(3, dtype=torch.int64)).tensors
+
+    assert ("assumed", None, None, None) == (bare.certainty, bare.saved, bare.moves, bare.trains)
+
+
 def test_buffers_do_not_train(tmp_path: Path) -> None:
     found = saved(tmp_path, nn.BatchNorm1d(2).state_dict())
 

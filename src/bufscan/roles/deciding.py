@@ -17,7 +17,7 @@ from bufscan.roles.known_names import claim_by_known_name
 from bufscan.roles.module_tree import claim_unowned
 from bufscan.roles.optimizer_names import claim_by_optimizer_names
 from bufscan.roles.optimizer_shapes import claim_by_optimizer_shapes
-from bufscan.roles.section import Checkpoint
+from bufscan.roles.section import Checkpoint, is_entry
 from bufscan.roles.siblings import claim_by_siblings
 from bufscan.roles.ties import claim_by_ties
 
@@ -81,7 +81,7 @@ def _draw_consequences(checkpoint: Checkpoint) -> None:
 def _judged_tensors(tensors: tuple[Tensor, ...], checkpoint: Checkpoint) -> tuple[Tensor, ...]:
     """Every tensor in its old place, with the claim made on it."""
     judged = {section.name: _judged_section(section) for section in checkpoint.sections}
-    return tuple(tensor if tensor.role == "training_state" else next(judged[tensor.section]) for tensor in tensors)
+    return tuple(next(judged[tensor.section]) if is_entry(tensor) else tensor for tensor in tensors)
 
 
 def _judged_section(section: Section) -> Iterator[Tensor]:

@@ -28,7 +28,19 @@ def claim_unowned(checkpoint: Checkpoint) -> None:
         _claim_extra_state(section)
         _claim_under_tensors(section)
         if section.tree is not None:
-            _claim_outside_tree(checkpoint, section, section.tree)
+            _claim_outside_tree(section, section.tree)
+    if misfits := [section for section in checkpoint.sections if section.misfit]:
+        checkpoint.notes.append(_note_on(misfits))
+
+
+def _note_on(misfits: Sequence[Section]) -> str:
+    first = misfits[0]
+    place = f"of section {first.name!r} " if first.name else ""
+    more = f" (and so in {len(misfits) - 1} more sections)" if len(misfits) > 1 else ""
+    return (
+        f"`_metadata` {place}was disregarded: {first.misfit} of {len(first.tensors)} entries belong to no module"
+        f" it lists{more}"
+    )
 
 
 def _claim_extra_state(section: Section) -> None:
@@ -47,7 +59,7 @@ def _claim_under_tensors(section: Section) -> None:
             section.settle(entries.values(), UNDER_A_TENSOR)
 
 
-def _claim_outside_tree(checkpoint: Checkpoint, section: Section, tree: Tree) -> None:
+def _claim_outside_tree(section: Section, tree: Tree) -> None:
     owned = 0
     unowned: list[tuple[str, list[int]]] = []
     for owner, entries in section.modules.items():
@@ -61,10 +73,7 @@ def _claim_outside_tree(checkpoint: Checkpoint, section: Section, tree: Tree) ->
     if count > max(1, (owned + count) // 10):
         # Keys of an OrderedDict can be renamed in place, and its `_metadata` stays what it was.
         section.tree = None
-        place = f"of section {section.name!r} " if section.name else ""
-        checkpoint.notes.append(
-            f"`_metadata` {place}was disregarded: {count} of {owned + count} entries belong to no module it lists"
-        )
+        section.misfit = count
         return
     if not _could_be_renamed(section, tree, unowned):
         for _, positions in unowned:

@@ -39,6 +39,11 @@ class Claim(NamedTuple):
     holding: Holding | None = None
 
 
+def is_entry(tensor: Tensor) -> bool:
+    """Whether it may be an entry of a state_dict: not training state, nor a tensor on its own or in a list."""
+    return tensor.role != "training_state" and tensor.name[:1] not in ("", "[")
+
+
 class Section:
     """One state_dict under judgement: entries in file order, addressed by their position in it.
 
@@ -50,6 +55,7 @@ class Section:
         owners, leaves: each entry's name, cut at its last dot.
         tree: prefix of every module with its version, in module order; None where the artefact has none, or
             one that does not fit its entries.
+        misfit: how many entries the tree did not explain when it was set aside.
         torch_order: whether the format keeps the order in which `state_dict()` lists entries.
     """
 
@@ -59,6 +65,7 @@ class Section:
         self.name = name
         self.tensors = tensors
         self.tree = tree
+        self.misfit = 0
         self.torch_order = torch_order
         self.roles: list[Role | None] = [
             None if tensor.certainty == "assumed" else tensor.role for tensor in tensors
@@ -128,7 +135,7 @@ class Checkpoint:
         """Group an inventory's tensors by section, training state left out."""
         grouped: dict[str, list[Tensor]] = {}
         for tensor in inventory.tensors:
-            if tensor.role != "training_state":
+            if is_entry(tensor):
                 grouped.setdefault(tensor.section, []).append(tensor)
         trees = {tree.section: tree.versions for tree in inventory.module_trees}
         torch_order = inventory.format.startswith("torch")
