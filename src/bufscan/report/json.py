@@ -14,7 +14,7 @@ from bufscan.report.selecting import count_ties_once, select
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from bufscan.inventory import Inventory, Part, RoleTotal, Skipped, Tensor
+    from bufscan.inventory import Inventory, Join, Part, RoleTotal, Skipped, Tensor
     from bufscan.report.view import View
 
 SCHEMA: Final = "bufscan.inspect/1"
@@ -34,6 +34,7 @@ def render(inventory: Inventory, view: View) -> str:
         "tensors": _lines(_encode(_tensor(tensor)) for tensor in shown.tensors),
         "totals": _encode({role: _total(total) for role, total in totals.items()}),
         "stored_bytes": _encode(shown.stored_bytes),
+        "joins": _lines(_encode(_join(join)) for join in shown.joins),
         "findings": _lines(()),
         "skipped": _lines(_encode(_skipped(each)) for each in shown.skipped),
         "anomalies": _lines(_encode({"kind": a.kind, "message": _text(a.message)}) for a in shown.anomalies),
@@ -99,10 +100,6 @@ def _tensor(tensor: Tensor) -> dict[str, Any]:
     }
 
 
-def _origin(tensor: Tensor) -> dict[str, Any] | None:
-    return None if tensor.origin is None else {"file": _text(tensor.origin.file), "line": tensor.origin.line}
-
-
 def _part(part: Part) -> dict[str, Any]:
     return {
         "name": _text(part.name),
@@ -112,6 +109,24 @@ def _part(part: Part) -> dict[str, Any]:
         "storage": _optional(part.storage),
         "storage_offset": part.storage_offset,
         "device": _optional(part.device),
+    }
+
+
+def _join(join: Join) -> dict[str, Any]:
+    return {
+        "model": _text(join.model),
+        "section": _text(join.section),
+        "matched": join.matched,
+        "missing": [_tensor(tensor) for tensor in join.missing],
+        "unexpected": [_text(name) for name in join.unexpected],
+        "saved_non_persistent": [_text(name) for name in join.saved_non_persistent],
+        "mismatched": [
+            {"name": _text(each.name), "shape": each.shape, "dtype": each.dtype} for each in join.mismatched
+        ],
+        "tied": [_text(name) for name in join.tied],
+        "checkpoint_prefix": _text(join.checkpoint_prefix),
+        "model_prefix": _text(join.model_prefix),
+        "wrappers": [_text(name) for name in join.wrappers],
     }
 
 

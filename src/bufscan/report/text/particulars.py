@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from bufscan.report.sizes import count, plural, size
 from bufscan.report.text.layout import Cell, Line, Style, flowed, wrapped
+from bufscan.report.wording import ROLE_WORDS, dimensions, shape_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from bufscan.inventory import Inventory, Location, Tensor
+    from bufscan.inventory import Inventory, Join, Location, Mismatch, Tensor
     from bufscan.report.view import View
 
 # Ties, views, globals ... that are shown one by one unless everything is asked for.
@@ -72,8 +73,31 @@ def _particulars(inventory: Inventory, ties: list[str], view: View) -> Iterator[
         yield _Particular("metadata", [f"{key}: {value}" for key, value in inventory.metadata.items()])
         yield _Particular("globals", list(inventory.globals), in_a_row=True)
         yield _Particular("notes", list(inventory.notes))
+        yield from _fit(inventory.joins)
     yield _Particular("anomalies", [anomaly.message for anomaly in inventory.anomalies], "warning")
     yield _Particular("skipped", [f"{each.what}: {each.reason}" for each in inventory.skipped], "warning")
+
+
+def _fit(joins: tuple[Join, ...]) -> Iterator[_Particular]:
+    """What keeps a checkpoint from fitting the model it was joined to."""
+    for join in joins:
+        start = f"{join.section}." if join.section else ""
+        missing = [f"{start}{each.name} ({ROLE_WORDS[each.role]}, {shape_of(each)})" for each in join.missing]
+        yield _Particular("missing", missing, "warning")
+        yield _Particular("unexpected", [start + name for name in join.unexpected], "warning")
+        saved = [f"{start}{name}: a non-persistent buffer of the model" for name in join.saved_non_persistent]
+        yield _Particular("unexpected", saved, "warning")
+        yield _Particular("mismatched", [start + _mismatch(each) for each in join.mismatched], "warning")
+
+
+def _mismatch(each: Mismatch) -> str:
+    differences = []
+    if each.shape is not None:
+        stored, built = each.shape
+        differences.append(f"{dimensions(stored)}, in the model {dimensions(built)}")
+    if each.dtype is not None:
+        differences.append(f"{each.dtype[0]}, in the model {each.dtype[1]}")
+    return f"{each.name}: {'; '.join(differences)}"
 
 
 def _tally(tensors: tuple[Tensor, ...], value_of: Callable[[Tensor], str], view: View) -> list[str]:
