@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
+    from bufscan.live.naming import Anchor
     from bufscan.live.registry import RegisteredModule
 
 MAX_OBJECTS = 100_000
@@ -72,6 +73,7 @@ class _Walker:
         self._visited = {id(entry.module) for entry in modules}
         self._kept_alive: list[object] = []
         self._files = files_of(type(entry.module) for entry in modules)
+        self._registries: set[tuple[int, str | None]] = set()
         self._budget = 0
         self._cut = False
 
@@ -120,9 +122,8 @@ class _Walker:
 
     def _steps(self, place: Place, value: Any) -> Iterator[tuple[Place, Any]]:
         match kind_of(type(value)):
-            case "module" if _is_in_registry(place, value):
-                reason = "a class keeps all its instances here, those of other models too"
-                self.skipped.append(Skipped(what=place.path, reason=reason))
+            case "module" if (registry := _registry_around(place, value)) is not None:
+                self._note_registry(registry)
             case "module":
                 yield from self._hidden_module(place, value)
             case "sequence":
@@ -146,6 +147,13 @@ class _Walker:
                 self.skipped.append(Skipped(what=place.path, reason=reason))
             case _:
                 return
+
+    def _note_registry(self, registry: Anchor) -> None:
+        owner, name, *_ = registry
+        if (id(owner), name) not in self._registries:
+            self._registries.add((id(owner), name))
+            reason = "the class keeps all its instances here, those of other models too"
+            self.skipped.append(Skipped(what=f"{owner.__name__}.{name}", reason=reason))
 
     def _object(self, place: Place, value: Any) -> Iterator[tuple[Place, Any]]:
         yield from _attributes(place, value)
@@ -211,11 +219,12 @@ class _Walker:
                 yield place.in_function(f".__globals__[{name!r}]", function, "global", name), value
 
 
-def _is_in_registry(place: Place, module: nn.Module) -> bool:
-    """Whether a class attribute holds an instance of the very class that has it."""
-    owner = place.anchor.owner if place.anchor is not None else None
-    in_class = place.holding == "class_attribute" and isinstance(owner, type)
-    return in_class and any(base is owner for base in mro_of(type(module)))
+def _registry_around(place: Place, module: nn.Module) -> Anchor | None:
+    """The class attribute that holds the module, if it is one of the very class whose instance the module is."""
+    anchor = place.anchor
+    if anchor is None or place.holding != "class_attribute":
+        return None
+    return anchor if any(base is anchor[0] for base in mro_of(type(module))) else None
 
 
 def _attribute_of_module(place: Place, module: nn.Module, name: str) -> Place:
