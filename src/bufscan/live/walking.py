@@ -97,11 +97,8 @@ class _Walker:
             here, found = queue.popleft()
             queue.extend(self._children(here, found))
         if self._cut:
-            self.skipped.append(
-                Skipped(
-                    what=place.path, reason=f"over {MAX_OBJECTS:,} objects or {MAX_DEPTH} steps: not all examined"
-                )
-            )
+            reason = f"over {MAX_OBJECTS:,} objects or {MAX_DEPTH} steps: not all examined"
+            self.skipped.append(Skipped(what=place.path, reason=reason, failed=True))
 
     def _children(self, place: Place, value: Any) -> Iterator[tuple[Place, Any]]:
         """Objects one step further that may lead to tensors; tensors are noted here."""
