@@ -7,9 +7,9 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from bufscan.bytesource import FileSource, MemorySource
+from bufscan.bytesource import MemorySource
 from bufscan.errors import UnreadableError, UsageError
-from bufscan.formats.reading import read_file, read_folder
+from bufscan.formats.reading import read_file, read_path
 from bufscan.roles.deciding import decide
 from bufscan.target import FileTarget, FolderTarget, ObjectTarget, StandardInput, parse_target
 
@@ -108,11 +108,8 @@ def _joined(
 
 def _read(target: FileTarget | FolderTarget | StandardInput, text: str) -> Inventory:
     match target:
-        case FileTarget(path):
-            with FileSource(path, name=text) as source:
-                return read_file(source, text)
-        case FolderTarget(path):
-            return read_folder(path, text)
+        case FileTarget(path) | FolderTarget(path):
+            return read_path(path, text)
         case StandardInput():
             return read_file(standard_input(), text)
 

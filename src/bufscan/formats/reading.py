@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from bufscan.bytesource import FileSource
 from bufscan.errors import UnreadableError
-from bufscan.formats.signatures import HEAD_BYTES, is_safetensors, is_tar, is_torch_legacy, is_zip
+from bufscan.formats.signatures import HEAD_BYTES, is_safetensors, is_shard_index, is_tar, is_torch_legacy, is_zip
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -79,7 +80,7 @@ def read_file(source: ByteSource, target: str) -> Inventory:
     """
     if not source.size:
         raise UnreadableError("the file is empty")
-    head = source.read(0, min(HEAD_BYTES, source.size))
+    head = _head_of(source)
     for reader in READERS:
         if reader.recognises(head):
             return reader.read(source, target)
@@ -87,6 +88,26 @@ def read_file(source: ByteSource, target: str) -> Inventory:
         if head.startswith(start):
             raise UnreadableError(kind, hint=hint)
     raise UnreadableError("not a checkpoint: its first bytes are those of no known format", hint=_FORMATS_READ)
+
+
+def _head_of(source: ByteSource) -> bytes:
+    return source.read(0, min(HEAD_BYTES, source.size))
+
+
+def read_path(path: Path, target: str) -> Inventory:
+    """The inventory of a file, of a folder, or of the shards that an index file lists.
+
+    Raises:
+        UnreadableError: there is no checkpoint there, or it cannot be read.
+    """
+    if path.is_dir():
+        return read_folder(path, target)
+    with FileSource(path, name=target) as source:
+        if not is_shard_index(_head_of(source)):
+            return read_file(source, target)
+    from bufscan.formats.sharded import read_index  # only sharded checkpoints need it
+
+    return read_index(path, target, read_file)
 
 
 def read_folder(path: Path, target: str) -> Inventory:

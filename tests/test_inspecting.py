@@ -1,0 +1,134 @@
+"""`bufscan.inspect`: from what the user named to an inventory with its roles decided."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+from safetensors import TensorSpec, serialize_file
+from torch import nn
+
+import bufscan
+from bufscan.errors import BufscanError, UnreadableError, UsageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class Encoder(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.lin = nn.Linear(4, 3)
+        self.register_buffer("table", torch.ones(5))
+        self.register_buffer("mask", torch.ones(2), persistent=False)
+        self.plain = torch.zeros(7)
+
+
+def sharded(folder: Path) -> Path:
+    """A checkpoint in two shards; its index file."""
+    folder.mkdir()
+    weight_map = {}
+    for number, name in enumerate(("a", "b"), 1):
+        file, tensor = f"model-{number:05}-of-00002.safetensors", torch.ones(3)
+        spec = TensorSpec(dtype="float32", shape=(3,), data_ptr=tensor.data_ptr(), data_len=tensor.nbytes)
+        serialize_file({name: spec}, folder / file)
+        weight_map[name] = file
+    index = folder / "model.safetensors.index.json"
+    contents = {"metadata": {"total_size": 24}, "weight_map": weight_map}
+    index.write_text(json.dumps(contents), encoding="utf-8")
+    return index
+
+
+def test_a_module_is_measured_as_it_is() -> None:
+    inventory = bufscan.inspect(Encoder())
+    assert {
+        "lin.weight": "parameter",
+        "lin.bias": "parameter",
+        "table": "persistent_buffer",
+        "mask": "non_persistent_buffer",
+        "plain": "unregistered",
+    } == {tensor.name: tensor.role for tensor in inventory.tensors}
+    assert "Encoder" == inventory.target
+
+
+def test_a_file_has_its_open_roles_decided(tmp_path: Path) -> None:
+    path = tmp_path / "bn.pt"
+    torch.save(nn.BatchNorm1d(3).state_dict(), path)
+    roles = {tensor.name: (tensor.role, tensor.certainty) for tensor in bufscan.inspect(str(path)).tensors}
+    assert ("persistent_buffer", "inferred") == roles["running_mean"]
+
+
+def test_a_model_makes_a_checkpoints_roles_exact(tmp_path: Path) -> None:
+    path = tmp_path / "model.pt"
+    torch.save(dict(Encoder().state_dict()), path)
+    inventory = bufscan.inspect(str(path), model=Encoder())
+    assert {("parameter", "exact"), ("persistent_buffer", "exact")} == {
+        (tensor.role, tensor.certainty) for tensor in inventory.tensors
+    }
+    (join,) = inventory.joins
+    assert ((), ()) == (join.missing, join.unexpected)
+
+
+def test_a_named_model_is_built_on_the_meta_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "named_model.py").write_text(
+        "import torch\ndevices = []\nclass Net(torch.nn.Linear):\n"
+        "    def __init__(self):\n        super().__init__(2, 2)\n        devices.append(self.weight.device.type)\n",
+        encoding="utf-8",
+    )
+    torch.save(nn.Linear(2, 2).state_dict(), tmp_path / "net.pt")
+    monkeypatch.chdir(tmp_path)
+    bufscan.inspect("net.pt", model="named_model:Net")
+    bufscan.inspect("named_model:Net")
+    assert ["meta", "cpu"] == sys.modules["named_model"].devices
+
+
+@pytest.mark.parametrize("name", ["", "model.safetensors.index.json"], ids=["folder", "index"])
+def test_a_sharded_checkpoint_is_reached_by_its_folder_and_by_its_index(tmp_path: Path, name: str) -> None:
+    index = sharded(tmp_path / "sharded")
+    inventory = bufscan.inspect(str(index.parent / name))
+    assert "safetensors-sharded" == inventory.format
+    assert ["a", "b"] == [tensor.name for tensor in inventory.tensors]
+
+
+@pytest.mark.parametrize(
+    ("target", "model", "from_config", "words"),
+    [
+        ("torch.nn:Identity", "torch.nn:Identity", False, "a model itself"),
+        ("torch.nn:Identity", None, True, "a model itself"),
+        ("model.pt", "no-object", False, "names no model"),
+        ("model.pt", None, True, "only a folder"),
+    ],
+    ids=["model and model", "model and config", "not a model", "file and config"],
+)
+def test_options_that_contradict_the_target_are_refused(
+    tmp_path: Path, target: str, model: str | None, from_config: bool, words: str
+) -> None:
+    path = tmp_path / "model.pt"
+    torch.save(nn.Linear(2, 2).state_dict(), path)
+    target = target.replace("model.pt", str(path))
+    with pytest.raises(UsageError, match=words):
+        bufscan.inspect(target, model=model, from_config=from_config)
+
+
+def test_a_file_is_read_before_a_model_is_imported(tmp_path: Path) -> None:
+    code = tmp_path / "marking.py"
+    code.write_text("from pathlib import Path\nPath('imported').touch()\n", encoding="utf-8")
+    with pytest.raises(UnreadableError, match="no such file"):
+        bufscan.inspect(str(tmp_path / "missing.pt"), model=f"{code}:Net")
+    assert not (tmp_path / "imported").exists()
+
+
+def test_every_failure_is_one_of_ours(tmp_path: Path) -> None:
+    with pytest.raises(BufscanError):
+        bufscan.inspect(str(tmp_path))
+    with pytest.raises(BufscanError):
+        bufscan.inspect("")
+
+
+def test_the_package_names_what_it_exports() -> None:
+    assert sorted(bufscan.__all__) == [name for name in sorted(bufscan.__all__) if hasattr(bufscan, name)]
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = bufscan.nothing
