@@ -75,7 +75,8 @@ def test_a_model_makes_a_checkpoints_roles_exact(tmp_path: Path) -> None:
 def test_a_named_model_is_built_on_the_meta_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "named_model.py").write_text(
         "import torch\ndevices = []\nclass Net(torch.nn.Linear):\n"
-        "    def __init__(self):\n        super().__init__(2, 2)\n        devices.append(self.weight.device.type)\n",
+        "    def __init__(self):\n        super().__init__(2, 2)\n"
+        "        devices.append(self.weight.device.type)\n",
         encoding="utf-8",
     )
     torch.save(nn.Linear(2, 2).state_dict(), tmp_path / "net.pt")
