@@ -165,6 +165,7 @@ class Sampling(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.make(torch.zeros(()))
+        self.table = torch.ones(3)
 
     def make(self, like: torch.Tensor) -> None:
         self.sampler = torch.distributions.Uniform(like, like + 1)
@@ -179,8 +180,10 @@ class Sampling(nn.Module):
 
 def test_what_an_own_apply_may_make_anew_is_left_open() -> None:
     found = tensors(nn.Sequential(Sampling(), holding(pe=torch.ones(1))))
-    assert None is found["[0].sampler.low"].moves
-    assert "may make it anew" in found["[0].sampler.low"].evidence
+    sampler = found["[0].sampler.low"]
+    assert ("moved_by_apply", None) == (sampler.holding, sampler.moves)
+    assert "may make it anew" in sampler.evidence
+    assert (False, "attribute") == (found["[0].table"].moves, found["[0].table"].holding)
     assert False is found["[1].pe"].moves
 
 

@@ -35,7 +35,7 @@ def suggestions_for(model: nn.Module) -> Iterator[tuple[str, Suggestion | None]]
     modules, _ = registered_modules(model)
     measurement = measure(model, [entry.module for entry in modules if entry.first])
     registered = [tensor for entry in modules for tensor in registered_tensors(entry)]
-    classifier = Classifier(registered, modules, measurement.moved)
+    classifier = Classifier(registered, measurement.moved)
     for reached in walk(modules).reached:
         verdict = classifier.verdict(reached)
         if verdict is not None:

@@ -115,20 +115,21 @@ def test_a_slice_of_the_same_storage_that_shares_no_byte_is_no_alias() -> None:
     assert {"rest": "attribute"} == unregistered(model)
 
 
-def test_an_alias_below_an_own_apply_is_left_open() -> None:
+def test_an_alias_that_an_own_apply_renews_is_left_open() -> None:
     class Relinking(nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.register_buffer("b", torch.ones(2))
-            self.again = self.b
+            self.again = self.forgotten = self.b
 
         def _apply(self, *args: Any, **kwargs: Any) -> Any:
             super()._apply(*args, **kwargs)
             self.again = self.b
             return self
 
-    found = tensors(Relinking())["again"]
-    assert ("stale_alias", None) == (found.holding, found.moves)
+    found = tensors(Relinking())
+    assert ("moved_by_apply", None) == (found["again"].holding, found["again"].moves)
+    assert ("stale_alias", False) == (found["forgotten"].holding, found["forgotten"].moves)
 
 
 def test_a_registered_name_hidden_by_an_instance_attribute() -> None:

@@ -6,18 +6,18 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from bufscan.live.anatomy import class_dict, instance_dict, is_torch_class, mro_of
 from bufscan.live.describing import byte_range, is_uninitialised
-from bufscan.live.functions import assigned_in_forward
+from bufscan.live.functions import attributes_assigned_by
 from bufscan.live.registry import table_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
     import torch
     from torch import nn
 
     from bufscan.inventory import Holding
     from bufscan.live.naming import Place
-    from bufscan.live.registry import RegisteredModule, RegisteredTensor
+    from bufscan.live.registry import RegisteredTensor
     from bufscan.live.walking import Reached
 
 
@@ -43,12 +43,10 @@ class Classifier:
     def __init__(
         self,
         registered: Iterable[RegisteredTensor],
-        modules: Sequence[RegisteredModule],
         moved: Mapping[int, torch.Tensor] | None,
-        reached: Iterable[Reached] = (),
     ) -> None:
         self._moved = moved
-        self._assigned: dict[int, frozenset[str]] = {}
+        self._assigned: dict[tuple[int, tuple[str, ...]], frozenset[str]] = {}
         self._parameters: set[int] = set()
         self._buffers: dict[int, str] = {}
         self._ranges: dict[int, list[tuple[range, str]]] = {}
@@ -60,8 +58,6 @@ class Classifier:
             else:
                 self._buffers.setdefault(id(entry.tensor), entry.name)
             self._note_range(entry.tensor, entry.name)
-        self._overriding = tuple(entry.prefix for entry in modules if overrides(type(entry.module), "_apply"))
-        self._rebuilding = self._hands_over_strangers(reached)
 
     def verdict(self, reached: Reached) -> Verdict | None:
         """What the tensor is, or None when it is a registered Parameter reached on another way.
@@ -72,23 +68,22 @@ class Classifier:
         place, tensor = reached
         if id(tensor) in self._parameters:
             return None
-        if id(tensor) in self._buffers:
-            return self._alias(place, self._buffers[id(tensor)])
         harmless = self._harmless(place, tensor)
-        shared = self._overlapped(tensor) if harmless is None else None
-        if shared is not None:
-            return self._alias(place, shared)
         if harmless is not None:
             return harmless
-        if self._rebuilding and self._is_below_own_apply(place):
-            doubt = "an overridden `_apply` may make it anew"
-            return Verdict(self._holding(place), None, f"{_evidence(place)}; {doubt}")
+        shared = self._buffers.get(id(tensor)) or self._overlapped(tensor)
+        if shared is not None:
+            return self._alias(shared)
         return Verdict(self._holding(place), self._left_behind(), _evidence(place))
 
     def _harmless(self, place: Place, tensor: torch.Tensor) -> Verdict | None:
         """What looks forgotten but is looked after elsewhere."""
-        if self._moved is not None and id(tensor) in self._moved:
+        if self._moved is not None and id(tensor) in self._moved and id(tensor) not in self._buffers:
             return Verdict("moved_by_apply", True, f"an overridden `_apply` moves it (in {_class_at(place)})")
+        if self._may_be_made_anew(place):
+            return Verdict(
+                "moved_by_apply", None, f"an overridden `_apply` may make it anew (in {_class_at(place)})"
+            )
         if place.module is not None and is_recomputed(place.module, _attribute_at(place)):
             return Verdict("recomputed", self._left_behind(), "a pre-forward hook computes it at every pass")
         if is_result(tensor):
@@ -109,37 +104,31 @@ class Classifier:
         others = self._ranges.get(storage, ())
         return next((name for other, name in others if own.start < other.stop and other.start < own.stop), None)
 
-    def _hands_over_strangers(self, reached: Iterable[Reached]) -> bool:
-        """Whether `_apply` asks its function about tensors that the model does not hold.
-
-        That is how an override learns the new device, to make its tensors anew there (kornia's samplers do).
-        """
-        known = self._parameters | self._buffers.keys() | {id(entry.tensor) for entry in reached}
-        grads = {id(found.grad) for found in (self._moved or {}).values() if found.is_leaf}
-        return bool(self._overriding) and not (self._moved or {}).keys() <= known | grads
-
-    def _is_below_own_apply(self, place: Place) -> bool:
-        return place.home.prefix.startswith(self._overriding)
-
-    def _alias(self, place: Place, name: str) -> Verdict:
-        if self._is_below_own_apply(place):
-            return Verdict(
-                "stale_alias", None, f"shares storage with `{name}`; an overridden `_apply` may renew it", name
-            )
+    def _alias(self, name: str) -> Verdict:
         return Verdict("stale_alias", self._left_behind(), f"shares storage with `{name}` until `.to()`", name)
 
     def _left_behind(self) -> bool | None:
         return None if self._moved is None else False
 
     def _holding(self, place: Place) -> Holding:
-        module = place.module
-        plain = module is not None and place.holding == "attribute"
-        return "cache" if plain and _attribute_at(place) in self._assigned_by(type(module)) else place.holding
+        plain = place.module is not None and place.holding == "attribute"
+        is_cache = plain and _attribute_at(place) in self._assigned_by(type(place.module), "forward", "__call__")
+        return "cache" if is_cache else place.holding
 
-    def _assigned_by(self, cls: type) -> frozenset[str]:
-        if id(cls) not in self._assigned:
-            self._assigned[id(cls)] = assigned_in_forward(cls)
-        return self._assigned[id(cls)]
+    def _may_be_made_anew(self, place: Place) -> bool:
+        """Whether an `_apply` of the module's own assigns the attribute that leads to the tensor.
+
+        The probe shows its function the tensors that such an `_apply` hands over, but not those that it makes anew
+        on the new device (kornia's samplers), nor a reference that it renews.
+        """
+        cls = type(place.home.module)
+        return overrides(cls, "_apply") and place.first_attribute in self._assigned_by(cls, "_apply")
+
+    def _assigned_by(self, cls: type, *methods: str) -> frozenset[str]:
+        known = self._assigned.get((id(cls), methods))
+        if known is None:
+            known = self._assigned[id(cls), methods] = attributes_assigned_by(cls, methods)
+        return known
 
 
 def overrides(cls: type, method: str) -> bool:

@@ -75,15 +75,15 @@ def _unwrapped(value: object) -> object:
     return value.func if isinstance(value, cached_property) else value
 
 
-def assigned_in_forward(cls: type) -> frozenset[str]:
-    """Attributes of `self` that `forward`, or a method it calls by name, assigns: each pass may make them anew."""
+def attributes_assigned_by(cls: type, entries: Iterable[str]) -> frozenset[str]:
+    """Attributes that the methods `entries`, or those of the class that they name, assign (to whatever object)."""
     methods: dict[str, types.FunctionType] = {}
     for base in mro_of(cls):
         if not is_torch_class(base):
             for name, function in functions_in(base):
                 methods.setdefault(name, function)
     found: set[str] = set()
-    pending = ["forward", "__call__"]
+    pending = list(entries)
     while pending:
         name = pending.pop()
         if name not in methods:

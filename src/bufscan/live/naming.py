@@ -74,6 +74,14 @@ class Place(NamedTuple):
         """The name that a state_dict gives it, if a module saves it by hand: `layers.0.total`."""
         return self._written_from(self.home.prefix.removesuffix("."))
 
+    @property
+    def first_attribute(self) -> str | None:
+        """The attribute of the registered module that leads here; None on a way that begins otherwise."""
+        place = self
+        while place.parent is not None and place.parent.parent is not None:
+            place = place.parent
+        return place.anchor.name if place.anchor is not None else None
+
     def _written_from(self, start: str) -> str:
         before: list[str] = []
         after: list[str] = []

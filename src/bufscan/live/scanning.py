@@ -76,7 +76,7 @@ class _Scanner:
         self._measurement = measurement
         self._registered = [entry for module in modules for entry in registered_tensors(module)]
         self._saved = SavedNames(measurement.saved, (entry.name for entry in self._registered))
-        self._classifier = Classifier(self._registered, modules, measurement.moved, reached)
+        self._classifier = Classifier(self._registered, measurement.moved)
         self._first_names: dict[int | Elements, str] = {}
         self._by_prefix: dict[str, list[Tensor]] = {}
         self._rest: list[Tensor] = []
