@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import textwrap
+import types
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -345,3 +346,15 @@ def test_what_the_users_code_prints_stays_out_of_standard_output(folder: Path) -
     assert "the result\n" == done.stdout
     for words in ("at import", "from a child process", "while building"):
         assert words in done.stderr
+
+
+def test_a_lazy_module_that_lies_around_is_not_woken_up(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Lazy(types.ModuleType):
+        def __getattr__(self, name: str) -> object:
+            raise ImportError(f"asked for {name}")
+
+    (folder / "awake.py").write_text("from torch import nn\nclass Model(nn.Module): ...\n")
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "lazily", Lazy("lazily"))
+        model = build(ObjectTarget("awake.py", "Model"))
+    assert "Model" == type(model).__name__

@@ -10,17 +10,18 @@ import inspect
 import random
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from bufscan.dtypes import ALIASES
 from bufscan.errors import BufscanError, UnreadableError, UsageError
+from bufscan.live.anatomy import module_dict
 from bufscan.live.expression import Expression, parse_expression
 from bufscan.live.standard_output import diverted_to_stderr
 from bufscan.live.user_code import failure_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from types import ModuleType
 
     from torch import nn
 
@@ -172,8 +173,9 @@ def _forget_namesakes(folder: Path) -> None:
             del sys.modules[loaded]
 
 
-def _is_namesake(name: str, module: ModuleType, folder: Path) -> bool:
-    file = getattr(module, "__file__", None)
+def _is_namesake(name: str, module: object, folder: Path) -> bool:
+    # From the namespace itself: asking a lazy module by name would have it import what it stands for.
+    file = module_dict(module).get("__file__") if isinstance(module, ModuleType) else None
     if "." in name or name == "__main__" or not isinstance(file, str) or name in sys.stdlib_module_names:
         return False
     here = next((path for path in (folder / f"{name}.py", folder / name / "__init__.py") if path.is_file()), None)
