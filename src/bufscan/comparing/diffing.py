@@ -5,11 +5,13 @@ from __future__ import annotations
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, NamedTuple
 
+import msgspec
+
 from bufscan.comparing.changes import changes_between, is_role_unsure
 from bufscan.comparing.contents import compare_contents
 from bufscan.comparing.difference import Difference, Entry, NotCompared, Tolerance
 from bufscan.comparing.matching import match_tensors
-from bufscan.comparing.opening import open_sides
+from bufscan.comparing.opening import opened
 from bufscan.comparing.planning import Plan
 from bufscan.comparing.renaming import find_renamed
 from bufscan.comparing.sections import key_of
@@ -70,20 +72,31 @@ def diff(  # noqa: PLR0913 - every option of the command
         tolerance = Tolerance(rtol=rtol or 0.0, atol=atol or 0.0)
         if not (tolerance.rtol >= 0 and tolerance.atol >= 0):
             raise UsageError("a tolerance is a number that is not negative")
-    sides = open_sides(old, new)
-    inventories = sides[0].inventory, sides[1].inventory
-    matching = match_tensors(*inventories, sections=sections or {}, renames=renames)
-    _keep(matching, _Filter(match, ignore))
-    pairs = list(_pairs(matching, sides, values=values, progress=progress))
-    verdicts = _compare(pairs, sides, tolerance, progress) if values else [_SAME] * len(pairs)
-    entries = [*_entries(pairs, verdicts), *_lone_entries(matching)]
+    with opened(old, new) as sides:
+        matching = match_tensors(sides[0].inventory, sides[1].inventory, sections=sections or {}, renames=renames)
+        _keep(matching, _Filter(match, ignore))
+        pairs = list(_pairs(matching, sides, values=values, progress=progress))
+        verdicts = _compare(pairs, sides, tolerance, progress) if values else [_SAME] * len(pairs)
+        compared = [_Compared(pair, verdict) for pair, verdict in zip(pairs, verdicts, strict=True)]
+        difference = _difference((sides[0].inventory, sides[1].inventory), matching, compared)
+    return msgspec.structs.replace(difference, compared_values=values, tolerance=tolerance if values else None)
+
+
+class _Compared(NamedTuple):
+    """A matched tensor and what came of it."""
+
+    pair: _Pair
+    verdict: Verdict
+
+
+def _difference(
+    inventories: tuple[Inventory, Inventory], matching: Matching, compared: Sequence[_Compared]
+) -> Difference:
+    entries = [*_entries(compared), *_lone_entries(matching)]
     entries.sort(key=_order_of(inventories))
-    failed = _failures(pairs, verdicts)
     differing = {id(entry.new) for entry in entries}
     same = [
-        verdict
-        for pair, verdict in zip(pairs, verdicts, strict=True)
-        if verdict.failure is None and id(pair.match.new) not in differing
+        verdict for pair, verdict in compared if verdict.failure is None and id(pair.match.new) not in differing
     ]
     return Difference(
         old=inventories[0].target,
@@ -93,12 +106,10 @@ def diff(  # noqa: PLR0913 - every option of the command
         entries=tuple(entries),
         unchanged=len(same),
         close=sum(verdict.close for verdict in same),
-        not_compared=(*matching.not_compared, *failed, *_unexamined(inventories)),
+        not_compared=(*matching.not_compared, *_failures(compared), *_unexamined(inventories)),
         left_out=tuple(matching.left_out),
         skipped=tuple(each for inventory in inventories for each in inventory.skipped if not each.failed),
-        compared_values=values,
-        tolerance=tolerance if values else None,
-        notes=(*matching.notes, *_notes(pairs)),
+        notes=(*matching.notes, *_notes(compared)),
     )
 
 
@@ -153,8 +164,8 @@ def _compare(
     return [plan.verdict(position, verdicts) for position in range(len(pairs))]
 
 
-def _entries(pairs: Sequence[_Pair], verdicts: Sequence[Verdict]) -> Iterator[Entry]:
-    for (match, renamed, changes), verdict in zip(pairs, verdicts, strict=True):
+def _entries(compared: Iterable[_Compared]) -> Iterator[Entry]:
+    for (match, renamed, changes), verdict in compared:
         differs = not verdict.same and verdict.failure is None
         if renamed or changes or differs:
             yield Entry(
@@ -186,8 +197,9 @@ def _lone_entries(matching: Matching) -> Iterator[Entry]:
 def _tie_of(tensor: Tensor, group: Group) -> str | None:
     """That the elements are still, or already were, there under another name."""
     partner = tensor.alias_of
-    matched = any(partner in (match.old.name, match.new.name) for match in group.matches)
-    return f"tied to `{partner}`, which both sides have" if partner is not None and matched else None
+    if partner is None or not any(partner in (match.old.name, match.new.name) for match in group.matches):
+        return None
+    return f"tied to `{partner}`, which both sides have"
 
 
 def _order_of(inventories: tuple[Inventory, Inventory]) -> Callable[[Entry], tuple[int, int]]:
@@ -200,8 +212,8 @@ def _order_of(inventories: tuple[Inventory, Inventory]) -> Callable[[Entry], tup
     return order
 
 
-def _failures(pairs: Sequence[_Pair], verdicts: Sequence[Verdict]) -> Iterator[NotCompared]:
-    for pair, verdict in zip(pairs, verdicts, strict=True):
+def _failures(compared: Iterable[_Compared]) -> Iterator[NotCompared]:
+    for pair, verdict in compared:
         if verdict.failure is not None:
             yield NotCompared(path=pair.match.new.path, reason=verdict.failure)
 
@@ -213,8 +225,9 @@ def _unexamined(inventories: Iterable[Inventory]) -> Iterator[NotCompared]:
                 yield NotCompared(path=f"{inventory.target}: {skipped.what}", reason=skipped.reason)
 
 
-def _notes(pairs: Sequence[_Pair]) -> Iterator[str]:
-    unsure = [pair.match.new_name for pair in pairs if is_role_unsure(pair.match.old, pair.match.new)]
+def _notes(compared: Iterable[_Compared]) -> Iterator[str]:
+    matches = [pair.match for pair, _ in compared]
+    unsure = [match.new_name for match in matches if is_role_unsure(match.old, match.new)]
     if unsure:
         more = f" and {len(unsure) - 1} more" if len(unsure) > 1 else ""
         yield f"roles that are not certain on both sides are not compared: `{unsure[0]}`{more}"

@@ -5,7 +5,9 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
-from bufscan.comparing.statistics import CHUNK, Comparison, Numbers, Sums, statistics_of
+from bufscan.comparing.frame import CHUNK, Comparison, Frame, Room
+from bufscan.comparing.statistics import statistics_of
+from bufscan.comparing.sums import Sums, add_frame
 from bufscan.comparing.verdict import Verdict
 from bufscan.comparing.workers import run_jobs, stretches
 from bufscan.dtypes import DTYPES
@@ -24,7 +26,6 @@ if TYPE_CHECKING:
     from bufscan.values.strided import Walk
 
 _JOB_CHUNKS = 64
-_WIDEST = 16  # bytes of a complex128
 
 
 class _Job(NamedTuple):
@@ -50,9 +51,9 @@ class NumberPass:
         sums: list[Sums | None] = [None] * len(jobs)
 
         def work(numbered: Iterator[tuple[int, _Job]]) -> None:
-            chunk = _Chunk()
+            reader = _Reader()
             for number, job in numbered:
-                sums[number] = self._sums_of(job, chunk, meter)
+                sums[number] = self._sums_of(job, reader, meter)
 
         with _one_torch_thread():
             run_jobs(enumerate(jobs), work, meter, sum(content.nbytes for content in self._contents))
@@ -80,11 +81,11 @@ class NumberPass:
         same = content.comparable_bytes and old.channels is None and new.channels is None
         return Comparison(old=old, new=new, same_decoding=same, tolerance=self._tolerance)
 
-    def _sums_of(self, job: _Job, chunk: _Chunk, meter: Meter) -> Sums | None:
+    def _sums_of(self, job: _Job, reader: _Reader, meter: Meter) -> Sums | None:
         if job.content in self._failures:
             return None
         try:
-            return chunk.compare(job, meter)
+            return reader.sums_of(job, meter)
         except UnreadableError as error:
             self._failures[job.content] = error.message
             return None
@@ -124,28 +125,30 @@ class _Total:
         self.values_per_element = per_element
 
 
-class _Chunk:
-    """Room for a chunk of either side; one for each thread."""
+class _Reader:
+    """Reads chunks of both sides and adds up what they differ; one for each thread."""
 
     def __init__(self) -> None:
-        import torch
+        self._room = Room()
+        self._frame: Frame | None = None
 
-        self._raw = bytearray(CHUNK * _WIDEST), bytearray(CHUNK * _WIDEST)
-        self._tensors = [torch.frombuffer(raw, dtype=torch.uint8) for raw in self._raw]
-        self._numbers = Numbers()
-
-    def compare(self, job: _Job, meter: Meter) -> Sums:
+    def sums_of(self, job: _Job, meter: Meter) -> Sums:
         """Go through the job's elements, chunk by chunk."""
         sums = Sums()
         for position, count in stretches(job.length, CHUNK):
+            frame = self._frame_for(job.comparison, count)
             start = job.start + position
-            sizes = [count * reader.itemsize for reader in (job.piece.old, job.piece.new)]
-            for reader, raw, size in zip((job.piece.old, job.piece.new), self._raw, sizes, strict=True):
-                reader.read_into(start, memoryview(raw)[:size])
-            old, new = (each[:size] for each, size in zip(self._tensors, sizes, strict=True))
-            job.comparison.add(sums, old, new, start, self._numbers)
-            meter.advance(sizes[0])
+            for reader, raw in zip((job.piece.old, job.piece.new), frame.raw, strict=True):
+                reader.read_into(start, raw)
+            add_frame(sums, frame, start)
+            meter.advance(len(frame.raw[0]))
         return sums
+
+    def _frame_for(self, comparison: Comparison, count: int) -> Frame:
+        frame = self._frame
+        if frame is None or frame.comparison is not comparison or frame.count != count:
+            frame = self._frame = Frame(comparison, count, self._room)
+        return frame
 
 
 def _decoder(tensor: Tensor, side: Side, walk: Walk) -> Decoder:

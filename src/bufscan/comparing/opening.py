@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 from bufscan.bytesource import FileSource
@@ -14,7 +15,7 @@ from bufscan.target import FileTarget, FolderTarget, ObjectTarget, StandardInput
 from bufscan.values.storages import FileStorages, LiveStorages
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from torch import nn
@@ -49,27 +50,35 @@ class SideError(BufscanError):
         self.target = target
 
 
-def open_sides(old: str | nn.Module, new: str | nn.Module) -> tuple[Side, Side]:
-    """Both sides; files are read before any code of the user's is imported.
+@contextmanager
+def opened(old: str | nn.Module, new: str | nn.Module) -> Iterator[tuple[Side, Side]]:
+    """Both sides while their files are open. Files are read before any code of the user's is imported.
 
     Raises:
         SideError: one of them cannot be read or built.
     """
-    if isinstance(old, str) and isinstance(parse_target(old), ObjectTarget):
-        later = _open_named(new)
-        return _open_named(old), later
-    return _open_named(old), _open_named(new)
+    with ExitStack() as files:
+        if isinstance(old, str) and isinstance(parse_target(old), ObjectTarget):
+            second = open_side(new, files)
+            yield open_side(old, files), second
+        else:
+            yield open_side(old, files), open_side(new, files)
 
 
-def _open_named(target: str | nn.Module) -> Side:
+def open_side(target: str | nn.Module, files: ExitStack) -> Side:
+    """One target; what it opens is entered in `files`.
+
+    Raises:
+        SideError: it cannot be read or built.
+    """
     try:
-        return _open(target)
+        return _open(target, files)
     except BufscanError as error:
         name = target if isinstance(target, str) else type(target).__qualname__
         raise SideError(name, error) from error
 
 
-def _open(target: str | nn.Module) -> Side:
+def _open(target: str | nn.Module, files: ExitStack) -> Side:
     if not isinstance(target, str):
         return _scanned(target, type(target).__qualname__)
     match parse_target(target):
@@ -81,9 +90,9 @@ def _open(target: str | nn.Module) -> Side:
             source = standard_input()
             return Side(decide(read_file(source, target)), FileStorages(lambda _: source))
         case FileTarget(path):
-            return Side(inspect(target), FileStorages(_opener(path, path.parent)))
+            return Side(inspect(target), FileStorages(_opener(path, path.parent, files)))
         case FolderTarget(path):
-            return Side(inspect(target), FileStorages(_opener(path, path)))
+            return Side(inspect(target), FileStorages(_opener(path, path, files)))
 
 
 def _scanned(model: nn.Module, target: str) -> Side:
@@ -95,10 +104,11 @@ def _scanned(model: nn.Module, target: str) -> Side:
     return Side(inventory, LiveStorages(storages.live))
 
 
-def _opener(path: Path, folder: Path) -> Callable[[str | None], ByteSource]:
+def _opener(path: Path, folder: Path, files: ExitStack) -> Callable[[str | None], ByteSource]:
     """What opens the target itself, or the file of that name in the folder of its shards."""
 
     def open_file(file: str | None) -> ByteSource:
-        return FileSource(path) if file is None else shard_folder(folder).open(file)
+        source = FileSource(path) if file is None else shard_folder(folder).open(file)
+        return files.enter_context(source)
 
     return open_file

@@ -126,12 +126,7 @@ def _begin_of(part: Part) -> tuple[int, ...] | None:
 
 
 def _strided_of(record: Tensor | Part, side: Side) -> Strided:
-    elements = strided_of(record, side.inventory.storages, side.reader)
-    if elements.dtype.bits % 8 == 0:
-        return elements
-    # Packed so that elements share bytes; only safetensors has them, and always without gaps.
-    nbytes = elements.dtype.nbytes(elements.numel)
-    return elements._replace(dtype=DTYPES["uint8"], shape=(nbytes,), stride=(1,), offset=0)
+    return strided_of(record, side.inventory.storages, side.reader)
 
 
 def _elementwise(

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
+from contextlib import suppress
 from typing import TYPE_CHECKING, TypeAlias
 
 from bufscan.comparing.matching import Match
-from bufscan.comparing.workers import Meter, run_jobs, stretches
+from bufscan.comparing.workers import Meter, run_jobs
 from bufscan.errors import UnreadableError
-from bufscan.values.reading import ElementReader
-from bufscan.values.strided import strided_of, walk_alone
+from bufscan.values.digest import Digester
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,10 +18,7 @@ if TYPE_CHECKING:
     from bufscan.comparing.workers import Progress
     from bufscan.inventory import Tensor
 
-_CHUNK_BYTES = 1 << 18
-_MOST_SHOWN = 16  # times the stored bytes: an expanded tensor can show any number of elements
-
-_Kind: TypeAlias = tuple[tuple[int, ...] | None, str | None, tuple[str, ...]]
+_Kind: TypeAlias = tuple[object, ...]
 _Candidate: TypeAlias = "tuple[int, str, Tensor]"
 """Side, name, record."""
 
@@ -39,7 +35,7 @@ def find_renamed(group: Group, sides: tuple[Side, Side], progress: Progress | No
         (side, name, tensor)
         for side, names in enumerate((group.removed, group.added))
         for name, tensor in names.items()
-        if _kind(tensor) in wanted and _is_readable(tensor)
+        if sides[side].has_values and tensor.numel and _kind(tensor) in wanted
     ]
     names_by_content: tuple[dict[object, list[str]], ...] = ({}, {})
     digests = _digests(candidates, sides, progress)
@@ -56,14 +52,10 @@ def find_renamed(group: Group, sides: tuple[Side, Side], progress: Progress | No
     return found
 
 
-def _is_readable(tensor: Tensor) -> bool:
-    """Whether it is one run of elements, and not far more of them than are stored."""
-    plain = not tensor.parts and tensor.quantization is None
-    return plain and 0 < (tensor.nbytes or 0) <= _MOST_SHOWN * tensor.stored_bytes
-
-
 def _kind(tensor: Tensor) -> _Kind:
-    return tensor.shape, tensor.dtype, tensor.pending
+    """What tensors of equal content must share besides."""
+    parts = tuple((part.name, part.shape, part.dtype) for part in tensor.parts)
+    return tensor.shape, tensor.dtype, tensor.layout, tensor.pending, tensor.quantization, parts
 
 
 def _digests(
@@ -74,29 +66,11 @@ def _digests(
     digests: list[bytes | None] = [None] * len(candidates)
 
     def work(jobs: Iterator[tuple[int, _Candidate]]) -> None:
-        buffer = bytearray(_CHUNK_BYTES)
+        digesters = [Digester(side.inventory.storages, side.reader, meter.advance) for side in sides]
         for position, (side, _, tensor) in jobs:
-            try:
-                digests[position] = _digest(tensor, sides[side], buffer, meter)
-            except UnreadableError:
-                digests[position] = None  # what cannot be read cannot be recognised
+            # What cannot be read cannot be recognised.
+            with suppress(UnreadableError):
+                digests[position] = digesters[side].digest(tensor)
 
     run_jobs(enumerate(candidates), work, meter, nbytes)
     return digests
-
-
-def _digest(tensor: Tensor, side: Side, buffer: bytearray, meter: Meter) -> bytes | None:
-    """Hash of the elements in the order of their indices, wherever and however they are stored."""
-    if not side.has_values:
-        return None
-    elements = strided_of(tensor, side.inventory.storages, side.reader)
-    if elements.dtype.bits % 8:
-        return None
-    reader = ElementReader(elements, walk_alone(elements), 0)
-    digest = hashlib.sha256()
-    for start, count in stretches(elements.numel, _CHUNK_BYTES // reader.itemsize):
-        view = memoryview(buffer)[: count * reader.itemsize]
-        reader.read_into(start, view)
-        digest.update(view)
-        meter.advance(len(view))
-    return digest.digest()

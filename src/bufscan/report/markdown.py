@@ -23,7 +23,7 @@ _SPECIAL = re.compile(r"([\\`*_\[\]<>|#~&])")
 def render(result: CheckResult) -> str:
     """A heading with the verdict, then a row for every finding and for everything that could not be checked."""
     rows = list(_rows(result))
-    lines = [f"### bufscan: {_cell(verdict(result))}"]
+    lines = [f"### bufscan: {cell(verdict(result))}"]
     if rows:
         lines += ["", "| severity | rule | target | where | what |", "| --- | --- | --- | --- | --- |"]
         lines += [f"| {' | '.join(row)} |" for row in rows[:_MOST_ROWS]]
@@ -34,19 +34,19 @@ def render(result: CheckResult) -> str:
 
 def _rows(result: CheckResult) -> Iterator[tuple[str, ...]]:
     for target in result.targets:
-        name = _cell(target.target)
+        name = cell(target.target)
         if target.failure is not None:
-            yield "not checked", "", name, "", _cell(target.failure.message)
+            yield "not checked", "", name, "", cell(target.failure.message)
         for first, others in without_repeats(target.findings):
-            place = "" if first.location is None else _cell(f"{first.location.file}:{first.location.line}")
+            place = "" if first.location is None else cell(f"{first.location.file}:{first.location.line}")
             message = first.message + (f" (and {len(others):,} more like it)" if others else "")
-            yield first.severity, f"{first.code} {first.name}", name, place, _cell(message)
+            yield first.severity, f"{first.code} {first.name}", name, place, cell(message)
         for skipped in target.skipped:
             if skipped.failed:
-                yield "not checked", "", name, "", _cell(f"{skipped.what}: {skipped.reason}")
+                yield "not checked", "", name, "", cell(f"{skipped.what}: {skipped.reason}")
 
 
-def _cell(text: str) -> str:
+def cell(text: str) -> str:
     """Text that Markdown shows as it is; code spans stay, for a message has names in them."""
     parts = show(text, limit=_CELL_LIMIT).split("`")
     if len(parts) % 2 == 0:  # a name with a backtick of its own: no spans then

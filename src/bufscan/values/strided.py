@@ -47,7 +47,7 @@ class Strided(NamedTuple):
 
 
 def strided_of(record: Tensor | Part, storages: Mapping[str, Storage], reader: StorageReader) -> Strided:
-    """How the record's elements lie in its storage.
+    """How the record's elements lie in its storage; those that share bytes are taken as the bytes.
 
     Raises:
         UnreadableError: they cannot be read; the message says why, in words that follow the tensor's name.
@@ -69,7 +69,13 @@ def strided_of(record: Tensor | Part, storages: Mapping[str, Storage], reader: S
     last = strided.offset + sum((size - 1) * step for size, step in steps)
     if strided.dtype.nbytes(last + 1) > storage.nbytes:
         raise UnreadableError(f"it reaches beyond the {storage.nbytes:,} bytes of its storage")
-    return strided
+    return strided if strided.dtype.bits % 8 == 0 else _as_bytes(strided)
+
+
+def _as_bytes(packed: Strided) -> Strided:
+    # Only safetensors packs elements so, and it stores every tensor in one run that begins its storage.
+    nbytes = packed.dtype.nbytes(packed.numel)
+    return packed._replace(dtype=DTYPES["uint8"], shape=(nbytes,), stride=(1,), offset=0)
 
 
 class Dimension(NamedTuple):

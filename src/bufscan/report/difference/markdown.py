@@ -1,0 +1,83 @@
+"""A difference as Markdown, for a comment on a pull request or the summary of a job."""
+
+from __future__ import annotations
+
+from math import inf
+from typing import TYPE_CHECKING
+
+from bufscan.report.difference.rows import bar, module_rows, rows_of
+from bufscan.report.difference.wording import changes_of, number, share, verdict
+from bufscan.report.markdown import cell
+from bufscan.report.sizes import count, plural
+from bufscan.report.wording import UNKNOWN, shape_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from bufscan.comparing.difference import Difference, Entry
+    from bufscan.report.difference import DiffView
+
+# A comment takes 64 KiB, and nobody reads more than this.
+_MOST_ROWS = 50
+
+
+def render(difference: Difference, view: DiffView) -> str:
+    """A heading with the verdict, a table of the largest changes, and what is gone or new behind a fold."""
+    lines = [
+        f"### bufscan: {cell(difference.old)} → {cell(difference.new)}",
+        "",
+        f"**{cell(verdict(difference))}**",
+    ]
+    if not view.quiet:
+        changed = [entry for entry in difference.entries if entry.status == "changed"]
+        if changed:
+            lines += ["", *_table(changed, view)]
+        for status in ("removed", "added", "renamed"):
+            entries = [entry for entry in difference.entries if entry.status == status]
+            if entries:
+                lines += ["", *_details(f"{plural(len(entries), 'tensor')} {status}", list(map(_item, entries)))]
+        unknown = [f"{cell(each.path)}: {cell(each.reason)}" for each in difference.not_compared]
+        if unknown:
+            lines += ["", *_details(f"{count(len(unknown))} not compared", unknown)]
+        if difference.notes:
+            lines += ["", *(f"- {cell(note)}" for note in difference.notes)]
+    return "\n".join(lines) + "\n"
+
+
+def _table(entries: Sequence[Entry], view: DiffView) -> Iterator[str]:
+    rows = module_rows(entries, view.depth) if view.by_module else rows_of(entries, folds=not view.everything)
+    largest = max((row.relative for row in rows if row.relative not in (None, inf)), default=0.0) or 0.0
+    yield f"| {'module' if view.by_module else 'tensor'} | changed | relative | | largest | what |"
+    yield "| --- | ---: | ---: | --- | ---: | --- |"
+    most = len(rows) if view.everything and view.top is None else view.top or _MOST_ROWS
+    for row in rows[:most]:
+        name = cell(row.name) + (f" x{len(row.entries)}" if len(row.entries) > 1 and not view.by_module else "")
+        what = (
+            plural(len(row.entries), "tensor") if view.by_module else cell(changes_of(row.entries[0]) or "values")
+        )
+        changed = "-" if row.changed is None else share(row.changed, row.numel)
+        relative = "from 0" if row.relative == inf else number(row.relative)
+        drawn = bar(row.relative, largest, unicode=True)
+        yield f"| {name} | {changed} | {relative} | {drawn} | {number(row.max_abs)} | {what} |"
+    if len(rows) > most:
+        yield ""
+        yield f"and {count(len(rows) - most)} more"
+
+
+def _details(summary: str, items: Sequence[str]) -> Iterator[str]:
+    yield f"<details><summary>{summary}</summary>"
+    yield ""
+    yield from (f"- {item}" for item in items[:_MOST_ROWS])
+    if len(items) > _MOST_ROWS:
+        yield f"- and {count(len(items) - _MOST_ROWS)} more"
+    yield ""
+    yield "</details>"
+
+
+def _item(entry: Entry) -> str:
+    if entry.status == "renamed":
+        what = changes_of(entry)
+        return f"{cell(entry.old_name or '')} → {cell(entry.name)}" + (f": {cell(what)}" if what else "")
+    tensor = entry.old if entry.new is None else entry.new
+    details = "" if tensor is None else f": {cell(shape_of(tensor))} {tensor.dtype or UNKNOWN}"
+    return cell(entry.path) + details + (f", {cell(entry.remark)}" if entry.remark else "")

@@ -1,0 +1,122 @@
+"""Changed tensors as rows: folded, or summed up by module, the largest relative change first."""
+
+from __future__ import annotations
+
+import re
+from math import inf, sqrt
+from typing import TYPE_CHECKING, NamedTuple
+
+from bufscan.dtypes import DTYPES
+from bufscan.report.difference.wording import changes_of
+from bufscan.report.folding import fold
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from bufscan.comparing.difference import Entry
+
+FOLD_OVER = 40
+"""Tensors that have a row each; when there are more, repeated blocks are folded."""
+
+_WEIGHTS = frozenset(name for name, dtype in DTYPES.items() if dtype.kind in ("float", "complex", "quantized"))
+
+# Blocks of one to seven eighths.
+_EIGHTHS: tuple[str, ...] = ("", *"\u258f\u258e\u258d\u258c\u258b\u258a\u2589")
+
+# `blocks[0].pe` and `blocks.0.pe` have the same steps.
+_STEP = re.compile(r"\.|(?=\[)")
+
+
+class Row(NamedTuple):
+    """One or more changed tensors and their numbers taken together.
+
+    Attributes:
+        name: the tensor's path, the pattern of several, or a module.
+        entries: at least one.
+        numel, changed: values, and those that differ; None where nothing was put in numbers.
+        relative: norm of the differences relative to that of the old values; infinite where those were zeros.
+        max_abs: the largest difference.
+    """
+
+    name: str
+    entries: tuple[Entry, ...]
+    numel: int
+    changed: int | None
+    relative: float | None
+    max_abs: float | None
+
+
+def rows_of(entries: Sequence[Entry], *, folds: bool) -> list[Row]:
+    """One row a tensor, or a fold of tensors that changed alike; first those without numbers, in their order."""
+    if folds and len(entries) > FOLD_OVER:
+        folded = fold((entry.path, _looks(entry)) for entry in entries)
+        rows = [_row(each.name, [entries[at] for at in each.members]) for each in folded]
+    else:
+        rows = [_row(entry.path, [entry]) for entry in entries]
+    rows.sort(key=_order)
+    return rows
+
+
+def module_rows(entries: Iterable[Entry], depth: int | None) -> list[Row]:
+    """One row a module, in the order of the model."""
+    modules: dict[str, list[Entry]] = {}
+    for entry in entries:
+        modules.setdefault(_module_of(entry, depth), []).append(entry)
+    return [_module_row(name, inside) for name, inside in modules.items()]
+
+
+def _module_row(name: str, entries: Sequence[Entry]) -> Row:
+    """A counter of batches would drown the weights: the relative change is theirs, where there are any."""
+    weights = [entry for entry in entries if entry.new is not None and entry.new.dtype in _WEIGHTS]
+    row, of_weights = _row(name, entries), _row(name, weights)
+    return row if of_weights.relative is None else row._replace(relative=of_weights.relative)
+
+
+def _module_of(entry: Entry, depth: int | None) -> str:
+    steps = [step.end() for step in _STEP.finditer(entry.path) if step.start() > 0]
+    if not steps:
+        return "(top level)"
+    end = steps[-1] if depth is None else steps[min(depth, len(steps)) - 1]
+    return entry.path[:end].rstrip(".")
+
+
+def _looks(entry: Entry) -> tuple[object, ...]:
+    """What a fold's tensors have in common."""
+    new = entry.new
+    shape = None if new is None else (new.shape, new.dtype)
+    return entry.status, shape, entry.values is None, changes_of(entry)
+
+
+def _row(name: str, entries: Sequence[Entry]) -> Row:
+    values = [entry.values for entry in entries if entry.values is not None]
+    in_numbers = [each for each in values if each.changed is not None]
+    squares = [(each.l2**2, each.rel_l2) for each in in_numbers if each.l2]
+    old_square = sum(square / relative**2 for square, relative in squares if relative)
+    relative: float | None = None
+    if squares:
+        relative = sqrt(sum(square for square, _ in squares) / old_square) if old_square else inf
+    elif in_numbers:
+        relative = 0.0
+    return Row(
+        name=name,
+        entries=tuple(entries),
+        numel=sum(each.numel for each in values),
+        changed=sum(each.changed or 0 for each in in_numbers) if in_numbers else None,
+        relative=relative,
+        max_abs=max((each.max_abs for each in in_numbers if each.max_abs is not None), default=None),
+    )
+
+
+def _order(row: Row) -> tuple[bool, float]:
+    return row.relative is not None, -(row.relative or 0.0)
+
+
+def bar(relative: float | None, largest: float, *, unicode: bool, width: int = 8) -> str:
+    """A bar as long as the share of the largest."""
+    if not relative or not largest:
+        return ""
+    filled = width * min(relative / largest, 1.0)
+    if not unicode:
+        return "#" * max(round(filled), 1)
+    eighths = max(round(filled * 8), 1)
+    return "\u2588" * (eighths // 8) + _EIGHTHS[eighths % 8]

@@ -1,0 +1,40 @@
+"""One line for each tensor that is not the same: how much of it, and how far."""
+
+from __future__ import annotations
+
+from math import inf
+from typing import TYPE_CHECKING
+
+from bufscan.report.difference.rows import bar, rows_of
+from bufscan.report.difference.wording import changes_of, number, share, verdict
+from bufscan.report.text.layout import Cell, Line, line, paint, table
+
+if TYPE_CHECKING:
+    from bufscan.comparing.difference import Difference, Status
+    from bufscan.report.difference import DiffView
+
+_LETTERS: dict[Status, str] = {"added": "A", "removed": "D", "changed": "M", "renamed": "R"}
+
+
+def render(difference: Difference, view: DiffView) -> str:
+    """Every tensor in the order of the old side, unfolded, then the sentence that says it all."""
+    last = line(verdict(difference))
+    if view.quiet:
+        return paint([last], view.display)
+    rows = [row for entry in difference.entries for row in rows_of([entry], folds=False)]
+    largest = max((row.relative for row in rows if row.relative not in (None, inf)), default=0.0) or 0.0
+    lines: list[Line] = []
+    for row in rows[: view.top]:
+        entry = row.entries[0]
+        before = "" if entry.status != "renamed" else f"{view.display.show(entry.old_name or '')} -> "
+        relative = "from 0" if row.relative == inf else number(row.relative)
+        drawn = bar(row.relative, largest, unicode=view.display.unicode)
+        lines.append(
+            [
+                Cell(f"{_LETTERS[entry.status]} {before}{view.display.show(row.name)}"),
+                Cell("" if row.changed is None else share(row.changed, row.numel)),
+                Cell("" if row.changed is None else relative),
+                Cell(drawn or view.display.show(changes_of(entry) or " ").strip("' "), "warning"),
+            ]
+        )
+    return paint([*table(lines, right=frozenset((1, 2)), width=view.display.width), last], view.display)

@@ -1,0 +1,189 @@
+"""A difference for people: the answer, what is gone and what is new, then where values moved most."""
+
+from __future__ import annotations
+
+from math import inf
+from typing import TYPE_CHECKING
+
+from bufscan.report.difference.rows import bar, module_rows, rows_of
+from bufscan.report.difference.wording import changes_of, number, share, verdict
+from bufscan.report.folding import fold
+from bufscan.report.sizes import count, plural
+from bufscan.report.text.layout import BLANK, Cell, Line, flowed, line, table, wrapped
+from bufscan.report.text.layout import paint as painted
+from bufscan.report.wording import UNKNOWN, shape_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from bufscan.comparing.difference import Difference, Entry
+    from bufscan.report.difference import DiffView
+    from bufscan.report.difference.rows import Row
+    from bufscan.report.text.layout import Style
+
+MOST_ROWS = 40
+"""Rows of a table unless everything is asked for: the largest changes are what people look for."""
+
+_ITEM_LIMIT = 500
+
+_STYLES: dict[str, Style] = {"added": "parameter", "removed": "unregistered", "renamed": "persistent_buffer"}
+
+
+def render(difference: Difference, view: DiffView) -> str:
+    """The whole report; with `quiet` its last line alone."""
+    last = _verdict(difference, view)
+    if view.quiet:
+        return painted(last, view.display)
+    title = f"{view.display.show(difference.old)} -> {view.display.show(difference.new)}"
+    blocks = [[line(title, "title"), *last], *_blocks(difference, view)]
+    if len(blocks) > 1:
+        blocks.append(last)
+    lines: list[Line] = []
+    for block in blocks:
+        lines += [BLANK, *block] if lines else block
+    return painted(lines, view.display)
+
+
+def _verdict(difference: Difference, view: DiffView) -> list[Line]:
+    style: Style = "unregistered" if difference.entries else "title" if difference.identical else "warning"
+    head, mark, rest = verdict(difference).partition(":")
+    return flowed([Cell(head, style), *(Cell(f"{mark}{each}") for each in [rest] if mark)], view.display.width)
+
+
+def _blocks(difference: Difference, view: DiffView) -> Iterator[list[Line]]:
+    for status in ("removed", "added"):
+        entries = [entry for entry in difference.entries if entry.status == status]
+        if entries:
+            yield _lone(status, entries, view)
+    renamed = [entry for entry in difference.entries if entry.status == "renamed"]
+    if renamed:
+        yield _renamed(renamed, view)
+    changed = [entry for entry in difference.entries if entry.status == "changed"]
+    if changed:
+        yield _changed(changed, view)
+    for heading, items in _particulars(difference):
+        if items:
+            yield _listed(heading, items, view)
+
+
+def _lone(status: str, entries: Sequence[Entry], view: DiffView) -> list[Line]:
+    """Tensors of one side, with what they were or are."""
+    rows: list[Line] = []
+    for name, entry, number_of in _folded(entries, view):
+        tensor = entry.old if entry.new is None else entry.new
+        shown = view.display.show(name) + (f" x{number_of}" if number_of > 1 else "")
+        details = ("", "") if tensor is None else (shape_of(tensor), tensor.dtype or UNKNOWN)
+        rows.append([Cell(f"  {shown}", _STYLES[status]), *map(Cell, details), Cell(_safe(entry.remark, view))])
+    return [line(f"{status}: {plural(len(entries), 'tensor')}", "heading"), *_cut(rows, view)]
+
+
+def _renamed(entries: Sequence[Entry], view: DiffView) -> list[Line]:
+    rows: list[Line] = [
+        [
+            Cell(f"  {view.display.show(entry.old_name or entry.name)}", _STYLES["renamed"]),
+            Cell(f"-> {view.display.show(entry.name)}"),
+            Cell(_safe(changes_of(entry), view)),
+        ]
+        for entry in entries
+    ]
+    heading = f"renamed: {plural(len(entries), 'tensor')} with the same content under another name"
+    return [line(heading, "heading"), *_cut(rows, view)]
+
+
+def _changed(entries: Sequence[Entry], view: DiffView) -> list[Line]:
+    if view.by_module:
+        rows = module_rows(entries, view.depth)
+        heading = f"changed: {plural(len(entries), 'tensor')} in {plural(len(rows), 'module')}"
+    else:
+        rows = rows_of(entries, folds=not view.everything)
+        heading = f"changed: {plural(len(entries), 'tensor')}"
+        if len(rows) < len(entries):
+            heading += f" in {plural(len(rows), 'row')}"
+    titles = ["  module" if view.by_module else "  name", "changed", "relative", "", "largest", "what"]
+    largest = max((row.relative for row in rows if row.relative not in (None, inf)), default=0.0)
+    lines: list[Line] = [[Cell(title, "dim") for title in titles]]
+    lines += [_row(row, largest or 0.0, view) for row in rows]
+    return [line(heading, "heading"), *_cut(lines, view, right=frozenset((1, 2, 4)))]
+
+
+def _row(row: Row, largest: float, view: DiffView) -> Line:
+    name = view.display.show(row.name)
+    if len(row.entries) > 1 and not view.by_module:
+        name += f" x{len(row.entries)}"
+    what = _what(row, view)
+    if row.changed is None:
+        return [Cell(f"  {name}"), Cell("-"), Cell("-"), Cell(""), Cell("-"), Cell(what)]
+    relative = "from 0" if row.relative == inf else number(row.relative)
+    return [
+        Cell(f"  {name}"),
+        Cell(share(row.changed, row.numel)),
+        Cell(relative),
+        Cell(bar(row.relative, largest, unicode=view.display.unicode), "warning"),
+        Cell(number(row.max_abs)),
+        Cell(what),
+    ]
+
+
+def _what(row: Row, view: DiffView) -> str:
+    if view.by_module:
+        return plural(len(row.entries), "tensor")
+    entry = row.entries[0]
+    words = changes_of(entry)
+    values = entry.values
+    if len(row.entries) == 1 and values is not None and values.max_index:
+        place = f"largest at {list(values.max_index)}"
+        words = f"{words}; {place}" if words else place
+    return _safe(words, view)
+
+
+def _particulars(difference: Difference) -> Iterator[tuple[str, list[str]]]:
+    yield "not compared", [f"{each.path}: {each.reason}" for each in difference.not_compared]
+    yield (
+        "left out",
+        [
+            f"{plural(each.tensors, 'tensor')} of the {each.side} side, {each.what}: {each.reason}"
+            for each in difference.left_out
+        ],
+    )
+    yield "skipped", [f"{each.what}: {each.reason}" for each in difference.skipped]
+    yield "notes", list(difference.notes)
+
+
+def _listed(heading: str, items: Sequence[str], view: DiffView) -> list[Line]:
+    style: Style = "warning" if heading == "not compared" else ""
+    shown = items if view.everything else items[:MOST_ROWS]
+    width = None if view.display.width is None else max(view.display.width - 2, 20)
+    lines = [line(heading, "heading")]
+    for item in shown:
+        lines += [line(f"  {each}", style) for each in wrapped(view.display.show(item, limit=_ITEM_LIMIT), width)]
+    if len(shown) < len(items):
+        lines.append(line(f"  ... and {count(len(items) - len(shown))} more: `--all` lists them", "warning"))
+    return lines
+
+
+def _folded(entries: Sequence[Entry], view: DiffView) -> Iterable[tuple[str, Entry, int]]:
+    """Name or pattern, one of the entries, and how many there are."""
+    if view.everything:
+        return [(entry.path, entry, 1) for entry in entries]
+    looks = ((entry.path, _looks(entry)) for entry in entries)
+    return [(each.name, entries[each.members[0]], len(each.members)) for each in fold(looks)]
+
+
+def _looks(entry: Entry) -> tuple[object, ...]:
+    tensor = entry.old if entry.new is None else entry.new
+    shown = None if tensor is None else (shape_of(tensor), tensor.dtype)
+    return shown, entry.remark
+
+
+def _cut(rows: list[Line], view: DiffView, *, right: frozenset[int] = frozenset()) -> list[Line]:
+    """As many rows as are to be shown, aligned, and how many were not; the first may be titles."""
+    titles = bool(right)
+    most = len(rows) if view.everything and view.top is None else (view.top or MOST_ROWS) + titles
+    lines = table(rows[:most], right=right, width=view.display.width, wrap_last=False)
+    if len(rows) > most:
+        lines.append(line(f"  ... and {count(len(rows) - most)} more: `--all` lists them", "warning"))
+    return lines
+
+
+def _safe(text: str | None, view: DiffView) -> str:
+    return "" if not text else view.display.show(text, limit=_ITEM_LIMIT)

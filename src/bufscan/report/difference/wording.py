@@ -1,0 +1,153 @@
+"""What a difference is called in words: the one sentence, and the changes of one tensor."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from bufscan.report.sizes import count, plural
+from bufscan.report.wording import ROLE_WORDS, dimensions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from bufscan.comparing.difference import Aspect, Change, Difference, Entry, ValueStatistics
+
+_ASPECT_VERBS: dict[Aspect, str] = {
+    "shape": "reshaped",
+    "dtype": "retyped",
+    "layout": "laid out anew",
+    "quantization": "quantised anew",
+    "role": "re-roled",
+    "device": "moved",
+    "requires_grad": "frozen or thawed",
+    "tied_to": "tied or untied",
+}
+
+_SIDES = ("before", "after")
+
+
+def verdict(difference: Difference) -> str:
+    """The one sentence that says it all."""
+    parts = [_answer(difference)]
+    if difference.entries:
+        parts += _counts(difference)
+        if difference.unchanged:
+            parts.append(f"{count(difference.unchanged)} unchanged")
+    if difference.close and difference.entries:
+        parts.append(f"{count(difference.close)} of them within the tolerance")
+    if difference.not_compared:
+        parts.append(f"{count(len(difference.not_compared))} not compared")
+    left_out = sum(each.tensors for each in difference.left_out)
+    if left_out:
+        parts.append(f"{count(left_out)} left out")
+    return f"{parts[0]}: {', '.join(parts[1:])}" if len(parts) > 1 else parts[0]
+
+
+def _answer(difference: Difference) -> str:
+    tensors = plural(difference.unchanged, "tensor")
+    if difference.entries:
+        return "different"
+    if difference.not_compared:
+        return f"not known to be identical: {tensors} found the same"
+    if not difference.compared_values:
+        return f"the same structure: {tensors}; values were not compared"
+    if difference.close and difference.tolerance is not None:
+        tolerance = f"rtol {difference.tolerance.rtol:g} and atol {difference.tolerance.atol:g}"
+        return f"equal within {tolerance}: {tensors}, {count(difference.close)} of them not bit for bit"
+    return f"identical: {tensors}, every value compared"
+
+
+def _counts(difference: Difference) -> Iterator[str]:
+    for status in ("added", "removed", "renamed"):
+        number = difference.count(status)
+        if number:
+            yield f"{count(number)} {status}"
+    for aspect, verb in _ASPECT_VERBS.items():
+        having = [entry for entry in difference.entries if aspect in entry.aspects]
+        if having:
+            rounded = sum(entry.values is not None and entry.values.rounding is not None for entry in having)
+            only = f" ({count(rounded)} with no more than rounding)" if rounded and aspect == "dtype" else ""
+            yield f"{count(len(having))} {verb}{only}"
+    number = sum(has_other_values(entry) for entry in difference.entries)
+    if number:
+        yield f"{count(number)} with other values"
+
+
+def has_other_values(entry: Entry) -> bool:
+    """Whether values, or at least bits of them, changed beyond what a new type or shape brings with it."""
+    values = entry.values
+    if values is None:
+        return entry.remark is not None and entry.status in ("changed", "renamed")
+    if values.rounding is not None:
+        return False
+    return values.changed != 0 or bool(values.zero_signs or values.nan_payloads)
+
+
+def changes_of(entry: Entry) -> str:
+    """Everything that changed but the size of the values, in a few words each."""
+    words = [_change(change) for change in entry.changes]
+    if entry.values is not None:
+        words += _remarks(entry.values)
+    if entry.remark is not None:
+        words.append(entry.remark)
+    return "; ".join(words)
+
+
+def _change(change: Change) -> str:
+    return _WORDS[change.aspect](change.old, change.new)
+
+
+def _shape(shape: Any) -> str:
+    return "no shape" if shape is None else dimensions(shape)
+
+
+def _tie(before: Any, after: Any) -> str:
+    lost = [name for name in before if name not in after]
+    gained = [name for name in after if name not in before]
+    words = [f"no longer tied to {', '.join(lost[:3])}"] if lost else []
+    words += [f"now tied to {', '.join(gained[:3])}"] if gained else []
+    return ", ".join(words)
+
+
+_WORDS: dict[Aspect, Callable[[Any, Any], str]] = {
+    "shape": lambda old, new: f"{_shape(old)} to {_shape(new)}",
+    "dtype": lambda old, new: f"{old or 'no type'} to {new or 'no type'}",
+    "layout": lambda old, new: f"{old} to {new}",
+    "quantization": lambda old, new: f"{old or 'not quantised'} to {new or 'not quantised'}",
+    "role": lambda old, new: f"{ROLE_WORDS[old]} to {ROLE_WORDS[new]}",
+    "device": lambda old, new: f"{old} to {new}",
+    "requires_grad": lambda _, new: "now requires grad" if new else "no longer requires grad",
+    "tied_to": _tie,
+}
+
+
+def _remarks(values: ValueStatistics) -> Iterator[str]:
+    if values.rounding == "rounded":
+        yield "only rounding"
+    elif values.rounding == "exact":
+        yield "the same values"
+    for what, (before, after) in (("NaN", values.nan), ("infinite", values.inf)):
+        if before != after:
+            yield f"{count(before)} {what} {_SIDES[0]}, {count(after)} {_SIDES[1]}"
+        elif after:
+            yield f"{count(after)} {what} on both sides"
+    if values.zero_signs:
+        yield f"{plural(values.zero_signs, 'zero')} with the other sign"
+    if values.nan_payloads:
+        yield f"{count(values.nan_payloads)} NaN with other bits"
+
+
+def number(value: float | None) -> str:
+    """Two digits that count (`0.0032`, `1.2e-05`); `-` for none."""
+    return "-" if value is None else f"{value:.2g}"
+
+
+def share(changed: int | None, numel: int) -> str:
+    """How many values changed: `all`, a few by their number, more in percent."""
+    if changed is None:
+        return "some"
+    if changed == numel:
+        return "all"
+    if changed < 100:  # noqa: PLR2004 - beyond, only the share tells anything
+        return count(changed)
+    return f"{100 * changed / numel:.1f} %"
