@@ -6,24 +6,23 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from bufscan.errors import UnreadableError
-from bufscan.formats.object_graph import MAX_DEPTH
+from bufscan.formats.object_graph import MAX_DEPTH, holds_any, may_hold, width_of
+from bufscan.formats.pickle_values import Instance
 from bufscan.formats.storages import MalformedTensorError
 from bufscan.inventory import Certainty, Facts, Role, Skipped, Tensor, facts_of
 
 if TYPE_CHECKING:
+    from bufscan.formats.allowance import Allowance
     from bufscan.formats.object_graph import ObjectPath
     from bufscan.formats.rebuilding import Rebuilder
 
-# A tensor's record takes at least 100 bytes of pickle. A crafted file can name one tensor again and again.
-_FREE_ENTRIES = 10_000
-_BYTES_PER_ENTRY = 100
-_TEXT_PER_ENTRY = 200
-_FREE_TEXT = 1_000_000
-# Every value takes a byte of pickle, and a reader looks at each only once or twice. A crafted file can show one
-# large object in many places.
-_FREE_STEPS = 1_000_000
-_STEPS_PER_BYTE = 1
+# Bytes of memory.
+_ENTRY = 400
+_VISITED = 100
+
+# Short containers of scalars are looked at again rather than remembered.
+_SHORT = 8
+
 _MOST_SKIPPED = 1000
 _LONGEST_SKIPPED = 200  # characters
 
@@ -37,20 +36,18 @@ class Statement(msgspec.Struct, frozen=True, gc=False):
     holding: str | None = None
 
 
+class FullError(Exception):
+    """There is no room for another tensor."""
+
+
 class Collector:
-    """The tensors and the skipped things of one pickle, in order.
+    """The tensors and the skipped things of one pickle, in order, within its allowance."""
 
-    `most_entries` is how many tensors a pickle of its size can name.
-    """
-
-    def __init__(self, rebuilder: Rebuilder, *, pickle_bytes: int) -> None:
+    def __init__(self, rebuilder: Rebuilder, allowance: Allowance) -> None:
         self.tensors: list[Tensor] = []
         self.skipped: list[Skipped] = []
         self.rebuilder = rebuilder
-        self.most_entries = _FREE_ENTRIES + pickle_bytes // _BYTES_PER_ENTRY
-        self._entries_left = self.most_entries
-        self._text_left = _FREE_TEXT + _TEXT_PER_ENTRY * self.most_entries
-        self._steps_left = _FREE_STEPS + pickle_bytes * _STEPS_PER_BYTE
+        self.allowance = allowance
 
     def add(
         self, value: Any, name: str, section: str, statement: Statement | None = None, *, detached: bool = False
@@ -60,49 +57,67 @@ class Collector:
         A statement overrides what the record itself says, except that a Parameter stays one where the statement is
         None. `detached`: a plain tensor's missing gradient is no evidence, a state_dict detaches every entry.
         Returns the record, or None when it was skipped.
+
+        Raises:
+            FullError: the file names more tensors than one of its size can.
         """
-        self._entries_left -= 1
-        if self._entries_left < 0 or not self.has_room_for(name, section):
-            self.skip("further tensors", "more of them than a file of this size can hold", failed=True)
-            return None
+        self.take_room(name, section)
         try:
             tensor = self.rebuilder.rebuild(value)
         except MalformedTensorError as error:
             self.skip(f"tensor {name[:_LONGEST_SKIPPED]}", error.message, failed=True)
             return None
         tensor = _placed(tensor, name, section, statement, detached=detached)
-        if tensor.type_name or tensor.parts:
-            self.has_room_for(tensor.type_name or "", *(part.name for part in tensor.parts))
+        if tensor.parts or tensor.type_name:
+            self.take_room(tensor.type_name or "", "".join(part.name for part in tensor.parts))
         self.tensors.append(tensor)
         return tensor
 
-    def has_room_for(self, *texts: str) -> bool:
-        """Count texts that will stand in the inventory; False once they are too long for a file of this size."""
-        self._text_left -= sum(map(len, texts))
-        return self._text_left >= 0
-
-    def spend(self, steps: int) -> None:
-        """Count the values that a reader is about to look at.
+    def take_room(self, name: str, section: str) -> None:
+        """Count an entry of the inventory, with the texts that stand in it.
 
         Raises:
-            UnreadableError: it has looked at more of them than a file of this size can hold.
+            FullError: there is no room for it.
         """
-        self._steps_left -= steps
-        if self._steps_left < 0:
-            raise UnreadableError("its pickle shows the same objects in far more places than a checkpoint does")
+        left = self.allowance
+        left.entries -= 1
+        left.text -= len(name) + len(section)
+        left.memory -= _ENTRY + len(name)
+        if left.entries < 0 or left.text < 0 or left.memory < 0:
+            raise FullError
+
+    def enter(self, value: Any, seen: set[int]) -> bool:
+        """Whether an object is worth looking into: it holds something, and it is not yet among the `seen` ids.
+
+        Raises:
+            UnreadableError: the file is crafted to take long.
+            FullError: it is crafted to take much memory.
+        """
+        if id(value) in seen or not may_hold(value):
+            return False
+        if type(value) is not Instance and len(value) <= _SHORT and not holds_any(value):
+            return False
+        seen.add(id(value))
+        self.allowance.memory -= _VISITED
+        if self.allowance.memory < 0:
+            raise FullError
+        self.allowance.look_at(width_of(value))
+        return True
 
     def skip(self, what: str, reason: str, *, failed: bool = False) -> None:
         """Note something that is not examined; a flood of them is cut. `failed`: as in `Skipped`."""
-        if len(self.skipped) < _MOST_SKIPPED:
+        if len(self.skipped) == _MOST_SKIPPED:
+            self.skipped.append(Skipped(what="more", reason=f"more than {_MOST_SKIPPED:,} things", failed=True))
+        elif len(self.skipped) < _MOST_SKIPPED:
             note = Skipped(what=what, reason=reason, failed=failed)
             if not self.skipped or self.skipped[-1] != note:
                 self.skipped.append(note)
 
     def skip_deep(self, path: ObjectPath, prefix: str = "") -> None:
         """Note that what lies at `path` is nested too deep."""
-        if len(self.skipped) < _MOST_SKIPPED:  # such a path takes long to spell
+        if len(self.skipped) <= _MOST_SKIPPED:  # such a path takes long to spell
             where = prefix + path.within(None)
-            self.skip(where[:_LONGEST_SKIPPED], f"nested more than {MAX_DEPTH} deep")
+            self.skip(where[:_LONGEST_SKIPPED], f"nested more than {MAX_DEPTH} deep", failed=True)
 
 
 def _placed(tensor: Tensor, name: str, section: str, statement: Statement | None, *, detached: bool) -> Tensor:

@@ -112,6 +112,16 @@ def _attributes(state: Any) -> Iterator[tuple[Step, Any, Any]]:
             yield "attribute", "state", part
 
 
+def may_hold(value: Any) -> bool:
+    """Whether it is an object or a container with something in it."""
+    return type(value) is Instance or (type(value) in (Pairs, list, tuple) and bool(value))
+
+
+def holds_any(container: Pairs | list[Any] | tuple[Any, ...]) -> bool:
+    """Whether anything in it may be a tensor or hold one."""
+    return not _HOLDERS.isdisjoint(map(type, container))
+
+
 def width_of(value: Any) -> int:
     """How many values the object holds directly: what it costs to look into it."""
     if type(value) is not Instance:

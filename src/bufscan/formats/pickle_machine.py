@@ -15,19 +15,15 @@ from typing import Any
 import msgspec
 
 from bufscan.errors import UnreadableError
+from bufscan.formats.allowance import Allowance
 from bufscan.formats.pickle_fault import Fault
 from bufscan.formats.pickle_opcodes import HANDLERS, STOP
 from bufscan.formats.pickle_values import MISSING, Global, PersistentId
 from bufscan.formats.tensor_record import TensorRecords
 
-# What torch writes takes about 4 bytes an opcode (3 in protocol 5), and its values 6 bytes of memory for a byte of
-# pickle. Hostile files that stay under these bounds cost about a second and 120 MB for 10 MB of pickle.
-_FREE_OPCODES = 1_000_000
-_BYTES_PER_OPCODE = 2
-_FREE_ROOM = 10_000_000
-_ROOM_PER_BYTE = 10
-
-_REFERENCE = 64  # a persistent id, and that it stands in a list of all of them
+# Bytes of memory: a persistent id that stands in two lists, and the values of one canonical tensor record.
+_REFERENCE = 56
+_RECORD = 550
 
 _MAX_LINE = 64 * 1024
 # Marks nest as deep as the pickler recursed; names are a few hundred in the largest training checkpoints.
@@ -46,12 +42,14 @@ class Pickled(msgspec.Struct, frozen=True):
         end: offset just after its STOP opcode.
         globals: every name it refers to, in order of first mention.
         persistent_ids: every reference out of it, in order.
+        allowance: what it left for those who look at its value.
     """
 
     value: Any
     end: int
     globals: tuple[Global, ...]
     persistent_ids: list[PersistentId]
+    allowance: Allowance
 
 
 class BrokenPickleError(UnreadableError):
@@ -68,8 +66,10 @@ class BrokenPickleError(UnreadableError):
         self.truncated = truncated
 
 
-def run_pickle(data: bytes, start: int = 0) -> Pickled:
+def run_pickle(data: bytes, start: int = 0, *, origin: int = 0) -> Pickled:
     """Run the pickle that starts at `start`; bytes after its end are left alone.
+
+    `origin` is where the data lies in the file, for messages.
 
     Raises:
         BrokenPickleError: the pickle is truncated, malformed, too large for its bytes, or uses an opcode that
@@ -80,14 +80,18 @@ def run_pickle(data: bytes, start: int = 0) -> Pickled:
         value = machine.run()
     except Fault as fault:
         what, truncated = str(fault), fault.truncated
-    except (IndexError, struct.error):
+    except struct.error:
+        what, truncated = "it ends in the middle", True
+    except IndexError:
         # Reading past the last byte, or popping an empty stack.
         truncated = machine.position >= len(data)
         what = "it ends in the middle" if truncated else "an opcode takes more than there is on the stack"
     else:
-        return Pickled(value, machine.position, tuple(machine.globals.values()), machine.persistent_ids)
+        machine.allowance.memory = machine.memory
+        names = tuple(machine.globals.values())
+        return Pickled(value, machine.position, names, machine.persistent_ids, machine.allowance)
     raise BrokenPickleError(
-        f"broken pickle at byte {machine.position}: {what}",
+        f"broken pickle at byte {origin + machine.position}: {what}",
         globals_seen=tuple(machine.globals.values()),
         truncated=truncated,
     )
@@ -96,20 +100,21 @@ def run_pickle(data: bytes, start: int = 0) -> Pickled:
 class Machine:
     """Stack, memo and position of one run; `pickle_opcodes` says what each opcode does to them.
 
-    A mark sets the stack aside and starts a new one, so that no opcode can reach below it. `room` is how many
-    bytes of memory its values may still take.
+    A mark sets the stack aside and starts a new one, so that no opcode can reach below it.
+    `memory` is what its values may still take of the allowance.
     """
 
     __slots__ = (
+        "allowance",
         "below_marks",
         "data",
         "globals",
         "memo",
+        "memory",
         "persistent_ids",
         "position",
         "rebuild_tensor",
         "records",
-        "room",
         "stack",
         "start",
     )
@@ -124,18 +129,19 @@ class Machine:
         self.persistent_ids: list[PersistentId] = []
         self.globals: dict[tuple[str | None, str], Global] = {}
         self.rebuild_tensor = MISSING
-        self.room = _FREE_ROOM + _ROOM_PER_BYTE * len(data)
+        self.allowance = Allowance(len(data))
+        self.memory = self.allowance.memory
         self.records = TensorRecords(data, self.memo)
 
     def run(self) -> Any:
         data, handlers = self.data, HANDLERS
-        for _ in repeat(None, _FREE_OPCODES + len(data) // _BYTES_PER_OPCODE):
+        for _ in repeat(None, self.allowance.opcodes):
             opcode = data[self.position]
             self.position += 1
             if opcode == STOP:
                 return self.stack.pop()
             handlers[opcode](self)
-            if self.room < 0:
+            if self.memory < 0:
                 raise Fault("its values take more memory than those of a checkpoint of its size")
         raise Fault("it runs more opcodes than a checkpoint of its size needs")
 
@@ -151,6 +157,16 @@ class Machine:
         taken = self.data[self.position : end]
         self.position = end
         return taken
+
+    def take_sized(self, width: int) -> bytes:
+        """The bytes whose number stands in the next `width` bytes, as an unsigned little-endian integer."""
+        start = self.position + width
+        end = start + int.from_bytes(self.data[self.position : start], "little")
+        if end > len(self.data):
+            left = max(0, len(self.data) - start)
+            raise Fault(f"it announces {end - start} bytes where {left} are left", truncated=True)
+        self.position = end
+        return self.data[start:end]
 
     def take_unsigned(self, width: int) -> int:
         """The next `width` bytes as an unsigned little-endian integer."""
@@ -202,10 +218,11 @@ class Machine:
         if value is self.rebuild_tensor and (found := self.records.match(self.position, value)):
             value, self.position = found
             self.persistent_ids.append(value.args[0])
+            self.memory -= _RECORD
         self.stack.append(value)
 
     def push_persistent_id(self, value: Any) -> None:
-        self.room -= _REFERENCE
+        self.memory -= _REFERENCE
         reference = PersistentId(value)
         self.persistent_ids.append(reference)
         self.stack.append(reference)

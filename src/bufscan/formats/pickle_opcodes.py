@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 _HIGHEST_PROTOCOL = 5
 
-# What values take of the machine's room, in bytes of memory (CPython 3.11, with the garbage collector's part).
-_CONTAINER = 80
+# Bytes of memory that values take (CPython 3.11, with the garbage collector's part and a place on the stack).
+_CONTAINER = 64
 _POINTER = 8
-_INSTANCE = 88
+_INSTANCE = 80
 _SPARE = 3  # pointers that a list keeps free when it grows
 
 _U32 = Struct("<I")
@@ -62,34 +62,34 @@ def _frame(machine: Machine) -> None:
 
 def _empty(make: Callable[[], Any]) -> Handler:
     def push(machine: Machine) -> None:
-        machine.room -= _CONTAINER
+        machine.memory -= _CONTAINER
         machine.stack.append(make())
 
     return push
 
 
 def _list(machine: Machine) -> None:
-    machine.room -= _CONTAINER
+    machine.memory -= _CONTAINER
     values = machine.pop_mark()  # before the stack is looked at: it brings back another one
     machine.stack.append(values)
 
 
 def _dict(machine: Machine) -> None:
     values = machine.pop_mark()
-    machine.room -= _CONTAINER
+    machine.memory -= _CONTAINER
     machine.stack.append(Pairs())
     _set(machine, values)
 
 
 def _tuple(machine: Machine) -> None:
     values = machine.pop_mark()
-    machine.room -= _CONTAINER + _POINTER * len(values)
+    machine.memory -= _CONTAINER + _POINTER * len(values)
     machine.stack.append(tuple(values))
 
 
 def _short_tuple(length: int) -> Handler:
     def push(machine: Machine) -> None:
-        machine.room -= _CONTAINER
+        machine.memory -= _CONTAINER + _POINTER * length
         stack = machine.stack
         if length > len(stack):
             raise Fault("a tuple takes more than there is on the stack")
@@ -99,20 +99,20 @@ def _short_tuple(length: int) -> Handler:
 
 
 def _frozenset(machine: Machine) -> None:
-    machine.room -= _INSTANCE + 2 * _CONTAINER
+    machine.memory -= _INSTANCE + 2 * _CONTAINER
     values = machine.pop_mark()
     machine.push_global("builtins", "frozenset")
     machine.stack[-1] = Instance(machine.stack[-1], (values,))
 
 
 def _extend(machine: Machine, values: list[Any]) -> None:
-    machine.room -= _POINTER * (len(values) + _SPARE)
+    machine.memory -= _POINTER * (len(values) + _SPARE)
     target = machine.stack[-1]
     if type(target) is list:
         target += values
     elif type(target) is Instance:
         if target.elements is None:
-            machine.room -= _CONTAINER
+            machine.memory -= _CONTAINER
             target.elements = []
         target.elements += values
     else:
@@ -128,7 +128,7 @@ def _extend_from_mark(machine: Machine) -> None:
 
 
 def _set(machine: Machine, values: list[Any]) -> None:
-    machine.room -= _POINTER * (len(values) + _SPARE)
+    machine.memory -= _POINTER * (len(values) + _SPARE)
     target = machine.stack[-1]
     if len(values) % 2:
         raise Fault("a dict's last key has no value")
@@ -136,7 +136,7 @@ def _set(machine: Machine, values: list[Any]) -> None:
         target += values
     elif type(target) is Instance:
         if target.items is None:
-            machine.room -= _CONTAINER
+            machine.memory -= _CONTAINER
             target.items = Pairs()
         target.items += values
     else:
@@ -207,7 +207,7 @@ def _stack_global(machine: Machine) -> None:
 
 def _call(machine: Machine) -> None:
     """REDUCE and NEWOBJ: the difference, calling or making, does not matter to a stand-in."""
-    machine.room -= _INSTANCE
+    machine.memory -= _INSTANCE
     args = machine.stack.pop()
     func = machine.stack[-1]
     if args and is_dict_class(func):
@@ -224,7 +224,7 @@ def _filled_dict(machine: Machine, func: Any, args: Any) -> Instance:
     contents: Any = args[-1] if type(args) is tuple else None
     if type(contents) not in (list, Pairs):
         return Instance(func, args)
-    machine.room -= _CONTAINER + 2 * _POINTER * len(contents)
+    machine.memory -= _CONTAINER + 2 * _POINTER * len(contents)
     if type(contents) is Pairs:
         return Instance(func, (), items=Pairs(contents))
     pairs = Pairs()
@@ -245,14 +245,14 @@ def _call_with_keywords(machine: Machine) -> None:
 
 
 def _inst(machine: Machine) -> None:
-    machine.room -= _INSTANCE + _CONTAINER
+    machine.memory -= _INSTANCE + _CONTAINER
     args = tuple(machine.pop_mark())
     _global(machine)
     machine.stack[-1] = Instance(machine.stack[-1], args)
 
 
 def _obj(machine: Machine) -> None:
-    machine.room -= _INSTANCE + _CONTAINER
+    machine.memory -= _INSTANCE + _CONTAINER
     values = machine.pop_mark()
     if not values:
         raise Fault("an object without a class")

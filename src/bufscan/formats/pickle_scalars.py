@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 _MAX_TEXT_DIGITS = 400  # decimal digits in a text opcode: more than any real number has
 _MAX_LONG_BYTES = 1024
-_TEXT_MEMORY = 64  # bytes that an object of the length of a name takes beyond its characters
+_TEXT_MEMORY = 64  # bytes of memory beyond the characters, with a place on the stack
 
 Handler: TypeAlias = "Callable[[Machine], None]"
 
@@ -82,8 +82,8 @@ def string(width: int) -> Handler:
     """Push a text whose length stands in `width` bytes."""
 
     def push(machine: Machine) -> None:
-        data = machine.take(machine.take_unsigned(width))
-        machine.room -= _TEXT_MEMORY
+        data = machine.take_sized(width)
+        machine.memory -= _TEXT_MEMORY
         try:
             # surrogatepass: the pickle module writes lone surrogates this way.
             machine.stack.append(data.decode("utf-8", "surrogatepass"))
@@ -97,8 +97,8 @@ def byte_string(width: int) -> Handler:
     """Push a string of Python 2 whose length stands in `width` bytes."""
 
     def push(machine: Machine) -> None:
-        data = machine.take(machine.take_unsigned(width))
-        machine.room -= _TEXT_MEMORY
+        data = machine.take_sized(width)
+        machine.memory -= _TEXT_MEMORY
         machine.stack.append(_text_of(data))
 
     return push
@@ -116,8 +116,8 @@ def raw_bytes(width: int) -> Handler:
     """Push bytes whose length stands in `width` bytes."""
 
     def push(machine: Machine) -> None:
-        data = machine.take(machine.take_unsigned(width))
-        machine.room -= _TEXT_MEMORY
+        data = machine.take_sized(width)
+        machine.memory -= _TEXT_MEMORY
         machine.stack.append(data)
 
     return push
@@ -131,13 +131,13 @@ def text_string(machine: Machine) -> None:
     if b"\\" in line:
         # Only protocols 0 and 1 write this opcode, which torch never used; better not read than read otherwise.
         raise Fault("a string in text with escapes, which bufscan does not read")
-    machine.room -= _TEXT_MEMORY
+    machine.memory -= _TEXT_MEMORY
     machine.stack.append(_text_of(line[1:-1]))
 
 
 def text_unicode(machine: Machine) -> None:
     """Push a text up to the end of the line."""
-    machine.room -= _TEXT_MEMORY
+    machine.memory -= _TEXT_MEMORY
     try:
         machine.stack.append(machine.take_line().decode("raw-unicode-escape"))
     except UnicodeDecodeError:

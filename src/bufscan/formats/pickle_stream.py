@@ -8,11 +8,15 @@ from bufscan.errors import UnreadableError
 from bufscan.formats.pickle_machine import BrokenPickleError, run_pickle
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from bufscan.bytesource import ByteSource
     from bufscan.formats.pickle_machine import Pickled
+    from bufscan.formats.pickle_values import Global
 
 _FIRST_WINDOW = 1 << 16
 _LARGEST_WINDOW = 1 << 30
+_MOST_GLOBALS = 10_000  # in all pickles together
 
 
 class PickleStream:
@@ -22,6 +26,14 @@ class PickleStream:
         self.position = position
         self.end = source.size if end is None else end
         self._source = source
+        self._window = b""
+        self._window_start = position
+        self._globals: dict[tuple[str | None, str], Global] = {}
+
+    @property
+    def globals(self) -> Iterable[Global]:
+        """Every name that any of the pickles so far refers to: torch would have resolved them all."""
+        return self._globals.values()
 
     def next_pickle(self) -> Pickled:
         """Run the pickle at the position and move behind it.
@@ -31,31 +43,46 @@ class PickleStream:
         Raises:
             BrokenPickleError: it does not run to its end.
         """
-        window = _FIRST_WINDOW
+        size = _FIRST_WINDOW
+        self._look_at(1)
         while True:
-            length = min(window, self.end - self.position)
             try:
-                pickled = run_pickle(self._source.read(self.position, length))
+                start = self.position - self._window_start
+                pickled = run_pickle(self._window, start, origin=self._window_start)
             except BrokenPickleError as error:
-                if not error.truncated or length < window or window >= _LARGEST_WINDOW:
+                window_end = self._window_start + len(self._window)
+                if not error.truncated or window_end >= self.end or size > _LARGEST_WINDOW:
                     raise
-                window *= 8
+                self._look_at(size)
+                size *= 8
             else:
-                self.position += pickled.end
+                self.position = self._window_start + pickled.end
+                self._note_globals(pickled)
                 return pickled
+
+    def _look_at(self, length: int) -> None:
+        """Have at least `length` bytes from the position on in the window, or all that are left."""
+        if self.position + min(length, self.end - self.position) > self._window_start + len(self._window):
+            length = min(max(length, _FIRST_WINDOW), self.end - self.position)
+            self._window = self._source.read(self.position, length)
+            self._window_start = self.position
+
+    def _note_globals(self, pickled: Pickled) -> None:
+        for name in pickled.globals:
+            self._globals[name.module, name.name] = name
+        if len(self._globals) > _MOST_GLOBALS:
+            raise UnreadableError(f"its pickles refer to more than {_MOST_GLOBALS} names")
 
     def next_integer(self, width: int = 8) -> int:
         """The little-endian signed integer at the position; it must be a count."""
-        value = int.from_bytes(self.take(width), "little", signed=True)
-        if value < 0:
-            raise UnreadableError(f"a negative count at byte {self.position - width}")
-        return value
-
-    def take(self, length: int) -> bytes:
-        """The next `length` bytes."""
+        self._look_at(width)
         start = self.position
-        self.skip(length)
-        return self._source.read(start, length)
+        self.skip(width)
+        offset = start - self._window_start
+        value = int.from_bytes(self._window[offset : offset + width], "little", signed=True)
+        if value < 0:
+            raise UnreadableError(f"a negative count at byte {start}")
+        return value
 
     def skip(self, length: int) -> None:
         """Move on by `length` bytes without reading them."""

@@ -76,6 +76,17 @@ class Instance(msgspec.Struct, eq=False):
         return type(func) is Global and func.name == name and func.module == module
 
 
+def named_class(value: Any) -> Global | None:
+    """The class that a value names: by itself or, in older files, as `("module", class, file, source text)`."""
+    if type(value) is PersistentId:
+        match value.value:
+            case ("module", Global() as value, *_):
+                pass
+            case _:
+                pass
+    return value if type(value) is Global else None
+
+
 _DICT_CLASSES = {
     ("collections", "OrderedDict"),
     ("collections", "defaultdict"),

@@ -6,11 +6,10 @@ import re
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from bufscan.formats.collecting import Statement, stated_as
-from bufscan.formats.object_graph import MAX_DEPTH, ObjectPath, step_into, steps_below, walk, width_of
+from bufscan.formats.collecting import FullError, Statement, stated_as
+from bufscan.formats.object_graph import MAX_DEPTH, ObjectPath, step_into, steps_below, walk
 from bufscan.formats.pickle_values import Global, Instance, Pairs, elements_of, lookup, pairs_of
 from bufscan.formats.pickled_module import ModuleReader, class_name, module_state
-from bufscan.formats.storages import MalformedTensorError
 from bufscan.inventory import ModuleTree, Optimizer, OptimizerGroup
 
 if TYPE_CHECKING:
@@ -74,28 +73,27 @@ class CheckpointReader:
         Raises:
             UnreadableError: it is crafted to take long.
         """
-        walk(iter([(root, None)]), self._visit)
-        self._collect_loose()
+        try:
+            walk(iter([(root, None)]), self._visit)
+            self._collect_loose()
+        except FullError:
+            reason = "more of them than a file of this size can hold"
+            self._collector.skip("further tensors", reason, failed=True)
 
     def _visit(self, value: Any, path: ObjectPath | None) -> Iterator[tuple[Any, ObjectPath | None]] | None:
         if self._collector.rebuilder.is_tensor(value):
-            if len(self._loose) <= self._collector.most_entries:
+            if len(self._loose) <= self._collector.allowance.entries:
                 self._loose.append((value, path))
         elif self._enter(value, path) and not self._read_known(value, path):
             return steps_below(value, path)
         return None
 
     def _enter(self, value: Any, path: ObjectPath | None) -> bool:
-        """Whether the value is worth looking into: it holds something, and it was not seen before."""
-        if not (type(value) is Instance or (type(value) in (Pairs, list, tuple) and value)):
+        if not self._collector.enter(value, self._seen):
             return False
-        if id(value) in self._seen:
-            return False
-        self._seen.add(id(value))
         if path is not None and path.depth >= MAX_DEPTH:
             self._collector.skip_deep(path)
             return False
-        self._collector.spend(width_of(value))
         return True
 
     def _read_known(self, value: Any, path: ObjectPath | None) -> bool:
@@ -145,7 +143,7 @@ class CheckpointReader:
         metadata = pairs_of(lookup(attributes, "_metadata")) if attributes is not None else None
         if metadata is None:
             return None
-        self._collector.spend(_STEPS_PER_COPY * len(metadata))
+        self._collector.allowance.look_at(_STEPS_PER_COPY * len(metadata))
         versions: dict[str, int | None] = {}
         for prefix, contents in metadata.entries():
             if type(prefix) is str:
@@ -169,7 +167,7 @@ class CheckpointReader:
     ) -> None:
         buffer_names = self._listed_buffers(value)
         first = len(self._collector.tensors)
-        for name, held in _last_entries(pairs, self._collector.most_entries):
+        for name, held in _last_entries(pairs, self._collector.allowance.entries):
             if self._collector.rebuilder.is_tensor(held):
                 stated = None if buffer_names is None else _LISTED if name in buffer_names else _UNLISTED
                 self._collector.add(held, name, section, stated, detached=True)
@@ -182,7 +180,7 @@ class CheckpointReader:
         listed = self._buffer_names.get(id(value))
         if listed is None:
             return None
-        self._collector.spend(len(listed))
+        self._collector.allowance.look_at(len(listed))
         return {name for name in listed if type(name) is str}
 
     def _state_plain_entries(self, first: int, versions: dict[str, int | None]) -> None:
@@ -198,7 +196,7 @@ class CheckpointReader:
         section = _section(path)
         shapes: dict[int, tuple[int, ...]] = {}
         state = pairs_of(lookup(pairs, "state")) or Pairs()
-        self._collector.spend(_STEPS_PER_COPY * len(state))
+        self._collector.allowance.look_at(_STEPS_PER_COPY * len(state))
         for index, fields in state.entries():
             shape = self._shape_in_state(pairs_of(fields))
             if _is_index(index) and shape is not None:
@@ -220,17 +218,14 @@ class CheckpointReader:
     def _elements(self, value: Any) -> list[Any] | tuple[Any, ...]:
         """Elements that go into the inventory, counted among what the file can make bufscan copy."""
         elements = elements_of(value) or ()
-        self._collector.spend(_STEPS_PER_COPY * len(elements))
+        self._collector.allowance.look_at(_STEPS_PER_COPY * len(elements))
         return elements
 
     def _shape_in_state(self, fields: Pairs | None) -> tuple[int, ...] | None:
         """The shape of the parameter that an optimizer keeps this state for, where the state shows it."""
         for name, value in fields.entries() if fields is not None else ():
             if type(name) is str and name in _SHAPED_LIKE_PARAMETER and self._collector.rebuilder.is_tensor(value):
-                try:
-                    return self._collector.rebuilder.rebuild(value).shape
-                except MalformedTensorError:
-                    return None
+                return self._collector.rebuilder.shape_of(value)
         return None
 
     def _collect_below(self, value: Any, path: ObjectPath | None, section: str, statement: Statement) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from bufscan.formats.anomaly_log import AnomalyLog
     from bufscan.formats.pickle_machine import Pickled
-    from bufscan.formats.pickle_values import Instance
+    from bufscan.formats.pickle_values import Global, Instance
     from bufscan.formats.storages import Extent
 
 
@@ -30,6 +30,7 @@ class Container(NamedTuple):
         byteorder: of the stored elements.
         storage_keys: every storage that the file holds.
         anomalies: what is odd about the container itself; its storages add to it.
+        globals: names in the container's other pickles, of which torch runs every one.
         tensors_by_id: the calls that make the tensors which the pickle refers to by text; only torch 0.1 did.
     """
 
@@ -38,14 +39,15 @@ class Container(NamedTuple):
     byteorder: Literal["little", "big"]
     storage_keys: Iterable[str]
     anomalies: AnomalyLog
+    globals: Iterable[Global] = ()
     tensors_by_id: Mapping[str, Instance] = MappingProxyType({})
 
 
-def inventory_of(pickled: Pickled, pickle_bytes: int, container: Container, target: str) -> Inventory:
-    """Collect everything that a checkpoint's pickle describes. `pickle_bytes` bounds how much that can be."""
+def inventory_of(pickled: Pickled, container: Container, target: str) -> Inventory:
+    """Collect everything that a checkpoint's pickle describes."""
     storages = StorageTable(container.locate, byteorder=container.byteorder, anomalies=container.anomalies)
-    rebuilder = Rebuilder(storages, container.tensors_by_id, pickle_bytes=pickle_bytes)
-    collector = Collector(rebuilder, pickle_bytes=pickle_bytes)
+    rebuilder = Rebuilder(storages, container.tensors_by_id, pickled.allowance)
+    collector = Collector(rebuilder, pickled.allowance)
     reader = CheckpointReader(collector)
     reader.read(pickled.value)
     storages.note_unused(container.storage_keys, pickled.persistent_ids)
@@ -56,8 +58,12 @@ def inventory_of(pickled: Pickled, pickle_bytes: int, container: Container, targ
         storages=storages.storages,
         module_trees=tuple(reader.module_trees),
         optimizers=tuple(reader.optimizers),
-        globals=tuple(sorted({name.qualified for name in pickled.globals if not is_known(name)})),
+        globals=_unknown_names((*pickled.globals, *container.globals)),
         anomalies=container.anomalies.anomalies(),
         skipped=tuple(collector.skipped),
         notes=tuple(reader.notes),
     )
+
+
+def _unknown_names(names: Iterable[Global]) -> tuple[str, ...]:
+    return tuple(sorted({name.qualified for name in names if not is_known(name)}))

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from bufscan.formats.collecting import Statement
-from bufscan.formats.object_graph import MAX_DEPTH, ObjectPath, children_of, step_into, walk, width_of
-from bufscan.formats.pickle_values import Global, Instance, Pairs, PersistentId, elements_of, lookup, pairs_of
+from bufscan.formats.object_graph import MAX_DEPTH, ObjectPath, children_of, step_into, walk
+from bufscan.formats.pickle_values import Global, Instance, Pairs, elements_of, lookup, named_class, pairs_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,13 +51,8 @@ def class_name(value: Instance) -> str:
     func = value.func
     if type(func) is Global and func.name == "_reconstructor" and type(value.args) is tuple and value.args:
         func = value.args[0]
-    if type(func) is PersistentId:  # older files carry the class with its source: ("module", class, file, text)
-        match func.value:
-            case ("module", Global() as func, *_):
-                pass
-            case _:
-                pass
-    return func.qualified if type(func) is Global else "an unnamed class"
+    named = named_class(func)
+    return "an unnamed class" if named is None else named.qualified
 
 
 class _Registered(NamedTuple):
@@ -102,12 +97,12 @@ class ModuleReader:
                 state = module_state(value)
                 if state is None or id(value) in lineage:
                     continue
-                if len(lineage) >= MAX_DEPTH or not self._has_room(found, prefix):
-                    reason = "more or deeper ones than a file of this size can hold"
-                    self._collector.skip("further modules", reason)
+                if len(lineage) >= MAX_DEPTH:
+                    self._collector.skip("further modules", f"nested more than {MAX_DEPTH} deep", failed=True)
                     continue
+                self._collector.take_room(prefix, "")
                 self._seen.add(id(value))
-                self._collector.spend(len(state))
+                self._collector.allowance.look_at(len(state))
                 found.append(_Registered(prefix, state))
                 lineage.append(id(value))
                 levels.append(self._submodules(prefix, state))
@@ -118,9 +113,6 @@ class ModuleReader:
                     lineage.pop()
         return found
 
-    def _has_room(self, found: list[_Registered], prefix: str) -> bool:
-        return len(found) < self._collector.most_entries and self._collector.has_room_for(prefix)
-
     def _submodules(self, prefix: str, state: Pairs) -> Iterator[tuple[str, Any]]:
         for name, value in self._registry(state, "_modules"):
             yield f"{prefix}{name}.", value
@@ -128,7 +120,7 @@ class ModuleReader:
     def _registry(self, state: Pairs, registry: str) -> Iterator[tuple[str, Any]]:
         """The named entries of one of a module's registries."""
         pairs = pairs_of(lookup(state, registry)) or Pairs()
-        self._collector.spend(len(pairs))
+        self._collector.allowance.look_at(len(pairs))
         return ((name, value) for name, value in pairs.entries() if type(name) is str)
 
     def _collect_registered(self, module: _Registered) -> None:
@@ -142,7 +134,7 @@ class ModuleReader:
 
     def _unsaved_names(self, state: Pairs) -> set[str]:
         listed = elements_of(lookup(state, _UNSAVED)) or ()
-        self._collector.spend(len(listed))
+        self._collector.allowance.look_at(len(listed))
         return {name for name in listed if type(name) is str}
 
     def _collect(self, value: Any, name: str, statement: Statement) -> None:
@@ -158,15 +150,13 @@ class ModuleReader:
             path, holding = way
             if self._collector.rebuilder.is_tensor(value):
                 self._collect_unregistered(value, module.prefix + path.within(None), holding)
-            elif type(value) in (Instance, Pairs, list, tuple) and id(value) not in self._seen:
-                self._seen.add(id(value))
-                self._collector.spend(width_of(value))
+            elif self._collector.enter(value, self._seen):
                 if path.depth < MAX_DEPTH:
                     return self._held_by(value, path, holding)
                 self._collector.skip_deep(path, module.prefix)
             return None
 
-        self._collector.spend(len(module.state))
+        self._collector.allowance.look_at(len(module.state))
         walk(
             ((held, _Way(step_into(None, "attribute", name), "attribute")) for name, held in _plain(module.state)),
             visit,

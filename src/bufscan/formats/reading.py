@@ -50,10 +50,11 @@ class Reader(NamedTuple):
     read: Callable[[ByteSource, str], Inventory]
 
 
+# In torch's order: what could be read in two ways is read in the way that torch would choose.
 READERS = (
     Reader(is_zip, _zip),
-    Reader(is_torch_legacy, _legacy),
     Reader(is_tar, _tar),
+    Reader(is_torch_legacy, _legacy),
     Reader(is_safetensors, _safetensors),
 )
 

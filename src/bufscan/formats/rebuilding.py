@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from bufscan.formats.pickle_values import Global, Instance, Pairs, PersistentId
-from bufscan.formats.reconstruction import BUILDERS
+from bufscan.formats.listing import quoted
+from bufscan.formats.pickle_values import Global, Instance, Pairs, PersistentId, named_class
+from bufscan.formats.reconstruction import BUILDERS, arguments_with_state
 from bufscan.formats.sizes import is_count, read_counts, read_sizes
 from bufscan.formats.storages import MalformedTensorError, StorageReference, StorageTable
 from bufscan.inventory import Part, Tensor
@@ -15,8 +16,9 @@ from bufscan.inventory import Part, Tensor
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_FREE_CALLS = 10_000
-_BYTES_PER_CALL = 25
+    from bufscan.formats.allowance import Allowance
+    from bufscan.formats.reconstruction import Builder
+
 _MAX_NESTING = 8  # a Parameter of a subclass of a wrapper: 3 in real files
 
 
@@ -24,19 +26,35 @@ class Rebuilder:
     """Turns the calls of a pickle into nameless tensor records, all over one table of storages."""
 
     def __init__(
-        self, storages: StorageTable, tensors_by_id: Mapping[str, Instance], *, pickle_bytes: int
+        self, storages: StorageTable, tensors_by_id: Mapping[str, Instance], allowance: Allowance
     ) -> None:
-        """`pickle_bytes` bounds the calls that are followed: tensors in tensors could multiply without end."""
         self.storages = storages
         self._tensors_by_id = tensors_by_id
-        self._left = _FREE_CALLS + pickle_bytes // _BYTES_PER_CALL
+        self._allowance = allowance
+        self._builders: dict[Global, Builder | None] = {}
 
     def is_tensor(self, value: Any) -> bool:
         """Whether the value is a call that makes a tensor, or a storage by itself."""
         if type(value) is Instance:
             func = value.func
-            return type(func) is Global and (func.module, func.name) in BUILDERS
-        return type(value) is PersistentId
+            return type(func) is Global and self._builder(func) is not None
+        return type(value) is PersistentId and named_class(value) is None
+
+    def _builder(self, func: Global) -> Builder | None:
+        try:
+            return self._builders[func]
+        except KeyError:
+            builder = self._builders[func] = BUILDERS.get((func.module, func.name))
+            return builder
+
+    def shape_of(self, value: Any) -> tuple[int, ...] | None:
+        """The shape of the tensor that the call would make; None where it is no call that torch writes."""
+        try:
+            if value.is_call_of("torch._utils", "_rebuild_tensor_v2") and type(value.args) is tuple:
+                return read_sizes(value.args[2]) if len(value.args) > 2 else None  # noqa: PLR2004 - the third
+            return self.rebuild(value).shape
+        except MalformedTensorError:
+            return None
 
     def rebuild(self, value: Any, depth: int = 0) -> Tensor:
         """The record of the tensor that the call would make, with an empty name.
@@ -52,13 +70,14 @@ class Rebuilder:
             value = self._tensors_by_id.get(value.value)
         if type(value) is not Instance or type(value.func) is not Global or type(value.args) is not tuple:
             raise MalformedTensorError("it is not a call of a reconstruction function")
-        builder = BUILDERS.get((value.func.module, value.func.name))
+        builder = self._builder(value.func)
         if builder is None:
-            raise MalformedTensorError(f"{value.func.qualified} is not a way to make a tensor")
-        self._left -= 1
-        if depth > _MAX_NESTING or self._left < 0:
+            raise MalformedTensorError(f"{quoted(value.func.qualified)} is not a way to make a tensor")
+        self._allowance.calls -= 1
+        if depth > _MAX_NESTING or self._allowance.calls < 0:
             raise MalformedTensorError("tensors are nested in it without end")
-        tensor = builder(self, value.args, depth)
+        args = value.args if value.state is None else arguments_with_state(value)
+        tensor = builder(self, args, depth)
         if tensor is None:
             raise MalformedTensorError(f"{value.func.name} has arguments that torch does not write")
         return tensor

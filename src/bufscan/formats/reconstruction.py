@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import msgspec
 
 from bufscan.dtypes import DTYPES, DType
+from bufscan.formats.listing import quoted
 from bufscan.formats.pickle_values import Global, Instance, Pairs, elements_of, lookup, pairs_of
-from bufscan.formats.sizes import read_counts, read_sizes
+from bufscan.formats.sizes import is_count, read_counts, read_sizes
 from bufscan.formats.storages import MalformedTensorError
 from bufscan.inventory import Quantization, Tensor
 
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 Builder: TypeAlias = "Callable[[Rebuilder, tuple[Any, ...], int], Tensor | None]"
 
 _MAX_LAYOUT_NAME = 32
+_MAX_DEVICE_NAME = 64
+_MAX_PLACEMENT_NAME = 64
+_MAX_MESH_DIMENSIONS = 16
 
 _PLAIN_TYPES = {
     ("torch", "Tensor"),
@@ -74,6 +78,8 @@ def _with_pending(tensor: Tensor, math_bits: Any) -> Tensor:
 
 def _parameter(rebuilder: Rebuilder, args: tuple[Any, ...], depth: int) -> Tensor | None:
     match args:
+        case (data,):
+            return _parameter(rebuilder, (data, True), depth)
         case (data, bool(grad), *_):
             return msgspec.structs.replace(
                 rebuilder.rebuild(data, depth + 1),
@@ -239,6 +245,12 @@ def _device_tensor(rebuilder: Rebuilder, args: tuple[Any, ...], depth: int) -> T
             return None
 
 
+_TENSOR_CLASSES = [
+    (module, f"{kind}Tensor")
+    for module in ("torch", "torch.cuda")
+    for kind in ("", "Double", "Float", "Half", "BFloat16", "Long", "Int", "Short", "Char", "Byte", "Bool")
+]
+
 BUILDERS: dict[tuple[str | None, str], Builder] = {
     ("torch._utils", "_rebuild_tensor"): _strided,
     ("torch._utils", "_rebuild_tensor_v2"): _strided,
@@ -257,13 +269,32 @@ BUILDERS: dict[tuple[str | None, str], Builder] = {
     ("torch.nn.parameter", "UninitializedParameter"): _uninitialized_parameter,
     ("torch.nn.parameter", "UninitializedBuffer"): _uninitialized_buffer,
     ("torch._utils", "_rebuild_device_tensor_from_cpu_tensor"): _device_tensor,
+    # Tensors of torch 0.1, which were filled after they were made.
+    **dict.fromkeys(_TENSOR_CLASSES, _strided),
 }
+
+
+def arguments_with_state(call: Instance) -> tuple[Any, ...]:
+    """The arguments that would make at once what the call and `Tensor.__setstate__` after it make.
+
+    Raises:
+        MalformedTensorError: torch sets no such state.
+    """
+    key = (call.func.module, call.func.name)
+    match call.args, call.state:
+        case (), (_, _, _, _) if key in _TENSOR_CLASSES:
+            state: tuple[Any, ...] = call.state
+            return state
+        case (data,), (bool(grad), _, _) if key == ("torch.nn.parameter", "Parameter"):  # until torch 0.3
+            return data, grad
+        case _:
+            raise MalformedTensorError("it is filled with something else after it is made")
 
 
 def _dtype(value: Global) -> DType:
     dtype = DTYPES.get(value.name) if value.module == "torch" else None
     if dtype is None:
-        raise MalformedTensorError(f"{value.qualified} is no dtype")
+        raise MalformedTensorError(f"{quoted(value.qualified)} is no dtype")
     return dtype
 
 
@@ -283,12 +314,12 @@ def _device(value: Any) -> str | None:
     if type(value) is Instance and value.is_call_of("torch", "device"):
         match value.args:
             case (str(kind),):
-                return kind
-            case (str(kind), int(index)):
-                return f"{kind}:{index}"
+                value = kind
+            case (str(kind), int(index)) if is_count(index):
+                value = f"{kind}:{index}"
             case _:
-                return None
-    return value if type(value) is str else None
+                pass
+    return value if type(value) is str and len(value) <= _MAX_DEVICE_NAME else None
 
 
 def _states(state: Any) -> list[Pairs]:
@@ -320,7 +351,7 @@ def _placements(states: list[Pairs]) -> tuple[str, ...]:
         attributes = pairs_of(spec.state) if type(spec) is Instance else None
         placements = elements_of(lookup(attributes, "placements")) if attributes is not None else None
         if placements is not None:
-            return tuple(_placement(value) for value in placements)
+            return tuple(_placement(value) for value in placements[:_MAX_MESH_DIMENSIONS])
     return ()
 
 
@@ -331,4 +362,4 @@ def _placement(value: Any) -> str:
     dimension = lookup(found[0], "dim") if found else None
     if dimension is None and type(value.args) is tuple and value.args:
         dimension = value.args[0]
-    return f"{value.func.name}({dimension if type(dimension) is int else ''})"
+    return f"{value.func.name[:_MAX_PLACEMENT_NAME]}({dimension if is_count(dimension) else ''})"

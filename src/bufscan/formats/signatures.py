@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
+
 HEAD_BYTES = 512
 """As many first bytes as any of these needs."""
 
 ZIP_LOCAL_HEADER = b"PK\3\4"
 
-# Protocol 2 and an integer of ten bytes: torch's magic number 0x1950a86a20f9469cfc6c, pickled as a literal.
-_TORCH_LEGACY = bytes.fromhex("80028a0a6cfc9c46f9206aa85019")
+# An integer of ten bytes, torch's magic number 0x1950a86a20f9469cfc6c, and the end: a literal and no more. From
+# protocol 4 on, the length of a frame comes before it.
+_TORCH_LEGACY = rb"\x80[\2-\5](?:\x95.{8})?\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19\."
 
-_TAR_OFFSET, _TAR = 257, b"ustar"
+_TAR_BLOCK = 512
+_TAR_CHECKSUM = slice(148, 156)
 
 _LARGEST_HEADER = 100_000_000
 _JSON_BLANKS = b" \t\n\r"
@@ -23,12 +27,30 @@ def is_zip(head: bytes) -> bool:
 
 def is_torch_legacy(head: bytes) -> bool:
     """The stream that torch.save wrote before 1.6."""
-    return head.startswith(_TORCH_LEGACY)
+    return re.match(_TORCH_LEGACY, head, re.DOTALL) is not None
 
 
 def is_tar(head: bytes) -> bool:
-    """A tar archive, as torch 0.1 wrote."""
-    return head[_TAR_OFFSET : _TAR_OFFSET + len(_TAR)] == _TAR
+    """A tar archive, as torch 0.1 wrote: its first block has the checksum that it claims.
+
+    Nothing else is asked, for torch asks for nothing else, and tries this before it reads a stream.
+    """
+    if len(head) < _TAR_BLOCK:
+        return False
+    block = head[:_TAR_BLOCK]
+    rest = block[: _TAR_CHECKSUM.start] + b" " * 8 + block[_TAR_CHECKSUM.stop :]
+    signed = sum(rest) - 256 * sum(byte > 127 for byte in rest)  # noqa: PLR2004 - as some old writers added
+    return tar_number(block[_TAR_CHECKSUM]) in (sum(rest), signed)
+
+
+def tar_number(field: bytes) -> int | None:
+    """A number in a tar header, read as Python's tarfile reads it; None when it is none."""
+    if field[0] == 0x80:  # noqa: PLR2004 - marks a binary number
+        return int.from_bytes(field[1:])
+    try:
+        return int(field.partition(b"\0")[0].strip() or b"0", 8)
+    except ValueError:
+        return None
 
 
 def is_safetensors(head: bytes) -> bool:

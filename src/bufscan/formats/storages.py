@@ -34,6 +34,7 @@ class StorageReference(msgspec.Struct, frozen=True, gc=False):
     Attributes:
         dtype: of the storage's class; an untyped storage counts bytes (uint8).
         numel: elements of `dtype`.
+        nbytes: bytes in all.
         offset: first element within the storage called `key`; not 0 only in files of torch 0.3 and before.
     """
 
@@ -41,16 +42,12 @@ class StorageReference(msgspec.Struct, frozen=True, gc=False):
     dtype: DType
     device: str
     numel: int
+    nbytes: int
     offset: int = 0
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes in all."""
-        return self.dtype.nbytes(self.numel)
 
     def viewed_as(self, dtype: DType) -> StorageReference:
         """The same bytes counted in elements of another type."""
-        return StorageReference(self.key, dtype, self.device, self.nbytes * 8 // dtype.bits)
+        return StorageReference(self.key, dtype, self.device, self.nbytes * 8 // dtype.bits, self.nbytes)
 
 
 class Extent(msgspec.Struct, frozen=True, gc=False):
@@ -82,7 +79,7 @@ def read_reference(value: Any) -> StorageReference:
             and 0 <= numel < _LARGEST
             and (dtype := _storage_dtype(storage_class)) is not None
         ):
-            reference = StorageReference(key, dtype, device, numel)
+            reference = StorageReference(key, dtype, device, numel, dtype.nbytes(numel))
             return reference if len(fields) == 5 else _with_view(reference, fields[5])  # noqa: PLR2004
     raise MalformedTensorError("its storage is not described as torch describes one")
 
@@ -98,7 +95,8 @@ def _with_view(reference: StorageReference, view: Any) -> StorageReference:
         case None:
             return reference
         case (_, int(offset), int(numel)) if min(offset, numel) >= 0 and offset + numel <= reference.numel:
-            return msgspec.structs.replace(reference, offset=offset, numel=numel)
+            nbytes = reference.dtype.nbytes(numel)
+            return msgspec.structs.replace(reference, offset=offset, numel=numel, nbytes=nbytes)
         case _:
             pass
     raise MalformedTensorError("its storage is not described as torch describes one")

@@ -6,12 +6,11 @@ the storage keys in order; then for each key an int64 count of elements and the 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from bufscan.errors import UnreadableError
 from bufscan.formats.anomaly_log import AnomalyLog
 from bufscan.formats.pickle_stream import PickleStream
-from bufscan.formats.pickle_values import lookup, pairs_of
 from bufscan.formats.pickled_inventory import Container, inventory_of
 from bufscan.formats.storages import Extent, MalformedTensorError, read_reference
 
@@ -33,24 +32,22 @@ def read_torch_legacy(source: ByteSource, target: str) -> Inventory:
     stream.next_pickle()  # the magic number
     if stream.next_pickle().value != _PROTOCOL:
         raise UnreadableError("a legacy checkpoint of an unknown protocol version")
-    byteorder = _byteorder(stream.next_pickle().value)
-    start = stream.position
+    stream.next_pickle()  # the system information: elements are little-endian whatever it says
     pickled = stream.next_pickle()
-    pickle_bytes = stream.position - start
     keys = _storage_keys(stream.next_pickle().value)
     extents = _extents(stream, keys, pickled)
     anomalies = AnomalyLog()
     if stream.position < source.size:
         anomalies.note("trailing_bytes", f"{source.size - stream.position} bytes after the last storage")
     container = Container(
-        format="torch-legacy", locate=extents.get, byteorder=byteorder, storage_keys=keys, anomalies=anomalies
+        format="torch-legacy",
+        locate=extents.get,
+        byteorder="little",
+        storage_keys=keys,
+        anomalies=anomalies,
+        globals=stream.globals,
     )
-    return inventory_of(pickled, pickle_bytes, container, target)
-
-
-def _byteorder(system: Any) -> Literal["little", "big"]:
-    pairs = pairs_of(system)
-    return "big" if pairs is not None and lookup(pairs, "little_endian") is False else "little"
+    return inventory_of(pickled, container, target)
 
 
 def _storage_keys(value: Any) -> list[str]:
@@ -69,7 +66,7 @@ def _extents(stream: PickleStream, keys: list[str], pickled: Pickled) -> dict[st
             reference = read_reference(persistent_id)
         except MalformedTensorError:
             continue  # a module's source code, or a record that will be skipped where it is used
-        widths[reference.key] = reference.dtype.bits // 8
+        widths.setdefault(reference.key, reference.dtype.bits // 8)  # torch too keeps the first
     extents: dict[str, Extent] = {}
     for key in keys:
         numel = stream.next_integer()

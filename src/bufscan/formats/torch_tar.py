@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from bufscan.errors import UnreadableError
 from bufscan.formats.anomaly_log import AnomalyLog
+from bufscan.formats.listing import listed, quoted
 from bufscan.formats.pickle_stream import PickleStream
 from bufscan.formats.pickle_values import Global, Instance, PersistentId
 from bufscan.formats.pickled_inventory import Container, inventory_of
-from bufscan.formats.signatures import is_tar
+from bufscan.formats.signatures import is_tar, tar_number
 from bufscan.formats.storages import Extent, MalformedTensorError, read_reference
 
 if TYPE_CHECKING:
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
 _BLOCK = 512
 _MOST_MEMBERS = 1000
 _MOST_DIMENSIONS = 64
+_MEMBERS = ("storages", "tensors", "pickle")
 _REGULAR = (b"0", b"\0")
+_TYPE, _PREFIX = slice(156, 157), slice(345, 500)
 
 
 def read_torch_tar(source: ByteSource, target: str) -> Inventory:
@@ -33,27 +36,37 @@ def read_torch_tar(source: ByteSource, target: str) -> Inventory:
         UnreadableError: it is another kind of tar archive, or a part of it is broken.
     """
     members = _members(source)
-    missing = [name for name in ("storages", "tensors", "pickle") if name not in members]
+    missing = [name for name in _MEMBERS if name not in members]
     if missing:
         raise UnreadableError(f"a tar archive, but not a PyTorch checkpoint: it has no member `{missing[0]}`")
-    references, extents = _read_storages(PickleStream(source, *members["storages"]))
-    tensors = _read_tensors(PickleStream(source, *members["tensors"]), references)
-    stream = PickleStream(source, *members["pickle"])
-    pickled = stream.next_pickle()
+    streams = {name: PickleStream(source, *members[name]) for name in _MEMBERS}
+    references, extents = _read_storages(streams["storages"])
+    tensors = _read_tensors(streams["tensors"], references)
+    pickled = streams["pickle"].next_pickle()
+    anomalies = AnomalyLog()
+    for name, stream in streams.items():
+        if stream.position < stream.end:
+            anomalies.note("trailing_bytes", f"{stream.end - stream.position} bytes at the end of member `{name}`")
+    if foreign := sorted(members.keys() - {*_MEMBERS, "sys_info"}):
+        anomalies.note("foreign_record", f"{len(foreign)} members that torch did not write: {listed(foreign)}")
     container = Container(
         format="torch-tar",
         locate=extents.get,
         byteorder="little",
         storage_keys=extents,
-        anomalies=AnomalyLog(),
+        anomalies=anomalies,
+        globals=[name for stream in streams.values() for name in stream.globals],
         tensors_by_id=tensors,
     )
-    size = members["tensors"][1] - members["tensors"][0] + stream.position - members["pickle"][0]
-    return inventory_of(pickled, size, container, target)
+    return inventory_of(pickled, container, target)
 
 
 def _members(source: ByteSource) -> dict[str, tuple[int, int]]:
-    """Start and end of every regular member, by name."""
+    """Start and end of every regular member, by name.
+
+    torch reads archives with Python's tarfile, which knows many extensions; what could mean something else to it
+    is refused.
+    """
     members: dict[str, tuple[int, int]] = {}
     position = 0
     for _ in range(_MOST_MEMBERS):
@@ -62,22 +75,21 @@ def _members(source: ByteSource) -> dict[str, tuple[int, int]]:
         header = source.read(position, _BLOCK)
         if not header.strip(b"\0"):
             break
-        name = header[:100].rstrip(b"\0").decode("latin-1")
-        digits = header[124:136].strip(b" \0")
-        if not is_tar(header) or not digits.isdigit():
+        size = tar_number(header[124:136])
+        if not is_tar(header) or size is None or size < 0:
             raise UnreadableError(f"the tar archive is broken at byte {position}")
-        try:
-            size = int(digits, 8)
-        except ValueError:
-            raise UnreadableError(f"the tar archive is broken at byte {position}") from None
+        name = header[:100].partition(b"\0")[0].decode("latin-1")
+        if header[_TYPE] not in _REGULAR or header[_PREFIX].strip(b"\0") or name.endswith("/"):
+            raise UnreadableError(f"member {quoted(name)} of the tar archive is none that torch writes")
         start = position + _BLOCK
         if start + size > source.size:
-            raise UnreadableError(f"member `{name}` of the tar archive ends after the file")
-        if header[156:157] in _REGULAR:
-            if name in members:
-                raise UnreadableError(f"two members of the tar archive are called `{name}`")
-            members[name] = (start, start + size)
+            raise UnreadableError(f"member {quoted(name)} of the tar archive ends after the file")
+        if name in members:
+            raise UnreadableError(f"two members of the tar archive are called {quoted(name)}")
+        members[name] = (start, start + size)
         position = start + -(-size // _BLOCK) * _BLOCK
+    else:
+        raise UnreadableError(f"a tar archive of more than {_MOST_MEMBERS} members")
     return members
 
 

@@ -70,7 +70,7 @@ class _Archive:
             storage_keys=[record.name.rpartition("/")[2] for record in self._data_records()],
             anomalies=self._anomalies,
         )
-        return inventory_of(pickled, len(data), container, target)
+        return inventory_of(pickled, container, target)
 
     def _data_records(self) -> list[Record]:
         prefix = f"{self._top}/data/"
