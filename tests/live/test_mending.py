@@ -58,6 +58,15 @@ MENDED = {
                 super().__init__()
                 self.pe = torch.ones(3)  # fix
     """,
+    "attribute in the branch beside a parameter": """
+        class Model(nn.Module):
+            def __init__(self, learned=False):
+                super().__init__()
+                if learned:
+                    self.bias = nn.Parameter(torch.ones(3))
+                else:
+                    self.bias = torch.zeros(3)  # fix
+    """,
     "attribute from a tuple": """
         class Model(nn.Module):
             def __init__(self):

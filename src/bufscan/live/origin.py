@@ -60,7 +60,11 @@ _Form: TypeAlias = Literal[
 _Groups: TypeAlias = tuple[tuple[_Form, ...], ...]
 _VALUES: tuple[_Form, ...] = ("value", "registered value")
 _PREFERENCES: dict[Want, tuple[_Groups, _Groups]] = {
-    "value": ((_VALUES, ("augmented",)), (("registration",), ("class value",), ("field",), ("empty",))),
+    # Where a Parameter is set in one branch and a plain tensor in the other, the plain one is what is asked about.
+    "value": (
+        (("value",), ("registered value",), ("augmented",)),
+        (("registration",), ("class value",), ("field",), ("empty",)),
+    ),
     "element": (
         (("this element",), _VALUES, ("class value",), ("some element", "augmented")),
         (("registration",), ("other element",), ("field",), ("empty",)),
