@@ -157,15 +157,24 @@ def test_a_state_dict_is_read_in_its_order_with_its_module_tree(tmp_path: Path) 
     assert {"": 1, "lin": 1, "bn": 2, "head": 1} == tree.versions
 
 
-def test_a_state_dict_that_keeps_its_parameters_states_the_roles(tmp_path: Path) -> None:
+def test_a_state_dict_that_keeps_its_parameters_tells_them_from_buffers(tmp_path: Path) -> None:
     net = Net()
     inventory = read(net.state_dict(keep_vars=True), tmp_path / "kept.pt")
     expected = {name: role for name, role in truth_of(net).items() if role != "non_persistent_buffer"}
     assert expected == roles(inventory)
-    assert {"exact"} == {tensor.certainty for tensor in inventory.tensors}
+    assert {("parameter", "exact"), ("persistent_buffer", "inferred")} == {
+        (tensor.role, tensor.certainty) for tensor in inventory.tensors
+    }
     assert {"frozen": False} == {
         t.name: t.trains for t in inventory.tensors if t.role == "parameter" and not t.trains
     }
+
+
+def test_one_parameter_in_a_detached_state_dict_proves_nothing_of_the_others(tmp_path: Path) -> None:
+    state = Net().state_dict()
+    state["lin.codes"] = nn.Parameter(torch.zeros(2, dtype=torch.uint8), requires_grad=False)
+    inventory = read(state, tmp_path / "quantised.pt")
+    assert {"lin.codes"} == {tensor.name for tensor in inventory.tensors if tensor.certainty != "assumed"}
 
 
 @pytest.mark.parametrize("make", [lambda net: dict(net.named_parameters()), lambda net: list(net.parameters())])

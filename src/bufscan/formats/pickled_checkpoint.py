@@ -22,7 +22,7 @@ _TRAINING_KEY = (
     r"(?i)(?:^|[_.])(?:optim(?:izers?)?|(?:lr_?)?sched(?:ulers?)?|(?:grad_?)?scalers?|rngs?|random)(?:[_.\d]|$)"
 )
 
-_KEPT_PLAIN = Statement("persistent_buffer", "saved as a plain tensor where Parameters are kept")
+_KEPT_PLAIN = Statement("persistent_buffer", "saved as a plain tensor where Parameters are kept", "inferred")
 _EXTRA = Statement("unregistered", "inside an object of the state_dict", "inferred", "extra_state")
 _IN_OPTIMIZER = Statement("training_state", "optimizer state")
 _BY_KEY = Statement("training_state", "under a key for training state", "inferred")
@@ -184,13 +184,19 @@ class CheckpointReader:
         return {name for name in listed if type(name) is str}
 
     def _state_plain_entries(self, first: int, versions: dict[str, int | None]) -> None:
-        """`state_dict(keep_vars=True)` keeps Parameters as they are: a module's other entries are buffers."""
+        """`state_dict(keep_vars=True)` keeps Parameters as they are: a module's other entries are buffers.
+
+        One Parameter alone proves nothing: quantisation libraries put theirs into detached state_dicts. A plain
+        `weight` or `bias` among the entries shows that this is one of those.
+        """
+        entries = range(first, len(self._collector.tensors))
         tensors = self._collector.tensors
-        if any(tensor.certainty == "exact" and tensor.role == "parameter" for tensor in tensors[first:]):
-            for index in range(first, len(tensors)):
-                tensor = tensors[index]
-                if tensor.certainty == "assumed" and tensor.name.rpartition(".")[0] in versions:
-                    tensors[index] = stated_as(tensor, _KEPT_PLAIN)
+        plain = [index for index in entries if tensors[index].certainty == "assumed"]
+        kept = any(tensors[index].declared == "parameter" for index in entries)
+        if kept and not any(tensors[index].name.rpartition(".")[2] in ("weight", "bias") for index in plain):
+            for index in plain:
+                if tensors[index].name.rpartition(".")[0] in versions:
+                    tensors[index] = stated_as(tensors[index], _KEPT_PLAIN)
 
     def _read_optimizer(self, pairs: Pairs, path: ObjectPath | None) -> None:
         section = _section(path)
