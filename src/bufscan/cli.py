@@ -13,7 +13,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from bufscan.atomicfile import write_whole
-from bufscan.commands import check, explain
+from bufscan.commands import check, diff, explain
 from bufscan.commands.demo import demo
 from bufscan.commands.inspect import EXAMPLES, inspect
 from bufscan.commands.outcome import DONE, FAILED, Outcome, TargetError, about
@@ -81,6 +81,7 @@ def bufscan(
 
 app.command(cls=_Command, epilog=EXAMPLES, short_help="Show every tensor of a checkpoint or a model.")(inspect)
 app.command(cls=_Command, epilog=check.EXAMPLES, short_help="Fail where tensors are not registered.")(check.check)
+app.command(cls=_Command, epilog=diff.EXAMPLES, short_help="Show what changed between two of them.")(diff.diff)
 app.command(cls=_Command, short_help="List the rules of `check`, or explain one.")(explain.explain)
 app.command(cls=_Command, short_help="Inspect a small model with the classic faults.")(demo)
 

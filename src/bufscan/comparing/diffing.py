@@ -44,6 +44,8 @@ def diff(  # noqa: PLR0913 - every option of the command
     sections: Mapping[str, str] | None = None,
     match: Sequence[str] = (),
     ignore: Sequence[str] = (),
+    device: str | None = None,
+    dtype: str | None = None,
     progress: Progress | None = None,
 ) -> Difference:
     """What changed from `old` to `new`: names, shapes, types, roles, ties and every value.
@@ -61,6 +63,8 @@ def diff(  # noqa: PLR0913 - every option of the command
         sections: old and new section of a training checkpoint to compare, and no others; "" is the top level.
         match: shell patterns of the names to compare; all when empty.
         ignore: shell patterns of names to leave out.
+        device: where named models are built; None for torch's default.
+        dtype: default dtype while named models are built; None for torch's default.
         progress: told now and then how many bytes of how many have been compared.
 
     Raises:
@@ -72,7 +76,7 @@ def diff(  # noqa: PLR0913 - every option of the command
         tolerance = Tolerance(rtol=rtol or 0.0, atol=atol or 0.0)
         if not (tolerance.rtol >= 0 and tolerance.atol >= 0):
             raise UsageError("a tolerance is a number that is not negative")
-    with opened(old, new) as sides:
+    with opened(old, new, device=device, dtype=dtype) as sides:
         matching = match_tensors(sides[0].inventory, sides[1].inventory, sections=sections or {}, renames=renames)
         _keep(matching, _Filter(match, ignore))
         pairs = list(_pairs(matching, sides, values=values, progress=progress))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -10,6 +11,7 @@ from bufscan.errors import BufscanError
 from bufscan.formats.reading import read_file
 from bufscan.formats.shard_files import shard_folder
 from bufscan.inspecting import inspect, standard_input
+from bufscan.inventory import Inventory
 from bufscan.roles.deciding import decide
 from bufscan.target import FileTarget, FolderTarget, ObjectTarget, StandardInput, parse_target
 from bufscan.values.storages import FileStorages, LiveStorages
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
     from torch import nn
 
     from bufscan.bytesource import ByteSource
-    from bufscan.inventory import Inventory
     from bufscan.values.storages import StorageReader
 
 
@@ -51,44 +52,57 @@ class SideError(BufscanError):
 
 
 @contextmanager
-def opened(old: str | nn.Module, new: str | nn.Module) -> Iterator[tuple[Side, Side]]:
+def opened(
+    old: str | nn.Module, new: str | nn.Module, *, device: str | None = None, dtype: str | None = None
+) -> Iterator[tuple[Side, Side]]:
     """Both sides while their files are open. Files are read before any code of the user's is imported.
+
+    Args:
+        old: a file, a folder, the name of a model, or a model.
+        new: the same.
+        device: where named models are built; None for torch's default.
+        dtype: default dtype while they are built, the same.
 
     Raises:
         SideError: one of them cannot be read or built.
     """
     with ExitStack() as files:
         if isinstance(old, str) and isinstance(parse_target(old), ObjectTarget):
-            second = open_side(new, files)
-            yield open_side(old, files), second
+            second = open_side(new, files, device=device, dtype=dtype)
+            yield open_side(old, files, device=device, dtype=dtype), second
         else:
-            yield open_side(old, files), open_side(new, files)
+            first = open_side(old, files, device=device, dtype=dtype)
+            yield first, open_side(new, files, device=device, dtype=dtype)
 
 
-def open_side(target: str | nn.Module, files: ExitStack) -> Side:
+def open_side(
+    target: str | nn.Module, files: ExitStack, *, device: str | None = None, dtype: str | None = None
+) -> Side:
     """One target; what it opens is entered in `files`.
 
     Raises:
         SideError: it cannot be read or built.
     """
     try:
-        return _open(target, files)
+        return _open(target, files, device, dtype)
     except BufscanError as error:
         name = target if isinstance(target, str) else type(target).__qualname__
         raise SideError(name, error) from error
 
 
-def _open(target: str | nn.Module, files: ExitStack) -> Side:
+def _open(target: str | nn.Module, files: ExitStack, device: str | None, dtype: str | None) -> Side:
     if not isinstance(target, str):
         return _scanned(target, type(target).__qualname__)
     match parse_target(target):
         case ObjectTarget() as named:
             from bufscan.live.importing import build
 
-            return _scanned(build(named), target)
+            return _scanned(build(named, device=device, dtype=dtype), target)
         case StandardInput():
             source = standard_input()
             return Side(decide(read_file(source, target)), FileStorages(lambda _: source))
+        case FileTarget(path) if str(path) == os.devnull:  # how git names the side that a file is not on
+            return Side(Inventory(target=target, format="nothing"), LiveStorages({}))
         case FileTarget(path):
             return Side(inspect(target), FileStorages(_opener(path, path.parent, files)))
         case FolderTarget(path):

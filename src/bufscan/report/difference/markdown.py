@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING
 
-from bufscan.report.difference.rows import bar, module_rows, rows_of
+from bufscan.report.difference.rows import bar, limit_of, module_rows, rows_of
 from bufscan.report.difference.wording import changes_of, number, share, verdict
 from bufscan.report.markdown import cell
 from bufscan.report.sizes import count, plural
@@ -49,7 +49,7 @@ def _table(entries: Sequence[Entry], view: DiffView) -> Iterator[str]:
     largest = max((row.relative for row in rows if row.relative not in (None, inf)), default=0.0) or 0.0
     yield f"| {'module' if view.by_module else 'tensor'} | changed | relative | | largest | what |"
     yield "| --- | ---: | ---: | --- | ---: | --- |"
-    most = len(rows) if view.everything and view.top is None else view.top or _MOST_ROWS
+    most = limit_of(view, _MOST_ROWS, len(rows))
     for row in rows[:most]:
         name = cell(row.name) + (f" x{len(row.entries)}" if len(row.entries) > 1 and not view.by_module else "")
         what = (

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from bufscan.comparing.difference import Entry
+    from bufscan.report.difference import DiffView
 
 FOLD_OVER = 40
 """Tensors that have a row each; when there are more, repeated blocks are folded."""
@@ -76,7 +77,7 @@ def _module_of(entry: Entry, depth: int | None) -> str:
     steps = [step.end() for step in _STEP.finditer(entry.path) if step.start() > 0]
     if not steps:
         return "(top level)"
-    end = steps[-1] if depth is None else steps[min(depth, len(steps)) - 1]
+    end = steps[-1] if depth is None else steps[min(max(depth, 1), len(steps)) - 1]
     return entry.path[:end].rstrip(".")
 
 
@@ -109,6 +110,13 @@ def _row(name: str, entries: Sequence[Entry]) -> Row:
 
 def _order(row: Row) -> tuple[bool, float]:
     return row.relative is not None, -(row.relative or 0.0)
+
+
+def limit_of(view: DiffView, usual: int, all_of_them: int) -> int:
+    """How many rows to show: as many as asked for, all, or the usual number."""
+    if view.top is not None:
+        return view.top
+    return all_of_them if view.everything else usual
 
 
 def bar(relative: float | None, largest: float, *, unicode: bool, width: int = 8) -> str:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from math import inf
 from typing import TYPE_CHECKING
 
-from bufscan.report.difference.rows import bar, module_rows, rows_of
+from bufscan.report.difference.rows import bar, limit_of, module_rows, rows_of
 from bufscan.report.difference.wording import changes_of, number, share, verdict
 from bufscan.report.folding import fold
 from bufscan.report.sizes import count, plural
-from bufscan.report.text.layout import BLANK, Cell, Line, flowed, line, table, wrapped
+from bufscan.report.text.layout import BLANK, Cell, Line, flowed, line, natural_widths, table, wrapped
 from bufscan.report.text.layout import paint as painted
 from bufscan.report.wording import UNKNOWN, shape_of
 
@@ -25,6 +26,7 @@ MOST_ROWS = 40
 """Rows of a table unless everything is asked for: the largest changes are what people look for."""
 
 _ITEM_LIMIT = 500
+_LEAST_WORDS = 36  # columns, with the gaps before them
 
 _STYLES: dict[str, Style] = {"added": "parameter", "removed": "unregistered", "renamed": "persistent_buffer"}
 
@@ -46,8 +48,8 @@ def render(difference: Difference, view: DiffView) -> str:
 
 def _verdict(difference: Difference, view: DiffView) -> list[Line]:
     style: Style = "unregistered" if difference.entries else "title" if difference.identical else "warning"
-    head, mark, rest = verdict(difference).partition(":")
-    return flowed([Cell(head, style), *(Cell(f"{mark}{each}") for each in [rest] if mark)], view.display.width)
+    head, *parts = re.split(r"(?<=[:,;]) ", verdict(difference))
+    return flowed([Cell(head, style), *(Cell(f" {each}") for each in parts)], view.display.width)
 
 
 def _blocks(difference: Difference, view: DiffView) -> Iterator[list[Line]]:
@@ -103,7 +105,7 @@ def _changed(entries: Sequence[Entry], view: DiffView) -> list[Line]:
     largest = max((row.relative for row in rows if row.relative not in (None, inf)), default=0.0)
     lines: list[Line] = [[Cell(title, "dim") for title in titles]]
     lines += [_row(row, largest or 0.0, view) for row in rows]
-    return [line(heading, "heading"), *_cut(lines, view, right=frozenset((1, 2, 4)))]
+    return [line(heading, "heading"), *_cut(lines, view, right=frozenset((1, 2, 4)), titles=True)]
 
 
 def _row(row: Row, largest: float, view: DiffView) -> Line:
@@ -175,11 +177,16 @@ def _looks(entry: Entry) -> tuple[object, ...]:
     return shown, entry.remark
 
 
-def _cut(rows: list[Line], view: DiffView, *, right: frozenset[int] = frozenset()) -> list[Line]:
-    """As many rows as are to be shown, aligned, and how many were not; the first may be titles."""
-    titles = bool(right)
-    most = len(rows) if view.everything and view.top is None else (view.top or MOST_ROWS) + titles
-    lines = table(rows[:most], right=right, width=view.display.width, wrap_last=False)
+def _cut(
+    rows: list[Line], view: DiffView, *, right: frozenset[int] = frozenset(), titles: bool = False
+) -> list[Line]:
+    """As many rows as are to be shown, aligned, and how many were not; `titles`: the first is no tensor's."""
+    most = limit_of(view, MOST_ROWS, len(rows)) + titles
+    shown = rows[:most]
+    # The last column gives way by words, unless the others leave it no room.
+    widths = natural_widths(shown)
+    roomy = view.display.width is None or sum(widths[:-1]) + _LEAST_WORDS <= view.display.width
+    lines = table(shown, right=right, width=view.display.width, wrap_last=roomy)
     if len(rows) > most:
         lines.append(line(f"  ... and {count(len(rows) - most)} more: `--all` lists them", "warning"))
     return lines
