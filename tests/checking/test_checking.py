@@ -148,6 +148,17 @@ def test_skipping_alone_does_not_fail(tmp_path: Path) -> None:
     assert (1, 0) == (len(result.targets[0].skipped), result.exit_code)
 
 
+def test_a_signature_that_takes_anything_may_still_need_something(tmp_path: Path) -> None:
+    (tmp_path / "hidden_needs.py").write_text(
+        "from torch import nn\n"
+        "class Base(nn.Module):\n    def __init__(self, dim): super().__init__()\n"
+        "class Child(Base):\n    def __init__(self, *args): super().__init__(*args)\n"
+    )
+    result = check("hidden_needs.py")
+    assert ["hidden_needs.py:Base", "hidden_needs.py:Child"] == [each.what for each in result.targets[0].skipped]
+    assert 0 == result.exit_code
+
+
 def test_the_configuration_builds_what_needs_arguments_and_leaves_out_what_it_says() -> None:
     entries = (
         BuildEntry(target="made.py:Needs", kwargs={"dim": 2, "depth": 1}),

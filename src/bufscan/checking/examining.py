@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -20,8 +21,12 @@ if TYPE_CHECKING:
     from torch import nn
 
     from bufscan.config import BuildEntry
-    from bufscan.live.discovering import Candidate, ClassLines
+    from bufscan.live.discovering import ClassLines
     from bufscan.target import Target
+
+
+# What Python says of a call whose signature (`*args`) promised that it could be made.
+_LACKS_ARGUMENTS = re.compile(r"missing \d+ required (?:positional|keyword-only) argument")
 
 
 class Examined(msgspec.Struct, frozen=True, kw_only=True):
@@ -111,18 +116,18 @@ def _models_in(source: str, target: str, workshop: Workshop) -> Iterator[Examine
     for candidate in discovery.candidates:
         name = f"{candidate.source}:{candidate.name}"
         if candidate.missing and not any(entry.target == name for entry in workshop.entries):
-            skipped.append(_needs_arguments(name, candidate))
-        else:
-            built += _built(ObjectTarget(candidate.source, candidate.name), name, workshop)
-    if skipped or not built:
-        if not discovery.candidates:
-            skipped.append(Skipped(what=target, reason="it defines no nn.Module and no factory of one"))
+            skipped.append(Skipped(what=name, reason=f"it cannot be built without {', '.join(candidate.missing)}"))
+            continue
+        for examined in _built(ObjectTarget(candidate.source, candidate.name), name, workshop):
+            if examined.failure is not None and _LACKS_ARGUMENTS.search(examined.failure.message):
+                skipped.append(Skipped(what=name, reason=examined.failure.message))
+            else:
+                built.append(examined)
+    if not discovery.candidates:
+        skipped.append(Skipped(what=target, reason="it defines no nn.Module and no factory of one"))
+    if skipped:
         yield Examined(target=target, skipped=tuple(skipped))
     yield from built
-
-
-def _needs_arguments(name: str, candidate: Candidate) -> Skipped:
-    return Skipped(what=name, reason=f"it cannot be built without {', '.join(candidate.missing)}")
 
 
 def _built(target: ObjectTarget, name: str, workshop: Workshop) -> Iterator[Examined]:
