@@ -106,6 +106,6 @@ def test_the_weights_name_their_tie_and_align_their_tensors(folder: Path) -> Non
     data = (folder / "weights.safetensors").read_bytes()
     (length,) = struct.unpack("<Q", data[:8])
     header = json.loads(data[8 : 8 + length])
-    assert {"format": "pt", "head.weight": "embed.weight"} == header.pop("__metadata__")
+    assert {"head.weight": "embed.weight"} == header.pop("__metadata__")
     widths = {"F32": 4, "I64": 8}
     assert all((8 + length + each["data_offsets"][0]) % widths[each["dtype"]] == 0 for each in header.values())

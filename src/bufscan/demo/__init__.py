@@ -67,7 +67,8 @@ def _weights() -> bytes:
                     data_ptr=ctypes.addressof(data),
                     data_len=len(data),
                 )
-    return bytes(serialize(specs, metadata={"format": "pt", **ties}))
+    # One entry alone: the writer puts several in an order that changes from run to run.
+    return bytes(serialize(specs, metadata=ties))
 
 
 def _elements(tensor: Tensor, found: Inventory, source: FileSource) -> bytes:
