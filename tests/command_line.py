@@ -11,7 +11,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 # What the person who runs the tests may have set, and what would change the output.
-_TELLING = ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "TERM", "PYTHONIOENCODING", "PYTHONUTF8")
+_TELLING = (
+    *("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "TERM", "PYTHONIOENCODING", "PYTHONUTF8"),
+    *("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY"),
+)
 
 
 def environment(**settings: str) -> dict[str, str]:

@@ -68,8 +68,9 @@ def check(  # noqa: PLR0913 - all but the targets have names and defaults
     if not targets and config.file is not None:
         idle = tuple(policy.idle_entries())
         results += [TargetResult(target=config.file, findings=idle, file=config.file)] if idle else []
-    checked = {result.target for result in results if result.is_complete}
-    return CheckResult(targets=tuple(results), rules=rules, fixed=policy.fixed(checked), fail_on=config.fail_on)
+    incomplete = {result.target for result in results if not result.is_complete}
+    fixed = policy.fixed([target for target in named if isinstance(target, str)], incomplete)
+    return CheckResult(targets=tuple(results), rules=rules, fixed=fixed, fail_on=config.fail_on)
 
 
 def _examine_files_first(targets: Sequence[str | nn.Module], workshop: Workshop) -> list[Examined]:

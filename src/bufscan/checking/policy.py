@@ -51,9 +51,16 @@ class Policy:
             return Ignored(finding=finding, by="baseline", reason="known before")
         return finding
 
-    def fixed(self, targets: Collection[str]) -> tuple[Known, ...]:
-        """What the baseline knows of these targets and nobody finds any more."""
-        return tuple(sorted(known for known in self._baseline - self._seen if known.target in targets))
+    def fixed(self, named: Iterable[str], incomplete: Collection[str]) -> tuple[Known, ...]:
+        """What the baseline knows of the targets named, and of the models in them, and nobody finds any more."""
+        places = tuple(f"{target}{mark}" for target in named for mark in ("\0", ":", "."))
+        return tuple(
+            sorted(
+                known
+                for known in self._baseline - self._seen
+                if f"{known.target}\0".startswith(places) and known.target not in incomplete
+            )
+        )
 
     def idle_comments(self, classes: Iterable[ClassLines]) -> Iterator[Finding]:
         """Comments inside classes that were examined and that no finding needed, each told of once."""

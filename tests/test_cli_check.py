@@ -1,0 +1,245 @@
+"""`bufscan check` and `bufscan explain` as a pipeline runs them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+from xml.etree import ElementTree as ET
+
+import pytest
+import torch
+
+import bufscan as package
+from bufscan.cli import main
+from bufscan.rules import RULES
+from command_line import bufscan
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+FAULTS = Path(__file__).parent / "checking" / "faults"
+DEMO = Path(package.__file__).parent / "demo" / "files" / "model.pt"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name in ("plain_attribute", "closure"):
+        shutil.copy(FAULTS / f"{name}.py", tmp_path)
+    (tmp_path / "clean.py").write_text("from torch import nn\nclass Model(nn.Linear):\n    pass\n")
+    (tmp_path / "fine.py").write_text("from torch import nn\nclass Model(nn.ReLU):\n    pass\n")
+    return tmp_path
+
+
+class Run(Protocol):
+    """Runs `bufscan check` in this process, which has torch already, and gives exit code and standard output."""
+
+    def __call__(self, *arguments: str, **settings: str) -> tuple[int, str]: ...
+
+
+@pytest.fixture
+def out(folder: Path, monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]) -> Iterator[Run]:
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)  # a cached file of the same second counts as current
+    for name in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY", "COLUMNS"):
+        monkeypatch.delenv(name, raising=False)
+
+    def run(*arguments: str, **settings: str) -> tuple[int, str]:
+        for name, value in settings.items():
+            monkeypatch.setenv(name, value)
+        code = main(["check", *arguments])
+        return code, capfdbinary.readouterr().out.decode()
+
+    before = set(sys.modules)
+    yield run
+    for name in set(sys.modules) - before:
+        if str(getattr(sys.modules[name], "__file__", "")).startswith(str(folder)):
+            del sys.modules[name]
+
+
+def test_text_on_standard_output_is_the_one_beside_the_fault(out: Run) -> None:
+    expected = (FAULTS / "plain_attribute.txt").read_text()
+    assert (1, expected) == out("plain_attribute.py:Model")
+
+
+def test_a_clean_model_is_zero_and_a_module_of_them_too(out: Run) -> None:
+    assert (0, "fine.py:Model: no findings\n\nno findings in 1 target\n") == out("fine.py:Model")
+    assert 0 == out("fine.py")[0]
+
+
+def test_a_module_is_named_as_python_names_it(out: Run) -> None:
+    code, text = out("closure")
+    assert (1, "closure:Model: 1 error") == (code, text.splitlines()[0])
+
+
+def test_what_cannot_be_checked_is_two_and_findings_are_still_told(out: Run) -> None:
+    code, text = out("plain_attribute.py:Model", "missing.pt")
+    assert code == 2
+    assert "missing.pt: could not be checked\n  no such file\n" in text
+    assert "`encoder.pe` is a plain attribute" in text
+
+
+def test_exit_zero_forgives_findings_but_not_failures(out: Run) -> None:
+    assert 0 == out("plain_attribute.py", "--exit-zero")[0]
+    assert 2 == out("plain_attribute.py", "missing.pt", "--exit-zero")[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (("--select", "BUF1"), 0),
+        (("--select", "BUF1", "--select", "BUF001"), 1),
+        (("--ignore", "BUF0"), 0),
+        (("--fail-on", "note"), 1),
+    ],
+)
+def test_flags_choose_rules_and_threshold(out: Run, arguments: tuple[str, ...], code: int) -> None:
+    assert code == out("plain_attribute.py", *arguments)[0]
+
+
+MISTAKES = {
+    "code": (("fine.py", "--select", "BUF9X"), "no rule has the code `BUF9X`"),
+    "severity": (("fine.py", "--fail-on", "fatal"), "no such severity: `fatal`"),
+    "format": (("fine.py", "--format", "xml"), "no such format: `xml`"),
+    "two formats": (
+        ("fine.py", "--format", "json", "--format", "sarif"),
+        "json and sarif would both go to standard",
+    ),
+    "no target": ((), "no target"),
+    "configuration": (("fine.py", "--config", "no.toml"), "no.toml cannot be read: no such file"),
+    "baseline": (("fine.py", "--baseline", "no.json"), "no.json: cannot be read: no such file"),
+    "bad baseline": (("fine.py", "--baseline", "fine.py"), "fine.py: no baseline"),
+    "output over target": (("model.pt", "--output", "model.pt"), "model.pt: is both the target and the output"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "message"), MISTAKES.values(), ids=MISTAKES)
+def test_a_mistake_is_one_line_and_two(folder: Path, arguments: tuple[str, ...], message: str) -> None:
+    shutil.copy(DEMO, folder / "model.pt")
+    done = bufscan("check", *arguments, cwd=folder)
+    lines = done.stderr.decode().splitlines()
+    assert (2, b"") == (done.returncode, done.stdout)
+    assert lines[0].startswith(f"bufscan: {message}")
+    assert len(lines) <= 2
+
+
+def test_several_formats_go_to_their_files_beside_the_text(folder: Path, out: Run) -> None:
+    arguments = ("--format", "sarif", "--output", "a.sarif", "--format", "junit", "--output", "b.xml")
+    code, text = out("plain_attribute.py:Model", *arguments)
+    assert (1, (FAULTS / "plain_attribute.txt").read_text()) == (code, text)
+    sarif = json.loads((folder / "a.sarif").read_text())
+    assert package.__version__ == sarif["runs"][0]["tool"]["driver"]["version"]
+    assert "testsuites" == ET.fromstring((folder / "b.xml").read_text()).tag  # noqa: S314 - what was just written
+
+
+def test_a_format_without_a_file_takes_standard_output(folder: Path, out: Run) -> None:
+    arguments = ("--format", "sarif", "--output", "a.sarif", "--format", "json")
+    _, text = out("plain_attribute.py:Model", *arguments)
+    assert "bufscan.check/1" == json.loads(text)["schema"]
+    assert (folder / "a.sarif").exists()
+
+
+def test_what_the_model_prints_stays_out_of_json(folder: Path, out: Run) -> None:
+    (folder / "chatty.py").write_text("print('hello')\nfrom torch import nn\nclass Model(nn.ReLU): ...\n")
+    _, text = out("chatty.py", "--format", "json")
+    assert 1 == len(json.loads(text)["targets"])
+
+
+def test_on_github_the_annotations_come_before_the_text_and_a_table_goes_to_the_summary(
+    folder: Path, out: Run
+) -> None:
+    summary = folder / "summary.md"
+    summary.write_text("before\n")
+    settings = {"GITHUB_ACTIONS": "true", "GITHUB_STEP_SUMMARY": str(summary)}
+    code, text = out("plain_attribute.py:Model", **settings)
+    expected = (FAULTS / "plain_attribute.github").read_text() + (FAULTS / "plain_attribute.txt").read_text()
+    assert (1, expected) == (code, text)
+    assert summary.read_text().startswith("before\n### bufscan: 1 error in 1 target\n\n| severity |")
+
+
+def test_on_github_a_format_that_is_asked_for_stands_alone(out: Run) -> None:
+    _, text = out("plain_attribute.py:Model", "--format", "json", GITHUB_ACTIONS="true")
+    json.loads(text)
+
+
+def test_a_baseline_is_written_and_then_lets_pass(folder: Path, out: Run) -> None:
+    assert (0, "wrote known.json: 2 findings\n") == out("plain_attribute.py", "--write-baseline", "known.json")
+    code, text = out("plain_attribute.py", "--baseline", "known.json")
+    assert (0, "no findings in 2 targets; 2 ignored") == (code, text.splitlines()[-1])
+    (folder / "plain_attribute.py").write_text((folder / "fine.py").read_text())
+    sys.modules.pop("plain_attribute")
+    code, text = out("plain_attribute.py", "--baseline", "known.json")
+    fixed = [line for line in text.splitlines() if line.startswith("fixed: BUF001 ")]
+    assert (0, 2) == (code, len(fixed))
+
+
+def test_a_baseline_of_what_cannot_be_checked_is_two_and_says_why(out: Run) -> None:
+    code, text = out("missing.pt", "plain_attribute.py", "--write-baseline", "known.json")
+    assert (2, "missing.pt: could not be checked") == (code, text.splitlines()[0])
+    assert text.endswith("wrote known.json: 2 findings\n")
+
+
+def test_the_configuration_of_the_folder_holds_and_flags_come_before_it(folder: Path, out: Run) -> None:
+    (folder / "pyproject.toml").write_text(
+        '[tool.bufscan]\ntargets = ["plain_attribute.py"]\n'
+        '[[tool.bufscan.ignore]]\ncode = "BUF001"\ntensor = "encoder.pe"\nreason = "legacy"\n'
+        '[[tool.bufscan.build]]\ntarget = "plain_attribute.py:Encoder"\nskip = "part of Model"\n'
+    )
+    assert (0, "no findings in 2 targets; 1 ignored; 1 skipped") == _last(*out())
+    assert 1 == out("plain_attribute.py:Model", "closure.py")[0]
+    (folder / "other.toml").write_text('targets = ["fine.py"]\n')
+    assert (0, "no findings in 1 target") == _last(*out("--config", "other.toml"))
+
+
+def _last(code: int, text: str) -> tuple[int, str]:
+    return code, text.splitlines()[-1]
+
+
+def test_a_configuration_beside_the_target_is_nothing_to_us(folder: Path, out: Run) -> None:
+    (folder / "sub").mkdir()
+    (folder / "sub" / "bufscan.toml").write_text('select = ["BUF9"]\n')
+    shutil.copy(FAULTS / "closure.py", folder / "sub")
+    assert 1 == out("sub/closure.py")[0]
+
+
+def test_a_checkpoint_is_held_against_its_model(folder: Path, out: Run) -> None:
+    torch.save({"weight": torch.ones(2, 2), "scale": torch.ones(2)}, folder / "model.pt")
+    (folder / "linear.py").write_text(
+        "from torch import nn\nclass Model(nn.Linear):\n    def __init__(self):\n        super().__init__(2, 2)\n"
+    )
+    code, text = out("model.pt", "--model", "linear.py:Model", "--format", "json")
+    found = [(each["code"], each["tensor"]) for each in json.loads(text)["targets"][0]["findings"]]
+    assert (1, [("BUF301", "bias"), ("BUF302", "scale")]) == (code, found)
+
+
+@pytest.mark.parametrize("arguments", [("clean.py",), ("plain_attribute.py", "closure.py", "missing.pt")])
+def test_two_runs_are_byte_identical(folder: Path, arguments: tuple[str, ...]) -> None:
+    runs = [
+        bufscan("check", *arguments, "--format", "json", cwd=folder, PYTHONHASHSEED=seed) for seed in ("1", "2")
+    ]
+    assert runs[0].stdout == runs[1].stdout != b""
+
+
+def test_quiet_is_one_line(out: Run) -> None:
+    assert (1, "1 error in 1 target\n") == out("plain_attribute.py:Model", "--quiet")
+
+
+def test_explain_lists_the_rules_and_explains_one(tmp_path: Path) -> None:
+    listed = bufscan("explain", cwd=tmp_path).stdout.decode()
+    assert [rule.code for rule in RULES] == [line.split()[0] for line in listed.splitlines()]
+    whole = bufscan("explain", "buf001", cwd=tmp_path).stdout.decode()
+    assert whole.startswith("BUF001: unregistered-tensor\n\nWhat it does\n")
+    assert 'self.register_buffer("pe", torch.zeros(16, 4), persistent=False)' in whole
+    assert "```" not in whole
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [("BUF0", "several rules begin with `BUF0`"), ("BUF9X", "no rule has the code `BUF9X`")],
+)
+def test_explain_of_no_single_rule_is_two(tmp_path: Path, code: str, message: str) -> None:
+    done = bufscan("explain", code, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.decode().startswith(f"bufscan: {message}\n")
