@@ -54,6 +54,11 @@ def run(*arguments: str) -> str:
         pytest.param(run("inspect", str(MODEL), "--format", "csv", "--match", "*"), id="inspect as csv"),
         pytest.param(run("inspect", "no-such-file"), id="inspect nothing"),
         pytest.param(run("demo"), id="demo"),
+        pytest.param(run("check", "--help"), id="help of check"),
+        pytest.param(run("check", str(MODEL), "no-such-file"), id="check as text"),
+        pytest.param(run("check", str(MODEL), "--format", "sarif"), id="check as sarif"),
+        pytest.param(run("explain"), id="explain"),
+        pytest.param(run("explain", "BUF001"), id="explain a rule"),
     ],
 )
 def test_files_are_inspected_with_nothing_heavy(code: str, stand_ins: Path) -> None:
