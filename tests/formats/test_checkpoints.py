@@ -110,6 +110,8 @@ def test_a_whole_module_shows_what_was_never_registered(tmp_path: Path) -> None:
     assert {"alias": "scale", "view": "scale"} == {
         t.name: t.alias_of for t in inventory.tensors if t.holding == "stale_alias"
     }
+    holders = {t.name.partition("]")[0]: t.holder for t in inventory.tensors if t.holding == "hidden_module"}
+    assert {"hidden[0": "hidden[0]", "hidden[1": "hidden[1]"} == holders
     registered = {name: role for name, role in roles(inventory).items() if role != "unregistered"}
     assert truth_of(Faulty()) == registered
     assert "parameter" == next(t.declared for t in inventory.tensors if t.name == "steps[1]")

@@ -68,7 +68,7 @@ def test_a_hidden_module_is_one_finding_with_its_place_and_fix() -> None:
 
 
 def test_a_hidden_module_of_a_file_is_named_by_its_section_and_path() -> None:
-    inside = held("layers[0].weight", 4, section="model", holding="hidden_module")
+    inside = held("layers[0].weight", 4, section="model", holding="hidden_module", holder="layers[0]")
     assert [("BUF003", "error", "model.layers[0]")] == brief(inventory(inside))
 
 

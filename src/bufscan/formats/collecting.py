@@ -34,6 +34,7 @@ class Statement(msgspec.Struct, frozen=True, gc=False):
     evidence: str
     certainty: Certainty = "exact"
     holding: str | None = None
+    holder: str | None = None
 
 
 class FullError(Exception):
@@ -139,6 +140,7 @@ def stated_as(tensor: Tensor, statement: Statement) -> Tensor:
         certainty=statement.certainty,
         evidence=statement.evidence,
         holding=statement.holding,
+        holder=statement.holder,
         saved=facts.saved,
         moves=facts.moves,
         trains=facts.trains,

@@ -6,6 +6,7 @@ The dict that a Module pickles states every role: `_parameters`, `_buffers`, `_n
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
@@ -63,10 +64,14 @@ class _Registered(NamedTuple):
 
 
 class _Way(NamedTuple):
-    """Where an unregistered object lies below its module, and how a tensor there would be held."""
+    """Where an unregistered object lies below its module, and how a tensor there would be held.
+
+    `holder` is the outermost hidden module on the way.
+    """
 
     path: ObjectPath
     holding: str
+    holder: ObjectPath | None = None
 
 
 class ModuleReader:
@@ -147,13 +152,12 @@ class ModuleReader:
         """Walk everything the module holds besides its registries, and every module hidden in it."""
 
         def visit(value: Any, way: _Way) -> Iterator[tuple[Any, _Way]] | None:
-            path, holding = way
             if self._collector.rebuilder.is_tensor(value):
-                self._collect_unregistered(value, module.prefix + path.within(None), holding)
+                self._collect_unregistered(value, module.prefix, way)
             elif self._collector.enter(value, self._seen):
-                if path.depth < MAX_DEPTH:
-                    return self._held_by(value, path, holding)
-                self._collector.skip_deep(path, module.prefix)
+                if way.path.depth < MAX_DEPTH:
+                    return self._held_by(value, way)
+                self._collector.skip_deep(way.path, module.prefix)
             return None
 
         self._collector.allowance.look_at(len(module.state))
@@ -162,31 +166,32 @@ class ModuleReader:
             visit,
         )
 
-    def _held_by(self, value: Any, path: ObjectPath, holding: str) -> Iterator[tuple[Any, _Way]]:
+    def _held_by(self, value: Any, way: _Way) -> Iterator[tuple[Any, _Way]]:
         """What an object on the way holds, where that lies, and how a tensor among it would be held."""
+        path, holding, holder = way
         state = module_state(value)
         if state is not None:
-            for registry in _REGISTRIES:
-                for name, held in self._registry(state, registry):
-                    yield held, _Way(step_into(path, "attribute", name), "hidden_module")
-            for name, held in _plain(state):
-                yield held, _Way(step_into(path, "attribute", name), "hidden_module")
+            members = [self._registry(state, registry) for registry in _REGISTRIES]
+            for name, held in chain(*members, _plain(state)):
+                yield held, _Way(step_into(path, "attribute", name), "hidden_module", holder or path)
             return
         if _is_optimizer(value):
             holding = _OPTIMIZER
         elif holding == "attribute":
             holding = "object" if type(value) is Instance and elements_of(value) is None else "container"
         for step, key, held in children_of(value):
-            yield held, _Way(step_into(path, step, key), holding)
+            yield held, _Way(step_into(path, step, key), holding, holder)
 
-    def _collect_unregistered(self, value: Any, name: str, holding: str) -> None:
+    def _collect_unregistered(self, value: Any, prefix: str, way: _Way) -> None:
         if id(value) in self._parameters:
             return  # a second reference to a Parameter: `.to()` keeps the object, so nothing is left behind
+        holding = way.holding
         if holding == _OPTIMIZER:
             statement = Statement("training_state", "module pickle: inside an optimizer")
         else:
-            statement = Statement("unregistered", _EVIDENCE[holding], holding=holding)
-        tensor = self._collector.add(value, name, self._section, statement)
+            holder = None if way.holder is None else prefix + way.holder.within(None)
+            statement = Statement("unregistered", _EVIDENCE[holding], holding=holding, holder=holder)
+        tensor = self._collector.add(value, prefix + way.path.within(None), self._section, statement)
         if tensor is not None and tensor.storage in self._owners and holding != _OPTIMIZER:
             self._collector.tensors[-1] = msgspec.structs.replace(
                 tensor,

@@ -75,9 +75,7 @@ def _hidden_modules(inventory: Inventory) -> dict[str, list[Tensor]]:
 
 
 def _holder_of(tensor: Tensor) -> str:
-    """Path of the outermost hidden module; from a file that does not say, of the innermost."""
-    path = tensor.name.rpartition(".")[0] if tensor.holder is None else tensor.holder
-    return f"{tensor.section}.{path}" if tensor.section else path
+    return f"{tensor.section}.{tensor.holder}" if tensor.section else str(tensor.holder)
 
 
 RULE = Rule(code="BUF003", name="unregistered-module", explanation=__doc__ or "", check=find_unregistered_modules)
