@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import sys
+import warnings
 from pathlib import Path
 from types import MethodType
 from typing import TYPE_CHECKING, Annotated, Any
@@ -136,6 +137,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run bufscan and return its exit code: 0, or 2 when it could not do what was asked."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     collecting = gc.isenabled()
+    # torch says so whenever it is imported without numpy, which bufscan never needs.
+    warnings.filterwarnings("ignore", message="Failed to initialize NumPy", category=UserWarning)
     gc.disable()  # it would walk hundreds of thousands of records again and again, and find no cycles
     try:
         return _run(given)
