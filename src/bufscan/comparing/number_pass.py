@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from bufscan.values.strided import Walk
 
 _JOB_CHUNKS = 64
+_MOST_FRAMES = 32
 
 
 class _Job(NamedTuple):
@@ -44,6 +45,7 @@ class NumberPass:
         self._sides = sides
         self._tolerance = tolerance
         self._failures: dict[int, str] = {}
+        self._usual: dict[object, Comparison] = {}
 
     def run(self, meter: Meter) -> list[Verdict]:
         """A verdict for each content."""
@@ -76,10 +78,20 @@ class NumberPass:
         return jobs
 
     def _comparison(self, content: Content, walk: Walk) -> Comparison:
+        """The same object for all tensors of the same types: frames are made for it."""
         tensors = (content.old, content.new)
+        key = [(tensor.dtype, tensor.quantization, tensor.pending) for tensor in tensors]
+        usual = self._usual.get((*key, content.comparable_bytes))
+        if usual is not None:
+            return usual
         old, new = (_decoder(tensor, side, walk) for tensor, side in zip(tensors, self._sides, strict=True))
-        same = content.comparable_bytes and old.channels is None and new.channels is None
-        return Comparison(old=old, new=new, same_decoding=same, tolerance=self._tolerance)
+        plain = old.channels is None and new.channels is None
+        comparison = Comparison(
+            old=old, new=new, same_decoding=content.comparable_bytes and plain, tolerance=self._tolerance
+        )
+        if plain:
+            self._usual[(*key, content.comparable_bytes)] = comparison
+        return comparison
 
     def _sums_of(self, job: _Job, reader: _Reader, meter: Meter) -> Sums | None:
         if job.content in self._failures:
@@ -130,7 +142,7 @@ class _Reader:
 
     def __init__(self) -> None:
         self._room = Room()
-        self._frame: Frame | None = None
+        self._frames: dict[tuple[int, int], Frame] = {}  # a frame keeps its comparison alive, so its id is taken
 
     def sums_of(self, job: _Job, meter: Meter) -> Sums:
         """Go through the job's elements, chunk by chunk."""
@@ -145,9 +157,11 @@ class _Reader:
         return sums
 
     def _frame_for(self, comparison: Comparison, count: int) -> Frame:
-        frame = self._frame
-        if frame is None or frame.comparison is not comparison or frame.count != count:
-            frame = self._frame = Frame(comparison, count, self._room)
+        frame = self._frames.get((id(comparison), count))
+        if frame is None:
+            if len(self._frames) >= _MOST_FRAMES:
+                self._frames.clear()
+            frame = self._frames[id(comparison), count] = Frame(comparison, count, self._room)
         return frame
 
 

@@ -126,6 +126,8 @@ class Walk(NamedTuple):
 
 def walk_together(old: Strided, new: Strided) -> Walk:
     """The walk over two tensors of equal shape."""
+    if old.stride == new.stride and old.is_contiguous:
+        return walk_alone(old)
     axes: list[tuple[int, Dimension]] = []
     repeats = 1
     for axis, size in enumerate(old.shape):
@@ -146,10 +148,12 @@ def walk_together(old: Strided, new: Strided) -> Walk:
 
 def walk_alone(elements: Strided) -> Walk:
     """The walk over one tensor in the order of its indices."""
-    steps = zip(elements.shape, elements.stride, strict=True)
-    dimensions = tuple(Dimension(size, (step, step)) for size, step in steps if size != 1)
-    if dimensions and elements.is_contiguous:
+    dimensions: tuple[Dimension, ...]
+    if elements.is_contiguous:
         dimensions = (Dimension(elements.numel, (1, 1)),)
+    else:
+        steps = zip(elements.shape, elements.stride, strict=True)
+        dimensions = tuple(Dimension(size, (step, step)) for size, step in steps if size != 1)
     return Walk(tuple(enumerate(elements.shape)), dimensions, 1)
 
 
