@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, TypeAlias
+from contextlib import ExitStack
+from itertools import chain
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -16,17 +18,13 @@ from bufscan.errors import UsageError
 from bufscan.inventory import Skipped
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from torch import nn
 
     from bufscan.checking.examining import Examined
     from bufscan.checking.results import Known
-    from bufscan.findings import CountNonFinite, Finding, Rule, Subject
-    from bufscan.inventory import Inventory
-
-
-ValuesOf: TypeAlias = "Callable[[Inventory], CountNonFinite | None]"
+    from bufscan.findings import Finding, Rule
 
 
 def check(  # noqa: PLR0913 - all but the targets have names and defaults
@@ -36,7 +34,7 @@ def check(  # noqa: PLR0913 - all but the targets have names and defaults
     device: str | None = None,
     dtype: str | None = None,
     baseline: Collection[Known] | None = None,
-    values: ValuesOf | None = None,
+    values: bool = False,
 ) -> CheckResult:
     """Run the rules over the targets.
 
@@ -50,7 +48,7 @@ def check(  # noqa: PLR0913 - all but the targets have names and defaults
         device: where models are built, as in `bufscan.inspect`.
         dtype: their default dtype, the same.
         baseline: findings that are known and pass.
-        values: gives for an inventory what reads the values of its tensors; None to leave them unread.
+        values: whether to read the values of the tensors too, which needs torch.
 
     Raises:
         UsageError: there is no target, or the configuration names a rule that does not exist.
@@ -61,9 +59,12 @@ def check(  # noqa: PLR0913 - all but the targets have names and defaults
     if not named:
         raise UsageError("no target", hint="name one, or list `targets` under `[tool.bufscan]` in pyproject.toml")
     policy = Policy(config, rules, baseline)
-    workshop = Workshop(entries=config.build, model=model, device=device, dtype=dtype)
-    examined = _examine_files_first(named, workshop)
-    results = [_judge(each, rules, policy, values) for each in examined]
+    with ExitStack() as files:
+        workshop = Workshop(
+            entries=config.build, model=model, device=device, dtype=dtype, files=files if values else None
+        )
+        examined = _examine_files_first(named, workshop)
+        results = [_judge(each, rules, policy) for each in examined]
     results = [_with_idle_comments(result, each, policy) for result, each in zip(results, examined, strict=True)]
     if not targets and config.file is not None:
         idle = tuple(policy.idle_entries())
@@ -80,13 +81,13 @@ def _examine_files_first(targets: Sequence[str | nn.Module], workshop: Workshop)
     return [each for position in range(len(targets)) for each in found[position]]
 
 
-def _judge(examined: Examined, rules: Iterable[Rule], policy: Policy, values: ValuesOf | None) -> TargetResult:
+def _judge(examined: Examined, rules: Iterable[Rule], policy: Policy) -> TargetResult:
     findings: list[Finding] = []
     ignored: list[Ignored] = []
     skipped = [*examined.skipped]
     for subject in examined.subjects:
         skipped += subject.inventory.skipped
-        for said in _run(rules, subject, values):
+        for said in chain.from_iterable(rule.check(rule, subject) for rule in rules):
             if isinstance(said, Skipped):
                 skipped.append(said)
                 continue
@@ -103,13 +104,6 @@ def _judge(examined: Examined, rules: Iterable[Rule], policy: Policy, values: Va
         failure=examined.failure,
         file=examined.file,
     )
-
-
-def _run(rules: Iterable[Rule], subject: Subject, values: ValuesOf | None) -> Iterator[Finding | Skipped]:
-    if values is not None and not subject.is_stand_in:
-        subject = msgspec.structs.replace(subject, count_nonfinite=values(subject.inventory))
-    for rule in rules:
-        yield from rule.check(rule, subject)
 
 
 def _with_idle_comments(result: TargetResult, examined: Examined, policy: Policy) -> TargetResult:

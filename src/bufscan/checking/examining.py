@@ -17,10 +17,12 @@ from bufscan.target import FileTarget, FolderTarget, ModuleTarget, ObjectTarget,
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from contextlib import ExitStack
 
     from torch import nn
 
     from bufscan.config import BuildEntry
+    from bufscan.inventory import Inventory
     from bufscan.live.discovering import ClassLines
     from bufscan.target import Target
 
@@ -56,12 +58,14 @@ class Workshop(msgspec.Struct, frozen=True, kw_only=True):
         entries: the configuration's arguments for them.
         model: target of the model that checkpoints belong to; None to check them alone.
         device, dtype: as in `inspect`.
+        files: keeps the files open whose values are to be read; None when they are not.
     """
 
     entries: Sequence[BuildEntry] = ()
     model: str | None = None
     device: str | None = None
     dtype: str | None = None
+    files: ExitStack | None = None
 
 
 def is_code(target: str | nn.Module) -> bool:
@@ -75,7 +79,7 @@ def is_code(target: str | nn.Module) -> bool:
 def examine(target: str | nn.Module, workshop: Workshop) -> Iterator[Examined]:
     """Everything behind one target: one model or artefact, or each model of a module."""
     if not isinstance(target, str):
-        yield _of_model(target, type(target).__qualname__)
+        yield _of_model(target, type(target).__qualname__, workshop)
         return
     try:
         parsed = parse_code_or_target(target)
@@ -85,12 +89,11 @@ def examine(target: str | nn.Module, workshop: Workshop) -> Iterator[Examined]:
             case ObjectTarget():
                 yield from _built(parsed, target, workshop)
             case _ if workshop.model is not None:
-                joined = _joined(target, workshop.model, workshop)
+                joined = _joined(target, parsed, workshop.model, workshop)
                 yield msgspec.structs.replace(joined, file=_file_of(parsed))
             case _:
-                yield Examined(
-                    target=target, subjects=(Subject(inventory=inspect(target)),), file=_file_of(parsed)
-                )
+                subject = _subject(inspect(target), parsed, workshop)
+                yield Examined(target=target, subjects=(subject,), file=_file_of(parsed))
     except BufscanError as error:
         yield Examined(target=target, failure=Failure.of(error))
 
@@ -99,11 +102,24 @@ def _file_of(target: Target | ModuleTarget) -> str | None:
     return str(target.path) if isinstance(target, FileTarget | FolderTarget) else None
 
 
-def _of_model(model: nn.Module, target: str) -> Examined:
+def _subject(inventory: Inventory, target: Target | ModuleTarget, workshop: Workshop) -> Subject:
+    if workshop.files is None:
+        return Subject(inventory=inventory)
+    from bufscan.checking.values import values_in_file
+
+    return Subject(inventory=inventory, count_nonfinite=values_in_file(inventory, target, workshop.files))
+
+
+def _of_model(model: nn.Module, target: str, workshop: Workshop) -> Examined:
+    from bufscan.checking.values import values_in_memory
+    from bufscan.live.describing import StorageTable
     from bufscan.live.discovering import classes_of
     from bufscan.live.scanning import scan
 
-    subject = Subject(inventory=scan(model, target))
+    storages = StorageTable()
+    inventory = scan(model, target, storages)
+    count = None if workshop.files is None else values_in_memory(inventory, storages.live)
+    subject = Subject(inventory=inventory, count_nonfinite=count)
     return Examined(target=target, subjects=(subject,), classes=tuple(classes_of(model)))
 
 
@@ -152,22 +168,23 @@ def _built_once(target: ObjectTarget, name: str, workshop: Workshop) -> Examined
     from bufscan.live.importing import build
 
     try:
-        return _of_model(build(target, device=workshop.device, dtype=workshop.dtype), name)
+        return _of_model(build(target, device=workshop.device, dtype=workshop.dtype), name, workshop)
     except BufscanError as error:
         return Examined(target=name, failure=Failure.of(error))
 
 
-def _joined(target: str, model: str, workshop: Workshop) -> Examined:
+def _joined(target: str, parsed: Target | ModuleTarget, model: str, workshop: Workshop) -> Examined:
     """A checkpoint held against its model, and the model itself: what it loses on save is in no checkpoint."""
-    checkpoint = inspect(target)  # before any code runs
-    parsed = parse_code_or_target(model)
-    if not isinstance(parsed, ObjectTarget):
+    alone = _subject(inspect(target), parsed, workshop)  # before any code runs
+    named = parse_code_or_target(model)
+    if not isinstance(named, ObjectTarget):
         raise UsageError(f"`{model}` names no model", hint="`--model package.module:Model` does")
-    built = _built_once(parsed, model, msgspec.structs.replace(workshop, device=workshop.device or "meta"))
+    stage = msgspec.structs.replace(workshop, device=workshop.device or "meta", files=None)
+    built = _built_once(named, model, stage)
     if built.failure is not None:
         failure = Failure(message=f"`{model}`: {built.failure.message}", hint=built.failure.hint)
-        return Examined(target=target, subjects=(Subject(inventory=checkpoint),), failure=failure)
+        return Examined(target=target, subjects=(alone,), failure=failure)
     live = built.subjects[0].inventory
-    joined = Subject(inventory=join(checkpoint, live))
+    joined = msgspec.structs.replace(alone, inventory=join(alone.inventory, live))
     stand_in = Subject(inventory=live, is_stand_in=workshop.device is None)
     return Examined(target=target, subjects=(joined, stand_in), classes=built.classes)

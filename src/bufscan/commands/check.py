@@ -62,6 +62,9 @@ def check(  # noqa: PLR0913, PLR0917 - typer reads the options from the paramete
         str | None,
         typer.Option("--fail-on", metavar="SEVERITY", help="Fail from error (the default), warning or note on."),
     ] = None,
+    values: Annotated[
+        bool, typer.Option("--values", help="Read the values too, and find NaN and infinity.")
+    ] = False,
     exit_zero: Annotated[bool, typer.Option("--exit-zero", help="Exit with 0 whatever is found.")] = False,
     baseline: Annotated[
         str | None, typer.Option("--baseline", metavar="FILE", help="Let pass what FILE lists.")
@@ -109,7 +112,13 @@ def check(  # noqa: PLR0913, PLR0917 - typer reads the options from the paramete
     from bufscan import checking
 
     result = checking.check(
-        *(targets or ()), config=settings, model=model, device=device, dtype=dtype, baseline=known
+        *(targets or ()),
+        config=settings,
+        model=model,
+        device=device,
+        dtype=dtype,
+        baseline=known,
+        values=values,
     )
     if write_baseline is not None:
         return _write_baseline(result, write_baseline)
