@@ -221,12 +221,14 @@ def test_what_forward_assigns_anew_is_a_cache() -> None:
             super().__init__()
             self.cos = torch.ones(4)
             self.table = torch.ones(4)
+            self.anchors = [torch.ones(4)]
 
         def update(self, x: torch.Tensor) -> None:
             self.cos = torch.ones(len(x), device=x.device)
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             self.update(x)
+            self.anchors = [anchor.to(x.device) for anchor in self.anchors]
             return x * self.cos * self.table
 
-    assert {"cos": "cache", "table": "attribute"} == unregistered(Rotary())
+    assert {"cos": "cache", "table": "attribute", "anchors[0]": "cache"} == unregistered(Rotary())

@@ -111,9 +111,10 @@ class Classifier:
         return None if self._moved is None else False
 
     def _holding(self, place: Place) -> Holding:
-        plain = place.module is not None and place.holding == "attribute"
-        is_cache = plain and _attribute_at(place) in self._assigned_by(type(place.module), "forward", "__call__")
-        return "cache" if is_cache else place.holding
+        if place.holding not in ("attribute", "container", "object"):
+            return place.holding
+        made_anew = self._assigned_by(type(place.home.module), "forward", "__call__")
+        return "cache" if place.first_attribute in made_anew else place.holding
 
     def _may_be_made_anew(self, place: Place) -> bool:
         """Whether an `_apply` of the module's own assigns the attribute that leads to the tensor.
