@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from bufscan.values.storages import StorageReader
     from bufscan.values.strided import Strided
 
-_CHUNK = 1 << 18  # elements: what is read fits the cache while it is looked at
+# Elements: fits the cache, and is too few for torch to wake its threads, which wait for each other under load.
+_CHUNK = 1 << 15
 _EXACT_TYPES = ("float8", "float4")  # few enough codes for a table; torch cannot ask all of them
 
 
