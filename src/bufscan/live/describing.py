@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import msgspec
@@ -144,22 +145,28 @@ def byte_range(tensor: torch.Tensor) -> tuple[int, range] | None:
 
 def is_uninitialised(tensor: torch.Tensor) -> bool:
     """Whether a lazy module has yet to give it a shape."""
-    from torch.nn.parameter import UninitializedTensorMixin  # type: ignore[attr-defined]  # not in its __all__
-
-    return issubclass(type(tensor), UninitializedTensorMixin)
+    return _traits_of(type(tensor)).uninitialised
 
 
 def is_wrapper(tensor: torch.Tensor) -> bool:
     """Whether the tensor is a shell around others (DTensor, torchao's quantised tensors)."""
-    from torch.utils._python_dispatch import is_traceable_wrapper_subclass
-
-    return type(tensor) is not _parameter_class() and is_traceable_wrapper_subclass(tensor)
+    return _traits_of(type(tensor)).wrapper
 
 
-def _parameter_class() -> type:
-    from torch.nn import Parameter
+class _Traits(NamedTuple):
+    """What the class of a tensor decides; a model has thousands of tensors of two classes."""
 
-    return Parameter
+    uninitialised: bool
+    wrapper: bool
+
+
+@functools.cache
+def _traits_of(cls: type) -> _Traits:
+    from torch.nn.parameter import UninitializedTensorMixin  # type: ignore[attr-defined]  # not in its __all__
+
+    # The protocol by which torch itself knows such classes (torch/utils/_python_dispatch.py).
+    wrapper = hasattr(cls, "__tensor_flatten__") and hasattr(cls, "__tensor_unflatten__")
+    return _Traits(issubclass(cls, UninitializedTensorMixin), wrapper)
 
 
 def _local_of(tensor: torch.Tensor) -> torch.Tensor | None:
