@@ -3,6 +3,7 @@
     import bufscan
 
     inventory = bufscan.inspect("model.pt")
+    result = bufscan.check("package.models:Encoder")
 
 What is exported here is imported when it is first asked for: `import bufscan` loads neither torch nor numpy.
 """
@@ -12,11 +13,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from bufscan.checking import check
     from bufscan.inspecting import inspect
 
-__all__ = ["__version__", "inspect"]
+__all__ = ["__version__", "check", "inspect"]
 
-_EXPORTS = {"inspect": "bufscan.inspecting"}
+_EXPORTS = {"check": "bufscan.checking", "inspect": "bufscan.inspecting"}
 
 
 def __getattr__(name: str) -> Any:
