@@ -17,8 +17,12 @@ if TYPE_CHECKING:
     from bufscan.formats.rebuilding import Rebuilder
 
 # Bytes of memory.
-_ENTRY = 400
+_RECORD = 400
 _VISITED = 100
+
+# Steps: making the path to an object, and finding out what the object is.
+VISIT = 4
+_ENTER = 6
 
 # Short containers of scalars are looked at again rather than remembered.
 _SHORT = 8
@@ -63,27 +67,40 @@ class Collector:
             FullError: the file names more tensors than one of its size can.
         """
         self.take_room(name, section)
+        if statement is not None and statement.holder is not None:
+            self.take_text(statement.holder)
         try:
             tensor = self.rebuilder.rebuild(value)
         except MalformedTensorError as error:
             self.skip(f"tensor {name[:_LONGEST_SKIPPED]}", error.message, failed=True)
             return None
         tensor = _placed(tensor, name, section, statement, detached=detached)
-        if tensor.parts or tensor.type_name:
-            self.take_room(tensor.type_name or "", "".join(part.name for part in tensor.parts))
+        if tensor.type_name:
+            self.take_text(tensor.type_name)
+        for text in (*tensor.placements, *(part.name for part in tensor.parts)):
+            self.take_text(text)
         self.tensors.append(tensor)
         return tensor
 
     def take_room(self, name: str, section: str) -> None:
-        """Count an entry of the inventory, with the texts that stand in it.
+        """Count an entry of the inventory; the section's name is shared among many.
+
+        Raises:
+            FullError: there is no room for it.
+        """
+        self.allowance.entries -= 1
+        self.allowance.text -= len(section)
+        self.take_text(name)
+
+    def take_text(self, text: str) -> None:
+        """Count a record of the inventory by the text in it.
 
         Raises:
             FullError: there is no room for it.
         """
         left = self.allowance
-        left.entries -= 1
-        left.text -= len(name) + len(section)
-        left.memory -= _ENTRY + len(name)
+        left.text -= len(text)
+        left.memory -= _RECORD + len(text)
         if left.entries < 0 or left.text < 0 or left.memory < 0:
             raise FullError
 
@@ -102,8 +119,13 @@ class Collector:
         self.allowance.memory -= _VISITED
         if self.allowance.memory < 0:
             raise FullError
-        self.allowance.look_at(width_of(value))
+        self.allowance.look_at(_ENTER + width_of(value))
         return True
+
+    @property
+    def notes_skipped(self) -> bool:
+        """Whether another skipped thing would be noted: spelling out where it lies takes long."""
+        return len(self.skipped) <= _MOST_SKIPPED
 
     def skip(self, what: str, reason: str, *, failed: bool = False) -> None:
         """Note something that is not examined; a flood of them is cut. `failed`: as in `Skipped`."""
@@ -116,7 +138,7 @@ class Collector:
 
     def skip_deep(self, path: ObjectPath, prefix: str = "") -> None:
         """Note that what lies at `path` is nested too deep."""
-        if len(self.skipped) <= _MOST_SKIPPED:  # such a path takes long to spell
+        if self.notes_skipped:
             where = prefix + path.within(None)
             self.skip(where[:_LONGEST_SKIPPED], f"nested more than {MAX_DEPTH} deep", failed=True)
 

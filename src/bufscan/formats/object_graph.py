@@ -15,7 +15,7 @@ MAX_DEPTH = 100  # objects inside objects; the deepest real checkpoints reach ab
 _LONGEST_STEP = 200  # characters of a key that a path shows; one huge key may be a step of every path
 
 # What may be a tensor or hold one. The many scalars of a checkpoint are passed over as early as possible.
-_HOLDERS = frozenset({Instance, PersistentId, Pairs, list, tuple})
+HOLDERS = frozenset({Instance, PersistentId, Pairs, list, tuple})
 
 Step = Literal["key", "index", "attribute"]
 
@@ -82,13 +82,13 @@ def children_of(value: Any) -> Iterator[tuple[Step, Any, Any]]:
     """
     if type(value) is Pairs:
         for key, held in value.entries():
-            if type(held) in _HOLDERS:
+            if type(held) in HOLDERS:
                 yield "key", key, held
-            if type(key) in _HOLDERS:
+            if type(key) in HOLDERS:
                 yield "key", None, key
     elif type(value) in (list, tuple):
         for index, held in enumerate(value):
-            if type(held) in _HOLDERS:
+            if type(held) in HOLDERS:
                 yield "index", index, held
     elif type(value) is Instance:
         if type(value.func) is Instance:
@@ -106,9 +106,9 @@ def _attributes(state: Any) -> Iterator[tuple[Step, Any, Any]]:
     for part in state if type(state) is tuple else (state,):
         if type(part) is Pairs:
             for name, held in part.entries():
-                if type(held) in _HOLDERS:
+                if type(held) in HOLDERS:
                     yield "attribute", name, held
-        elif type(part) in _HOLDERS:
+        elif type(part) in HOLDERS:
             yield "attribute", "state", part
 
 
@@ -119,7 +119,7 @@ def may_hold(value: Any) -> bool:
 
 def holds_any(container: Pairs | list[Any] | tuple[Any, ...]) -> bool:
     """Whether anything in it may be a tensor or hold one."""
-    return not _HOLDERS.isdisjoint(map(type, container))
+    return not HOLDERS.isdisjoint(map(type, container))
 
 
 def width_of(value: Any) -> int:

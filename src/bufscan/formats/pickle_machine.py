@@ -66,16 +66,16 @@ class BrokenPickleError(UnreadableError):
         self.truncated = truncated
 
 
-def run_pickle(data: bytes, start: int = 0, *, origin: int = 0) -> Pickled:
+def run_pickle(data: bytes, start: int = 0, *, origin: int = 0, file_bytes: int = 0) -> Pickled:
     """Run the pickle that starts at `start`; bytes after its end are left alone.
 
-    `origin` is where the data lies in the file, for messages.
+    `origin` is where the data lies in the file, for messages. `file_bytes` is the size of that file.
 
     Raises:
         BrokenPickleError: the pickle is truncated, malformed, too large for its bytes, or uses an opcode that
             would bypass this machine.
     """
-    machine = Machine(data, start)
+    machine = Machine(data, start, Allowance(max(file_bytes, len(data))))
     try:
         value = machine.run()
     except Fault as fault:
@@ -119,7 +119,7 @@ class Machine:
         "start",
     )
 
-    def __init__(self, data: bytes, start: int) -> None:
+    def __init__(self, data: bytes, start: int, allowance: Allowance) -> None:
         self.data = data
         self.start = start
         self.position = start
@@ -129,8 +129,8 @@ class Machine:
         self.persistent_ids: list[PersistentId] = []
         self.globals: dict[tuple[str | None, str], Global] = {}
         self.rebuild_tensor = MISSING
-        self.allowance = Allowance(len(data))
-        self.memory = self.allowance.memory
+        self.allowance = allowance
+        self.memory = allowance.memory
         self.records = TensorRecords(data, self.memo)
 
     def run(self) -> Any:
@@ -139,7 +139,9 @@ class Machine:
             opcode = data[self.position]
             self.position += 1
             if opcode == STOP:
-                return self.stack.pop()
+                if not self.stack:
+                    raise Fault("it ends with nothing on the stack")
+                return self.stack[-1]
             handlers[opcode](self)
             if self.memory < 0:
                 raise Fault("its values take more memory than those of a checkpoint of its size")

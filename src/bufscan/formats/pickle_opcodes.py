@@ -21,7 +21,7 @@ _HIGHEST_PROTOCOL = 5
 _CONTAINER = 64
 _POINTER = 8
 _INSTANCE = 80
-_SPARE = 3  # pointers that a list keeps free when it grows
+_SPARE = 6  # pointers that a list keeps free when it grows
 
 _U32 = Struct("<I")
 

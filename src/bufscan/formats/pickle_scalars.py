@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from bufscan.formats.pickle_machine import Machine
 
-_MAX_TEXT_DIGITS = 400  # decimal digits in a text opcode: more than any real number has
+_MAX_TEXT_DIGITS = 2500  # decimal digits of an integer of _MAX_LONG_BYTES
 _MAX_LONG_BYTES = 1024
 _TEXT_MEMORY = 64  # bytes of memory beyond the characters, with a place on the stack
 

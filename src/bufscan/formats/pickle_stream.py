@@ -48,7 +48,7 @@ class PickleStream:
         while True:
             try:
                 start = self.position - self._window_start
-                pickled = run_pickle(self._window, start, origin=self._window_start)
+                pickled = run_pickle(self._window, start, origin=self._window_start, file_bytes=self._source.size)
             except BrokenPickleError as error:
                 window_end = self._window_start + len(self._window)
                 if not error.truncated or window_end >= self.end or size > _LARGEST_WINDOW:

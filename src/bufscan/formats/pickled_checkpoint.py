@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from contextlib import contextmanager
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from bufscan.formats.collecting import FullError, Statement, stated_as
+from bufscan.formats.collecting import VISIT, FullError, Statement, stated_as
 from bufscan.formats.object_graph import MAX_DEPTH, ObjectPath, step_into, steps_below, walk
 from bufscan.formats.pickle_values import Global, Instance, Pairs, elements_of, lookup, pairs_of
 from bufscan.formats.pickled_module import ModuleReader, class_name, module_state
@@ -35,7 +36,7 @@ _MOST_INDEX = 1 << 31  # larger integers than torch counts with could be made to
 _MOST_PARTS = 10_000  # optimizers and module trees in one file
 _MOST_NOTES = 100
 _LONGEST_SECTION = 200  # characters of a section's name in a note
-_STEPS_PER_COPY = 4  # what is copied into the inventory takes memory as well as time
+_STEPS_PER_COPY = 6  # what is copied into the inventory takes memory as well as time
 
 # Fields of an optimizer's state that have the shape of the parameter (torch.optim; Muon included).
 _SHAPED_LIKE_PARAMETER = frozenset(
@@ -73,17 +74,25 @@ class CheckpointReader:
         Raises:
             UnreadableError: it is crafted to take long.
         """
-        try:
+        with self._until_full():
             walk(iter([(root, None)]), self._visit)
+        with self._until_full():
             self._collect_loose()
+
+    @contextmanager
+    def _until_full(self) -> Iterator[None]:
+        try:
+            yield
         except FullError:
             reason = "more of them than a file of this size can hold"
             self._collector.skip("further tensors", reason, failed=True)
 
     def _visit(self, value: Any, path: ObjectPath | None) -> Iterator[tuple[Any, ObjectPath | None]] | None:
+        self._collector.allowance.look_at(VISIT)
         if self._collector.rebuilder.is_tensor(value):
-            if len(self._loose) <= self._collector.allowance.entries:
-                self._loose.append((value, path))
+            if len(self._loose) > self._collector.allowance.entries:
+                raise FullError
+            self._loose.append((value, path))
         elif self._enter(value, path) and not self._read_known(value, path):
             return steps_below(value, path)
         return None
@@ -106,7 +115,8 @@ class CheckpointReader:
                 self.notes.append(f"{where} is a whole module, {class_name(value)}")
             return True
         if _is_array(value):
-            self._collector.skip(_section(path) or "the file", "a NumPy array, not a tensor")
+            if self._collector.notes_skipped:
+                self._collector.skip(_section(path) or "the file", "a NumPy array, not a tensor")
             return True
         pairs = pairs_of(value)
         return pairs is not None and self._read_mapping(value, pairs, path)
@@ -123,6 +133,7 @@ class CheckpointReader:
         if versions is None and not self._looks_like_state_dict(pairs):
             return False
         section = _section(path)
+        self._collector.take_text(section)
         if versions is not None:
             self.module_trees.append(ModuleTree(section=section, versions=versions))
         elif path is not None and re.search(_TRAINING_KEY, path.last_key()):
@@ -241,6 +252,7 @@ class CheckpointReader:
         )
 
         def visit(held: Any, here: ObjectPath) -> Iterator[tuple[Any, ObjectPath]] | None:
+            self._collector.allowance.look_at(VISIT)
             if self._collector.rebuilder.is_tensor(held):
                 self._collector.add(held, here.within(ancestor), section, statement)
             elif self._enter(held, here):

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from bufscan.formats.collecting import Statement
-from bufscan.formats.object_graph import MAX_DEPTH, ObjectPath, children_of, step_into, walk
+from bufscan.formats.collecting import VISIT, Statement
+from bufscan.formats.object_graph import HOLDERS, MAX_DEPTH, ObjectPath, children_of, step_into, walk
 from bufscan.formats.pickle_values import Global, Instance, Pairs, elements_of, lookup, named_class, pairs_of
 
 if TYPE_CHECKING:
@@ -96,16 +96,18 @@ class ModuleReader:
         """Every registered module in the order of state_dict(), a shared one under each of its names."""
         found: list[_Registered] = []
         lineage: list[int] = []  # ids of the modules on the way down
+        most = self._collector.allowance.entries // 2  # the others are for their tensors
         levels = [iter([("", root)])]
         while levels:
             for prefix, value in levels[-1]:
                 state = module_state(value)
                 if state is None or id(value) in lineage:
                     continue
-                if len(lineage) >= MAX_DEPTH:
-                    self._collector.skip("further modules", f"nested more than {MAX_DEPTH} deep", failed=True)
+                if len(lineage) >= MAX_DEPTH or len(found) >= most:
+                    reason = "more or deeper ones than a file of this size can hold"
+                    self._collector.skip("further modules", reason, failed=True)
                     continue
-                self._collector.take_room(prefix, "")
+                self._collector.take_text(prefix)
                 self._seen.add(id(value))
                 self._collector.allowance.look_at(len(state))
                 found.append(_Registered(prefix, state))
@@ -152,6 +154,7 @@ class ModuleReader:
         """Walk everything the module holds besides its registries, and every module hidden in it."""
 
         def visit(value: Any, way: _Way) -> Iterator[tuple[Any, _Way]] | None:
+            self._collector.allowance.look_at(VISIT)
             if self._collector.rebuilder.is_tensor(value):
                 self._collect_unregistered(value, module.prefix, way)
             elif self._collector.enter(value, self._seen):
@@ -202,9 +205,9 @@ class ModuleReader:
 
 
 def _plain(state: Pairs) -> Iterator[tuple[str, Any]]:
-    """A module's attributes besides its registries."""
+    """What may hold a tensor among a module's attributes besides its registries."""
     for name, value in state.entries():
-        if type(name) is str and name not in _REGISTRIES and name != _UNSAVED:
+        if type(value) in HOLDERS and type(name) is str and name not in _REGISTRIES and name != _UNSAVED:
             yield name, value
 
 

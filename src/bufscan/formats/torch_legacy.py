@@ -53,8 +53,6 @@ def read_torch_legacy(source: ByteSource, target: str) -> Inventory:
 def _storage_keys(value: Any) -> list[str]:
     if type(value) is not list or not all(type(key) is str for key in value):
         raise UnreadableError("a legacy checkpoint without its list of storages")
-    if len(set(value)) < len(value):
-        raise UnreadableError("a legacy checkpoint that lists a storage twice")
     return value
 
 
@@ -72,6 +70,8 @@ def _extents(stream: PickleStream, keys: list[str], pickled: Pickled) -> dict[st
         numel = stream.next_integer()
         if key not in widths:
             raise UnreadableError("a legacy checkpoint that stores something its pickle does not refer to")
+        if key in extents:
+            raise UnreadableError("a legacy checkpoint that lists a storage twice")
         nbytes = numel * widths[key]
         extents[key] = Extent(nbytes, stream.position)
         stream.skip(nbytes)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 _BLOCK = 512
 _MOST_MEMBERS = 1000
 _MOST_DIMENSIONS = 64
+_MOST_PICKLES = 100_000  # in one member; models of 2016 had hundreds
 _MEMBERS = ("storages", "tensors", "pickle")
 _REGULAR = (b"0", b"\0")
 _TYPE, _PREFIX = slice(156, 157), slice(345, 500)
@@ -134,6 +135,6 @@ def _read_tensors(stream: PickleStream, references: dict[int, tuple[Any, ...]]) 
 
 def _count(stream: PickleStream) -> int:
     value = stream.next_pickle().value
-    if type(value) is not int or not 0 <= value <= stream.end - stream.position:
+    if type(value) is not int or not 0 <= value <= min(_MOST_PICKLES, stream.end - stream.position):
         raise UnreadableError("a tar checkpoint with a count that its bytes cannot hold")
     return value

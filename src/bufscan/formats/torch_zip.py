@@ -42,7 +42,7 @@ class _Archive:
     def __init__(self, source: ByteSource) -> None:
         self._anomalies = AnomalyLog()
         self._directory = ZipDirectory(source, self._anomalies)
-        self._most_pickle_bytes = min(_MOST_PICKLE_BYTES, max(_FREE_PICKLE_BYTES, source.size))
+        self._file_bytes = source.size
         records = self._directory.records
         self._top = next(iter(records), "").partition("/")[0]
         if self._record("data.pkl") is None:
@@ -60,8 +60,9 @@ class _Archive:
     def read(self, target: str) -> Inventory:
         pickle_record = self._record("data.pkl")
         assert pickle_record is not None  # noqa: S101 - the constructor made sure
-        data = self._directory.read(pickle_record, limit=self._most_pickle_bytes)
-        pickled = run_pickle(data)
+        most = min(_MOST_PICKLE_BYTES, max(_FREE_PICKLE_BYTES, self._file_bytes))
+        data = self._directory.read(pickle_record, limit=most)
+        pickled = run_pickle(data, file_bytes=self._file_bytes)
         self._note_anomalies(trailing=len(data) - pickled.end)
         container = Container(
             format="torch-zip",
