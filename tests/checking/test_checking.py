@@ -11,6 +11,7 @@ from torch import nn
 from bufscan.checking import check
 from bufscan.config import BuildEntry, Config, IgnoreEntry
 from bufscan.errors import UsageError
+from bufscan.live.importing import import_source
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -184,6 +185,13 @@ def test_a_checkpoint_with_its_model_is_held_against_it_and_the_model_checked_to
     torch.save({}, "empty.pt")
     (target,) = check("model.pt", model="made.py:Bad").targets
     assert {"BUF001"} <= {each.code for each in target.findings}  # what the model loses on save
+
+
+def test_a_fault_of_a_pickled_module_and_of_its_model_is_one_finding_with_its_line() -> None:
+    torch.save(import_source("made.py").Bad(), "module.pt")
+    result = check("module.pt", model="made.py:Bad")
+    assert [("module.pt", "BUF001", "pe"), ("module.pt", "BUF001", "scale")] == found(result)
+    assert all(finding.location is not None for finding in result.findings)
 
 
 def test_a_model_that_fails_to_build_leaves_its_checkpoint_unchecked_but_read() -> None:

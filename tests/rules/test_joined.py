@@ -33,6 +33,10 @@ def test_another_models_checkpoint_is_one_finding() -> None:
     assert "the checkpoint has none of the 2 entries of `m:Model`" == finding.message
 
 
+def test_a_model_that_saves_nothing_misses_nothing() -> None:
+    assert [] == brief(joined(matched=0))
+
+
 def test_unexpected_and_non_persistent_entries_are_errors() -> None:
     found = brief(joined(section="ema", unexpected=("x",), saved_non_persistent=("mask",)))
     assert [("BUF302", "error", "ema.x"), ("BUF306", "error", "ema.mask")] == found

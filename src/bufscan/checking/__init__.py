@@ -15,6 +15,7 @@ from bufscan.checking.results import CheckResult, Ignored, TargetResult
 from bufscan.checking.selecting import selected_rules
 from bufscan.config import Config
 from bufscan.errors import UsageError
+from bufscan.findings import Finding
 from bufscan.inventory import Skipped
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from bufscan.checking.examining import Examined
     from bufscan.checking.results import Known
-    from bufscan.findings import Finding, Rule
+    from bufscan.findings import Rule
 
 
 def check(  # noqa: PLR0913 - all but the targets have names and defaults
@@ -82,33 +83,46 @@ def _examine_files_first(targets: Sequence[str | nn.Module], workshop: Workshop)
 
 
 def _judge(examined: Examined, rules: Iterable[Rule], policy: Policy) -> TargetResult:
-    findings: list[Finding] = []
-    ignored: list[Ignored] = []
-    skipped = [*examined.skipped]
-    for subject in examined.subjects:
-        skipped += subject.inventory.skipped
-        for said in chain.from_iterable(rule.check(rule, subject) for rule in rules):
-            if isinstance(said, Skipped):
-                skipped.append(said)
-                continue
-            verdict = policy.verdict(examined.target, said)
-            if isinstance(verdict, Ignored):
-                ignored.append(verdict)
-            else:
-                findings.append(verdict)
+    said = _said(examined, rules)
+    found = [
+        policy.verdict(examined.target, each) for each in _once(each for each in said if isinstance(each, Finding))
+    ]
     return TargetResult(
         target=examined.target,
-        findings=tuple(sorted(findings, key=_order)),
-        ignored=tuple(sorted(ignored, key=lambda each: _order(each.finding))),
-        skipped=tuple(skipped),
+        findings=tuple(sorted((each for each in found if isinstance(each, Finding)), key=_order)),
+        ignored=tuple(sorted((each for each in found if isinstance(each, Ignored)), key=_order_of_ignored)),
+        skipped=(*examined.skipped, *(each for each in said if isinstance(each, Skipped))),
         failure=examined.failure,
         file=examined.file,
     )
 
 
+def _said(examined: Examined, rules: Iterable[Rule]) -> list[Finding | Skipped]:
+    """What the rules say of the target, after what could not be read of it."""
+    said: list[Finding | Skipped] = []
+    for subject in examined.subjects:
+        said += subject.inventory.skipped
+        said += chain.from_iterable(rule.check(rule, subject) for rule in rules)
+    return said
+
+
+def _once(findings: Iterable[Finding]) -> Iterable[Finding]:
+    """A fault that a pickled module shows and its model too is the same; the model knows the line."""
+    known: dict[tuple[str, str, str], Finding] = {}
+    for finding in findings:
+        key = (finding.code, finding.tensor, finding.message)
+        if key not in known or known[key].location is None:
+            known[key] = finding
+    return known.values()
+
+
 def _with_idle_comments(result: TargetResult, examined: Examined, policy: Policy) -> TargetResult:
     idle = tuple(policy.idle_comments(examined.classes))
     return msgspec.structs.replace(result, findings=(*result.findings, *idle)) if idle else result
+
+
+def _order_of_ignored(ignored: Ignored) -> tuple[object, ...]:
+    return _order(ignored.finding)
 
 
 def _order(finding: Finding) -> tuple[object, ...]:

@@ -163,6 +163,8 @@ def _is_filled_in(key: str, found: Mapping[str, str], versions: Mapping[str, int
 def _join_of(section: _Section, live: _Model, absent: _Absent) -> Join:
     transient = {name for name, found in section.matches.items() if found.role == "non_persistent_buffer"}
     known = {name for name, found in section.matches.items() if _is_saved(found)}
+    # What a whole module in a pickle holds beside its state_dict is no entry that anybody would load.
+    entries = [name for name, tensor in section.tensors.items() if tensor.saved is not False]
     rebuilt = {name for name, become in section.converted.items() if become.reshaped}
     mismatches = (
         _mismatch(section.tensors[name], found, reshaped=name in rebuilt)
@@ -173,8 +175,8 @@ def _join_of(section: _Section, live: _Model, absent: _Absent) -> Join:
         section=section.name,
         matched=len(known),
         missing=tuple(live.saved[key] for key in absent.missing),
-        unexpected=tuple(name for name in section.tensors if name not in known and name not in transient),
-        saved_non_persistent=tuple(name for name in section.tensors if name in transient - known),
+        unexpected=tuple(name for name in entries if name not in known and name not in transient),
+        saved_non_persistent=tuple(name for name in entries if name in transient - known),
         mismatched=tuple(mismatch for mismatch in mismatches if mismatch is not None),
         tied=tuple(absent.tied),
         checkpoint_prefix=section.renaming.checkpoint_prefix,

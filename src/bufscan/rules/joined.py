@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 def is_foreign(join: Join) -> bool:
     """Whether checkpoint and model have nothing in common: one fault, not one an entry."""
-    return not join.matched
+    return not join.matched and bool(join.missing)
 
 
 def path_in(join: Join, name: str) -> str:
