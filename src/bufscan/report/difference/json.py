@@ -93,8 +93,8 @@ def _tensor(tensor: Tensor) -> dict[str, Any]:
 
 def _statistics(values: ValueStatistics) -> dict[str, Any]:
     return {
-        "numel": values.numel,
-        "changed": values.changed,
+        "numel": _number(values.numel),
+        "changed": _number(values.changed),
         "max_abs": values.max_abs,
         "max_index": values.max_index,
         "mean_abs": values.mean_abs,
@@ -128,6 +128,11 @@ def _value(value: object) -> object:
             return [_value(each) for each in value]
         case _:
             return value
+
+
+def _number(number: int | None) -> int | None:
+    # An expanded dimension can multiply to thousands of digits, which readers of JSON choke on.
+    return None if number is None or number >= 1 << 63 else number
 
 
 def _text(text: str) -> str:

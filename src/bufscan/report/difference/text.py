@@ -26,7 +26,9 @@ MOST_ROWS = 40
 """Rows of a table unless everything is asked for: the largest changes are what people look for."""
 
 _ITEM_LIMIT = 500
-_LEAST_WORDS = 36  # columns, with the gaps before them
+_LEAST_WORDS = 30  # columns, with the gaps between all
+
+_LEGEND = "changed: of the values; relative: norm of the change over that of the old values; largest: of one value"
 
 _STYLES: dict[str, Style] = {"added": "parameter", "removed": "unregistered", "renamed": "persistent_buffer"}
 
@@ -49,7 +51,7 @@ def render(difference: Difference, view: DiffView) -> str:
 def _verdict(difference: Difference, view: DiffView) -> list[Line]:
     style: Style = "unregistered" if difference.entries else "title" if difference.identical else "warning"
     head, *parts = re.split(r"(?<=[:,;]) ", verdict(difference))
-    return flowed([Cell(head, style), *(Cell(f" {each}") for each in parts)], view.display.width)
+    return flowed([Cell(f"{head} ", style), *(Cell(f"{each} ") for each in parts)], view.display.width)
 
 
 def _blocks(difference: Difference, view: DiffView) -> Iterator[list[Line]]:
@@ -88,8 +90,7 @@ def _renamed(entries: Sequence[Entry], view: DiffView) -> list[Line]:
         ]
         for entry in entries
     ]
-    heading = f"renamed: {plural(len(entries), 'tensor')} with the same content under another name"
-    return [line(heading, "heading"), *_cut(rows, view)]
+    return [line(f"renamed: {plural(len(entries), 'tensor')}", "heading"), *_cut(rows, view)]
 
 
 def _changed(entries: Sequence[Entry], view: DiffView) -> list[Line]:
@@ -105,7 +106,8 @@ def _changed(entries: Sequence[Entry], view: DiffView) -> list[Line]:
     largest = max((row.relative for row in rows if row.relative not in (None, inf)), default=0.0)
     lines: list[Line] = [[Cell(title, "dim") for title in titles]]
     lines += [_row(row, largest or 0.0, view) for row in rows]
-    return [line(heading, "heading"), *_cut(lines, view, right=frozenset((1, 2, 4)), titles=True)]
+    legend = [line(f"  {each}", "dim") for each in wrapped(_LEGEND, _room(view))]
+    return [line(heading, "heading"), *_cut(lines, view, right=frozenset((1, 2, 4)), titles=True), *legend]
 
 
 def _row(row: Row, largest: float, view: DiffView) -> Line:
@@ -133,7 +135,7 @@ def _what(row: Row, view: DiffView) -> str:
     words = changes_of(entry)
     values = entry.values
     if len(row.entries) == 1 and values is not None and values.max_index:
-        place = f"largest at {list(values.max_index)}"
+        place = f"largest at [{','.join(map(str, values.max_index))}]"
         words = f"{words}; {place}" if words else place
     return _safe(words, view)
 
@@ -154,13 +156,19 @@ def _particulars(difference: Difference) -> Iterator[tuple[str, list[str]]]:
 def _listed(heading: str, items: Sequence[str], view: DiffView) -> list[Line]:
     style: Style = "warning" if heading == "not compared" else ""
     shown = items if view.everything else items[:MOST_ROWS]
-    width = None if view.display.width is None else max(view.display.width - 2, 20)
     lines = [line(heading, "heading")]
     for item in shown:
-        lines += [line(f"  {each}", style) for each in wrapped(view.display.show(item, limit=_ITEM_LIMIT), width)]
+        lines += [
+            line(f"  {each}", style) for each in wrapped(view.display.show(item, limit=_ITEM_LIMIT), _room(view))
+        ]
     if len(shown) < len(items):
         lines.append(line(f"  ... and {count(len(items) - len(shown))} more: `--all` lists them", "warning"))
     return lines
+
+
+def _room(view: DiffView) -> int | None:
+    """Columns behind an indent of two."""
+    return None if view.display.width is None else max(view.display.width - 2, 20)
 
 
 def _folded(entries: Sequence[Entry], view: DiffView) -> Iterable[tuple[str, Entry, int]]:

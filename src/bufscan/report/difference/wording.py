@@ -18,7 +18,7 @@ _ASPECT_VERBS: dict[Aspect, str] = {
     "layout": "laid out anew",
     "quantization": "quantised anew",
     "role": "re-roled",
-    "device": "moved",
+    "device": "on another device",
     "requires_grad": "frozen or thawed",
     "tied_to": "tied or untied",
 }
@@ -28,33 +28,31 @@ _SIDES = ("before", "after")
 
 def verdict(difference: Difference) -> str:
     """The one sentence that says it all."""
-    parts = [_answer(difference)]
-    if difference.entries:
-        parts += _counts(difference)
-        if difference.unchanged:
-            parts.append(f"{count(difference.unchanged)} unchanged")
-    if difference.close and difference.entries:
-        parts.append(f"{count(difference.close)} of them within the tolerance")
+    answer, *parts = _answer(difference)
     if difference.not_compared:
         parts.append(f"{count(len(difference.not_compared))} not compared")
     left_out = sum(each.tensors for each in difference.left_out)
     if left_out:
         parts.append(f"{count(left_out)} left out")
-    return f"{parts[0]}: {', '.join(parts[1:])}" if len(parts) > 1 else parts[0]
+    return f"{answer}: {', '.join(parts)}"
 
 
-def _answer(difference: Difference) -> str:
+def _answer(difference: Difference) -> list[str]:
+    """Same or not, and the counts that belong to it."""
     tensors = plural(difference.unchanged, "tensor")
     if difference.entries:
-        return "different"
+        parts = ["different", *_counts(difference)]
+        parts += [f"{count(difference.unchanged)} unchanged"] if difference.unchanged else []
+        parts += [f"{count(difference.close)} of them within the tolerance"] if difference.close else []
+        return parts
     if difference.not_compared:
-        return f"not known to be identical: {tensors} found the same"
+        return ["not known to be identical", f"{tensors} found the same"]
     if not difference.compared_values:
-        return f"the same structure: {tensors}; values were not compared"
+        return ["the same structure", tensors, "values not compared"]
     if difference.close and difference.tolerance is not None:
         tolerance = f"rtol {difference.tolerance.rtol:g} and atol {difference.tolerance.atol:g}"
-        return f"equal within {tolerance}: {tensors}, {count(difference.close)} of them not bit for bit"
-    return f"identical: {tensors}, every value compared"
+        return [f"equal within {tolerance}", tensors, f"{count(difference.close)} of them not bit for bit"]
+    return ["identical", tensors, "every value compared"]
 
 
 def _counts(difference: Difference) -> Iterator[str]:

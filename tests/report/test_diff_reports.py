@@ -1,0 +1,226 @@
+"""Reports of differences: the samples whole, and what holds of every one of them.
+
+`UPDATE_EXPECTED=1 pytest tests/report` writes the expected texts anew.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import unicodedata
+from pathlib import Path
+
+import pytest
+from diff_samples import TOLERANCE, blocks, changed, difference, identical, sample, statistics
+from report_samples import tensor
+
+import bufscan.report.difference
+from bufscan.comparing.difference import Change, Difference, Entry, LeftOut, NotCompared
+from bufscan.inventory import Skipped
+from bufscan.report.difference import DIFF_REPORTS, DiffView
+from bufscan.report.difference.wording import verdict
+from bufscan.report.view import Display
+
+EXPECTED = Path(__file__).parent / "expected_diffs"
+
+CASES: dict[str, tuple[str, Difference, DiffView]] = {
+    "terminal-80.txt": ("text", sample(), DiffView(display=Display(width=80))),
+    "terminal-80-colour.txt": ("text", sample(), DiffView(display=Display(width=80, colour=True))),
+    "piped.txt": ("text", sample(), DiffView()),
+    "ascii.txt": ("text", sample(), DiffView(display=Display(unicode=False))),
+    "quiet.txt": ("text", sample(), DiffView(quiet=True)),
+    "by-module.txt": ("text", sample(), DiffView(by_module=True)),
+    "folded.txt": ("text", blocks(), DiffView()),
+    "folded-top.txt": ("text", blocks(), DiffView(top=2)),
+    "by-module-depth.txt": ("text", blocks(), DiffView(by_module=True, depth=1)),
+    "identical.txt": ("text", identical(), DiffView()),
+    "diff.json": ("json", sample(), DiffView()),
+    "identical.json": ("json", identical(), DiffView()),
+    "diff.md": ("markdown", sample(), DiffView()),
+    "folded.md": ("markdown", blocks(), DiffView(top=3)),
+    "diff.stat": ("stat", sample(), DiffView()),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_report_is_the_expected_text(name: str) -> None:
+    report, found, view = CASES[name]
+    text = DIFF_REPORTS[report](found, view)
+    path = EXPECTED / name
+    if os.environ.get("UPDATE_EXPECTED"):
+        path.write_bytes(text.encode())
+    assert path.read_bytes().decode() == text
+
+
+def test_no_expected_file_is_left_over() -> None:
+    assert sorted(CASES) == sorted(path.name for path in EXPECTED.iterdir())
+
+
+def test_every_report_that_exists_can_be_asked_for() -> None:
+    folder = Path(bufscan.report.difference.__file__).parent
+    rendering = {
+        path.stem for path in folder.glob("*.py") if "def render(difference: Difference" in path.read_text()
+    }
+    assert rendering == set(DIFF_REPORTS)
+
+
+@pytest.mark.parametrize(
+    ("found", "sentence"),
+    [
+        (identical(), "identical: 40 tensors, every value compared"),
+        (identical(compared_values=False), "the same structure: 40 tensors, values not compared"),
+        (
+            identical(close=3, tolerance=TOLERANCE),
+            "equal within rtol 1e-05 and atol 1e-08: 40 tensors, 3 of them not bit for bit",
+        ),
+        (
+            identical(not_compared=(NotCompared(path="a", reason="b"),)),
+            "not known to be identical: 40 tensors found the same, 1 not compared",
+        ),
+        (difference(changed("a", statistics(0.1)), unchanged=0), "different: 1 with other values"),
+        (
+            difference(changed("a", statistics(0.1)), close=2, tolerance=TOLERANCE),
+            "different: 1 with other values, 40 unchanged, 2 of them within the tolerance",
+        ),
+    ],
+    ids=["identical", "structure", "close", "unknown", "different", "different and close"],
+)
+def test_one_sentence_says_it_all(found: Difference, sentence: str) -> None:
+    assert sentence == verdict(found)
+
+
+def test_the_answer_comes_first_and_last() -> None:
+    lines = DIFF_REPORTS["text"](sample(), DiffView()).splitlines()
+    assert verdict(sample()) == lines[1] == lines[-1]
+
+
+def test_rows_are_sorted_by_relative_change_and_bars_grow_with_it() -> None:
+    found = difference(*(changed(f"w{n}", statistics(relative)) for n, relative in enumerate((0.1, 0.4, 0.2))))
+    text = DIFF_REPORTS["text"](found, DiffView(display=Display(unicode=False)))
+    assert [("w1", 8), ("w2", 4), ("w0", 2)] == [
+        (row.split()[0], row.count("#")) for row in text.splitlines() if row.startswith("  w")
+    ]
+
+
+def test_a_fold_takes_its_numbers_together() -> None:
+    """Norms add up in squares: of two tensors of norm 10, one moved by 3 and one by 4."""
+    entries = [changed(f"b.{n}.w", statistics(0.3 if n % 2 else 0.4)) for n in range(50)]
+    report = DIFF_REPORTS["text"](difference(*entries), DiffView())
+    (row,) = [line for line in report.splitlines() if line.startswith("  b.")]
+    assert ["b.{0..49}.w", "x50", "all", "0.35"] == row.split()[:4]
+
+
+def test_counters_do_not_hide_where_a_module_moved() -> None:
+    counter = tensor("bn.steps", dtype="int64")
+    entries = (
+        changed("bn.weight", statistics(0.01)),
+        Entry(status="changed", name="bn.steps", old=counter, new=counter, values=statistics(9.0, numel=1)),
+    )
+    report = DIFF_REPORTS["text"](difference(*entries), DiffView(by_module=True))
+    (row,) = [line for line in report.splitlines() if line.startswith("  bn ")]
+    assert "0.01" == row.split()[2]
+
+
+def test_json_has_the_stable_names() -> None:
+    text = DIFF_REPORTS["json"](sample(), DiffView())
+    found = json.loads(text)
+    assert text.isascii()
+    assert ("bufscan.diff/1", "old.pt", "new.safetensors", False) == (
+        found["schema"],
+        found["old"],
+        found["new"],
+        found["identical"],
+    )
+    assert {"added", "removed", "changed", "renamed", "unchanged"} <= found["summary"].keys()
+    entry = found["entries"][0]
+    assert {"status", "name", "old_name", "changes", "values"} <= entry.keys()
+    names = {"numel", "changed", "max_abs", "mean_abs", "l2", "rel_l2", "cosine", "nonfinite"}
+    assert names <= entry["values"].keys()
+
+
+@pytest.mark.parametrize(
+    ("found", "value"),
+    [(identical(), True), (identical(close=1), False), (identical(compared_values=False), None)],
+    ids=["identical", "close", "unknown"],
+)
+def test_json_says_null_where_nobody_knows(found: Difference, value: bool | None) -> None:
+    assert value is json.loads(DIFF_REPORTS["json"](found, DiffView()))["identical"]
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 120])
+def test_no_line_is_wider_than_the_terminal_where_its_words_allow_it(width: int) -> None:
+    text = DIFF_REPORTS["text"](sample(), DiffView(display=Display(width=width)))
+    longest = max(len(line) for line in text.splitlines() if "  " not in line.strip())
+    assert longest <= width
+
+
+NAMES = {
+    "ansi": "w\x1b[31m\x1b]0;title\x07",
+    "bidi": "w\u202ethgiew",
+    "line breaks": "a\nb\r\nc\u2028d\x85e",
+    "lone surrogate": "w\ud800",
+    "markup": "[red]w[/b]|`<b>*_x_*",
+    "huge": "layers." + "x" * 1_000_000,
+    "empty": "",
+}
+
+
+def everywhere(text: str) -> Difference:
+    """A difference in which every piece of free text is `text`."""
+    record = tensor(text, 2, section=text, device=text)
+    changes = (
+        Change(aspect="device", old=text, new=text),
+        Change(aspect="layout", old=text, new=text),
+        Change(aspect="tied_to", old=(text,), new=(text + "x",)),
+    )
+    return difference(
+        *(
+            Entry(status=status, name=text, section=text, old=record, new=record, remark=text)
+            for status in ("added", "removed")
+        ),  # type: ignore[arg-type]
+        Entry(status="renamed", name=text, old_name=text, old=record, new=record, changes=changes),
+        Entry(
+            status="changed",
+            name=text,
+            old=record,
+            new=record,
+            values=statistics(0.1),
+            changes=changes,
+            remark=text,
+        ),
+        old=text,
+        new=text,
+        not_compared=(NotCompared(path=text, reason=text),),
+        left_out=(LeftOut(side="old", what=text, tensors=1, reason=text),),
+        skipped=(Skipped(what=text, reason=text),),
+        notes=(text,),
+    )
+
+
+@pytest.mark.parametrize("report", DIFF_REPORTS)
+@pytest.mark.parametrize("name", NAMES.values(), ids=NAMES)
+def test_nothing_unprintable_gets_out(report: str, name: str) -> None:
+    text = DIFF_REPORTS[report](everywhere(name), DiffView())
+    found = {unicodedata.category(character) for character in text if character != "\n"}
+    assert not found & {"Cc", "Cf", "Cs", "Zl", "Zp"}
+    assert len(text) < 100_000
+
+
+@pytest.mark.parametrize("report", DIFF_REPORTS)
+@pytest.mark.parametrize("name", [name for name in NAMES.values() if name])
+def test_a_name_makes_no_new_line(report: str, name: str) -> None:
+    harmless = DIFF_REPORTS[report](everywhere("harmless"), DiffView(everything=True))
+    assert harmless.count("\n") == DIFF_REPORTS[report](everywhere(name), DiffView(everything=True)).count("\n")
+
+
+def test_markdown_shows_marks_instead_of_obeying_them() -> None:
+    text = DIFF_REPORTS["markdown"](difference(changed("a|b*c*<script>", statistics(0.1))), DiffView())
+    assert r"| a\|b\*c\*\<script\> | all |" in text
+
+
+def test_colour_adds_nothing_but_colour() -> None:
+    plain = DIFF_REPORTS["text"](sample(), DiffView(display=Display(width=80)))
+    coloured = DIFF_REPORTS["text"](sample(), DiffView(display=Display(width=80, colour=True)))
+    assert plain != coloured
+    assert plain == re.sub(r"\x1b\[[0-9;]*m", "", coloured)
