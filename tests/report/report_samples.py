@@ -69,6 +69,7 @@ def sample() -> Inventory:
             evidence="module pickle: attribute",
             origin=Location(file="model.py", line=21),
             suggestion='self.register_buffer("pe", pe, persistent=False)',
+            suggestion_note="with persistent=False old checkpoints still load",
         ),
         tensor("embed.mask", 128, 128, dtype="bool", section="model", role="non_persistent_buffer"),
         tensor("norm.weight", 32, section="model", certainty="inferred", evidence="optimizer state order"),

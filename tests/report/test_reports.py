@@ -9,6 +9,7 @@ import pytest
 from report_samples import blocks, inventory, sample, sharded, tensor
 
 import bufscan.report
+from bufscan.inventory import Join, Location, Mismatch
 from bufscan.report import REPORTS
 from bufscan.report.view import Display, View
 
@@ -99,3 +100,40 @@ def test_tensors_of_one_name_and_shape_on_several_devices_are_told_apart() -> No
     text = REPORTS["text"](found, View())
     assert "l.{0..58..2}.w x30" in text
     assert "l.{1..59..2}.w x30" in text
+
+
+def test_a_note_on_fixes_is_told_once_however_many_share_it() -> None:
+    found = inventory(
+        *(
+            tensor(
+                f"{name}.pe",
+                8,
+                role="unregistered",
+                origin=Location(file="model.py", line=line),
+                suggestion=f"self.{name} = nn.Buffer({name})",
+                suggestion_note="a note",
+            )
+            for line, name in enumerate(("encoder", "decoder"), start=1)
+        )
+    )
+    text = REPORTS["text"](found, View())
+    assert "             better: self.decoder = nn.Buffer(decoder)\n" in text
+    assert 1 == text.count("a note")
+
+
+def test_a_fix_is_never_wrapped_because_it_is_there_to_be_copied() -> None:
+    suggestion = "self.register_buffer('table', " + "torch.zeros(1), " * 20 + ")"
+    found = inventory(tensor("table", 8, role="unregistered", suggestion=suggestion))
+    assert f"better: {suggestion}\n" in REPORTS["text"](found, View(display=Display(width=60)))
+
+
+def test_the_last_sentence_counts_what_keeps_a_checkpoint_from_fitting_its_model() -> None:
+    joined = Join(
+        model="net.py:Net",
+        missing=(tensor("head.bias", 4),),
+        unexpected=("extra",),
+        saved_non_persistent=("mask",),
+        mismatched=(Mismatch(name="head.weight", shape=((4, 4), (8, 4))),),
+    )
+    found = inventory(tensor("head.weight", 4, 4), joins=(joined,))
+    assert REPORTS["text"](found, View()).endswith("64 B stored; 1 missing, 2 unexpected, 1 mismatched\n")

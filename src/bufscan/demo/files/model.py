@@ -93,7 +93,7 @@ class TinyTransformer(nn.Module):
         self.counts = self.usage
 
     def forward(self, tokens: Tensor) -> Tensor:
-        self.counts += torch.bincount(tokens.flatten(), minlength=VOCABULARY)
+        self.counts.add_(torch.bincount(tokens.flatten(), minlength=VOCABULARY))
         x = self.target_positions(self.source_positions(self.embed(tokens)))
         x = self.stem(x.transpose(1, 2)).transpose(1, 2) + self.prompts["task"]
         for block, gate in zip(self.blocks, self.gates, strict=True):

@@ -10,7 +10,7 @@ from bufscan.report.text.layout import Cell, Line, Style, flowed, wrapped
 from bufscan.report.wording import ROLE_WORDS, dimensions, shape_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from bufscan.inventory import Inventory, Join, Location, Mismatch, Tensor
     from bufscan.report.view import View
@@ -28,10 +28,21 @@ _MOST_NAMES = 3
 # A sentence may name two tensors and a file.
 _ITEM_LIMIT = 1000
 
+# Before what belongs to the line above it.
+_INDENT = "  "
+
+
+class _Origin(NamedTuple):
+    """Where the source assigns a tensor, the line that would be better there, and what that line does."""
+
+    place: str
+    suggestion: str | None
+    note: str | None
+
 
 class _Particular(NamedTuple):
     label: str
-    items: list[str]  # as they come from the file: not escaped yet
+    items: Sequence[str | _Origin]  # as they come from the file: not escaped yet
     style: Style = ""
     in_a_row: bool = False  # short things, with commas between them; else each begins a line
 
@@ -165,32 +176,53 @@ def _first_of(names: list[str]) -> str:
     return f"{names[0]} and {plural(others, 'tensor')} more show" if others else f"{names[0]} shows"
 
 
-def _origins(tensors: tuple[Tensor, ...]) -> list[str]:
-    """`model.py:21 encoder.pe: better ...`; one line for all that the same line of source makes."""
-    names: dict[tuple[Location | None, str | None], list[str]] = {}
+def _origins(tensors: tuple[Tensor, ...]) -> list[_Origin]:
+    """One for all that the same line of source makes; a note that several share is said once."""
+    held: dict[tuple[Location | None, str | None, str | None], list[str]] = {}
     for tensor in tensors:
         if tensor.origin is not None or tensor.suggestion is not None:
-            names.setdefault((tensor.origin, tensor.suggestion), []).append(tensor.path)
-    return [
-        (f"{origin.file}:{origin.line} " if origin else "")
-        + ", ".join(held[:_MOST_NAMES])
-        + (f" and {plural(len(held) - _MOST_NAMES, 'tensor')} more" if len(held) > _MOST_NAMES else "")
-        + (f": better `{suggestion}`" if suggestion else "")
-        for (origin, suggestion), held in names.items()
-    ]
+            held.setdefault((tensor.origin, tensor.suggestion, tensor.suggestion_note), []).append(tensor.path)
+    told: set[str | None] = set()
+    origins = []
+    for (origin, suggestion, note), names in held.items():
+        place = (f"{origin.file}:{origin.line} " if origin else "") + ", ".join(names[:_MOST_NAMES])
+        if len(names) > _MOST_NAMES:
+            place += f" and {plural(len(names) - _MOST_NAMES, 'tensor')} more"
+        origins.append(_Origin(place, suggestion, None if note in told else note))
+        told.add(note)
+    return origins
 
 
 def _labelled(particular: _Particular, view: View) -> Iterator[Line]:
     """The items beside their label; what does not fit goes on below, indented as far."""
-    items = [view.display.show(item, limit=_ITEM_LIMIT) for item in particular.items]
+    items = list(particular.items)
     if not view.everything and len(items) > _MOST_ITEMS:
         items[_MOST_ITEMS:] = [f"and {count(len(items) - _MOST_ITEMS)} more (`--all` lists them)"]
     room = None if view.display.width is None else max(view.display.width - _LABEL, _NARROWEST)
     lines: list[Line]
     if particular.in_a_row:
-        commas = [Cell(f"{item}, ", particular.style) for item in items[:-1]]
-        lines = flowed([*commas, Cell(items[-1], particular.style)], room)
+        texts = [_shown(item, view) for item in items if isinstance(item, str)]
+        commas = [Cell(f"{text}, ", particular.style) for text in texts[:-1]]
+        lines = flowed([*commas, Cell(texts[-1], particular.style)], room)
     else:
-        lines = [(Cell(text, particular.style),) for item in items for text in wrapped(item, room)]
+        lines = [each for item in items for each in _lines_of(item, particular.style, view, room)]
     for number, each in enumerate(lines):
         yield (Cell(f"{particular.label if number == 0 else '':<{_LABEL}}", "dim"), *each)
+
+
+def _lines_of(item: str | _Origin, style: Style, view: View, room: int | None) -> Iterator[Line]:
+    if isinstance(item, str):
+        for text in wrapped(_shown(item, view), room):
+            yield (Cell(text, style),)
+        return
+    yield from _lines_of(item.place, style, view, room)
+    if item.suggestion is not None:
+        # Never wrapped: it is there to be copied.
+        yield (Cell(f"{_INDENT}better: {_shown(item.suggestion, view)}"),)
+    if item.note is not None:
+        for text in wrapped(_shown(item.note, view), None if room is None else room - len(_INDENT)):
+            yield (Cell(_INDENT + text, "dim"),)
+
+
+def _shown(text: str, view: View) -> str:
+    return view.display.show(text, limit=_ITEM_LIMIT)

@@ -11,7 +11,7 @@ from bufscan.report.text.layout import Cell, Line, Style, flowed, line, table
 from bufscan.report.wording import ROLE_NOUNS, ROLE_WORDS
 
 if TYPE_CHECKING:
-    from bufscan.inventory import Inventory
+    from bufscan.inventory import Inventory, Join
     from bufscan.report.view import View
 
 # Kinds of evidence are few; only a broken file makes many.
@@ -53,7 +53,7 @@ def evidence(inventory: Inventory, view: View) -> list[Line]:
 
 
 def sentence(inventory: Inventory, view: View, of: int) -> list[Line]:
-    """The most important line: how many tensors of which role, how many of them nobody registered.
+    """The most important line: how many tensors of which role, and what is odd.
 
     `of` counts the tensors of the artefact before the selection.
     """
@@ -65,7 +65,19 @@ def sentence(inventory: Inventory, view: View, of: int) -> list[Line]:
     for things, noun in ((inventory.anomalies, "anomaly"), (inventory.skipped, "thing skipped")):
         if things:
             cells += [Cell("; "), Cell(plural(len(things), noun), "warning")]
+    if misfits := _misfits(inventory.joins) if not view.selection.narrows else []:
+        cells += [Cell("; "), Cell(", ".join(misfits), "warning")]
     return flowed(cells, view.display.width)
+
+
+def _misfits(joins: tuple[Join, ...]) -> list[str]:
+    """How many entries keep the checkpoint from fitting its model: `2 missing`, `1 mismatched`."""
+    numbers = {
+        "missing": sum(len(join.missing) for join in joins),
+        "unexpected": sum(len(join.unexpected) + len(join.saved_non_persistent) for join in joins),
+        "mismatched": sum(len(join.mismatched) for join in joins),
+    }
+    return [f"{count(number)} {kind}" for kind, number in numbers.items() if number]
 
 
 def _subject(inventory: Inventory, view: View, of: int) -> str:
