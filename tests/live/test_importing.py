@@ -228,8 +228,7 @@ def test_devices_and_dtypes_that_cannot_be(models: Path, options: dict[str, str]
         (
             "Colliding",
             UnreadableError,
-            "can be called `scale`: it was assigned as a plain attribute before (zoo_models.py:20) "
-            "(zoo_models.py:21)",
+            "`scale`: it was assigned as a plain attribute before (zoo_models.py:20) (zoo_models.py:21)",
             "remove that assignment",
         ),
         ("Dotted", UnreadableError, "the name of a buffer cannot contain a dot", "write an underscore instead"),
