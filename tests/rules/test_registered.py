@@ -124,6 +124,10 @@ def test_a_storage_that_is_seen_whole_is_fine(tensors: list[Tensor]) -> None:
     assert [] == brief(inventory(*tensors), "BUF305")
 
 
+def test_a_storage_that_the_file_lacks_is_not_judged() -> None:
+    assert [] == brief(inventory(tensor("a", 4), storages={}))
+
+
 def test_an_unowned_entry_is_a_warning_and_extra_state_none() -> None:
     found = inventory(
         tensor("fc.weight", 4),

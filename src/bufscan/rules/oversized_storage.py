@@ -54,11 +54,13 @@ def find_oversized_storages(rule: Rule, subject: Subject) -> Iterator[Finding]:
         for view in tensor.parts or (tensor,):
             if view.storage is not None and tensor.saved is not False:
                 first.setdefault(view.storage, tensor)
-                key = (view.storage_offset, view.shape, view.stride, view.dtype)
-                shown.setdefault(view.storage, {})[key] = _bytes_shown(view)
-    for storage, tensor in first.items():
-        stored = subject.inventory.storages[storage].nbytes
-        unseen = stored - sum(shown[storage].values())
+                look = (view.storage_offset, view.shape, view.stride, view.dtype)
+                shown.setdefault(view.storage, {})[look] = _bytes_shown(view)
+    for key, storage in subject.inventory.storages.items():
+        if key not in first:
+            continue
+        stored, tensor = storage.nbytes, first[key]
+        unseen = stored - sum(shown[key].values())
         if unseen > 0 and tensor.local_shape is None:
             severity: Severity = "warning" if unseen >= _WORTH_A_WARNING else "note"
             message = (
