@@ -6,6 +6,7 @@ import io
 import random
 import zipfile
 from collections import OrderedDict
+from struct import pack
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -185,7 +186,7 @@ def test_a_record_with_a_mistaken_length_of_its_key_is_left_to_the_opcodes(
 
 
 def record_with_location(index: int) -> bytes:
-    """One tensor whose device is fetched from that memo entry: 3 is one, 5 to 8 were never stored."""
+    """One tensor whose device is fetched from that memo entry: 3 is one, 300 was never stored."""
     stored = [
         b"ctorch._utils\n_rebuild_tensor_v2\n",
         b"U\x07storage",
@@ -194,10 +195,26 @@ def record_with_location(index: int) -> bytes:
         b"ccollections\nOrderedDict\n",
     ]
     head = b"".join(opcode + b"q%c0" % position for position, opcode in enumerate(stored))
+    gap = b"U\xff" + b"x" * 255 + b"U\xff" + b"y" * 255 + b"Nr" + pack("<I", 310) + b"0"
+    put = [b"r" + pack("<I", position) for position in range(311, 316)]
     return (
-        head + b"Nq\x090"
-        b"h\x00((h\x01h\x02X\x01\0\0\0000r\x0a\0\0\0" + b"h%c" % index + b"K\x04tr\x0b\0\0\0Q"
-        b"K\x00))\x89h\x04)Rr\x0c\0\0\0tr\x0d\0\0\0Rr\x0e\0\0\0."
+        head
+        + gap
+        + b"h\x00((h\x01h\x02X"
+        + pack("<I", 1)
+        + b"0"
+        + put[0]
+        + b"j"
+        + pack("<I", index)
+        + b"K\x04t"
+        + put[1]
+        + b"QK\x00))\x89h\x04)R"
+        + put[2]
+        + b"t"
+        + put[3]
+        + b"R"
+        + put[4]
+        + b"."
     )
 
 
@@ -206,8 +223,8 @@ def test_a_record_that_fetches_what_was_stored_is_recognised(recognised: list[In
 
 
 def test_a_record_that_fetches_what_was_never_stored_breaks() -> None:
-    with pytest.raises(BrokenPickleError, match="reads memo entry 7, which was never stored"):
-        run_pickle(record_with_location(7))
+    with pytest.raises(BrokenPickleError, match="reads memo entry 300, which was never stored"):
+        run_pickle(record_with_location(300))
 
 
 def mutations(data: bytes, seed: int, count: int) -> list[bytes]:
