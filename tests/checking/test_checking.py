@@ -77,6 +77,12 @@ def test_paths_are_ordered_as_people_count() -> None:
     assert [f"tensors[{index}]" for index in range(11)] == tensors
 
 
+def test_a_number_too_long_for_python_is_ordered_all_the_same() -> None:
+    names = [f"w{digits}" for digits in ("9" * 5000, "2", "10")]
+    torch.save({name: torch.zeros(3, 4)[0] for name in names}, "model.pt")
+    assert ["w2", "w10", names[0]] == [each.tensor for each in check("model.pt").findings]
+
+
 @pytest.mark.parametrize(("fail_on", "code"), [("error", 0), ("warning", 0), ("note", 1)])
 def test_the_threshold_decides_what_fails(fail_on: str, code: int) -> None:
     model = nn.Module()

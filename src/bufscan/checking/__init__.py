@@ -127,6 +127,13 @@ def _order_of_ignored(ignored: Ignored) -> tuple[object, ...]:
 
 def _order(finding: Finding) -> tuple[object, ...]:
     """By path, `layers[2]` before `layers[10]`, then by code: never by the order in which things were met."""
-    parts = re.split(r"(\d+)", finding.tensor)
-    natural = tuple((int(part), "") if part.isdecimal() else (-1, part) for part in parts)
+    natural = tuple(_natural(part) for part in re.split(r"(\d+)", finding.tensor))
     return natural, finding.code, finding.message
+
+
+def _natural(part: str) -> tuple[int, str]:
+    """Numbers by length, then by digits: a name from a file may have more of them than Python parses."""
+    if not part.isdecimal():
+        return -1, part
+    digits = part.lstrip("0")
+    return len(digits), digits
