@@ -29,8 +29,8 @@ class Allowance:
 
     def __init__(self, file_bytes: int) -> None:
         beyond = max(0, file_bytes - _SMALL)
-        self.opcodes = 3_500_000 + beyond // 2
-        self.memory = 120_000_000 + beyond * 20
+        self.opcodes = 5_000_000 + beyond // 2
+        self.memory = 112_000_000 + beyond * 20
         self.entries = 120_000 + beyond // 50
         self.calls = 250_000 + beyond // 25
         self.text = 20_000_000 + beyond * 2
@@ -44,4 +44,4 @@ class Allowance:
         """
         self.steps -= values
         if self.steps < 0:
-            raise UnreadableError("its pickle shows the same objects in far more places than a checkpoint does")
+            raise UnreadableError("its pickle shows more objects in more places than a checkpoint of its size does")
