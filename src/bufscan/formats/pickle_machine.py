@@ -25,6 +25,8 @@ from bufscan.formats.tensor_record import TensorRecords
 _REFERENCE = 56
 _RECORD = 550
 
+_TOO_LARGE = "its values take more memory than those of a checkpoint of its size"
+
 _MAX_LINE = 64 * 1024
 # Marks nest as deep as the pickler recursed; names are a few hundred in the largest training checkpoints.
 _MOST_MARKS = 100_000
@@ -144,7 +146,7 @@ class Machine:
                 return self.stack[-1]
             handlers[opcode](self)
             if self.memory < 0:
-                raise Fault("its values take more memory than those of a checkpoint of its size")
+                raise Fault(_TOO_LARGE)
         raise Fault("it runs more opcodes than a checkpoint of its size needs")
 
     # Bytes
@@ -199,6 +201,12 @@ class Machine:
         values = self.stack
         self.stack = self.below_marks.pop()
         return values
+
+    def reserve(self, memory: int) -> None:
+        """Take memory from the allowance before it is taken from the computer."""
+        self.memory -= memory
+        if self.memory < 0:
+            raise Fault(_TOO_LARGE)
 
     def put(self, index: int) -> None:
         memo = self.memo

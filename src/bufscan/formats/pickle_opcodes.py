@@ -83,7 +83,7 @@ def _dict(machine: Machine) -> None:
 
 def _tuple(machine: Machine) -> None:
     values = machine.pop_mark()
-    machine.memory -= _CONTAINER + _POINTER * len(values)
+    machine.reserve(_CONTAINER + _POINTER * len(values))
     machine.stack.append(tuple(values))
 
 
@@ -106,7 +106,7 @@ def _frozenset(machine: Machine) -> None:
 
 
 def _extend(machine: Machine, values: list[Any]) -> None:
-    machine.memory -= _POINTER * (len(values) + _SPARE)
+    machine.reserve(_POINTER * (len(values) + _SPARE))
     target = machine.stack[-1]
     if type(target) is list:
         target += values
@@ -128,7 +128,7 @@ def _extend_from_mark(machine: Machine) -> None:
 
 
 def _set(machine: Machine, values: list[Any]) -> None:
-    machine.memory -= _POINTER * (len(values) + _SPARE)
+    machine.reserve(_POINTER * (len(values) + _SPARE))
     target = machine.stack[-1]
     if len(values) % 2:
         raise Fault("a dict's last key has no value")
@@ -224,7 +224,7 @@ def _filled_dict(machine: Machine, func: Any, args: Any) -> Instance:
     contents: Any = args[-1] if type(args) is tuple else None
     if type(contents) not in (list, Pairs):
         return Instance(func, args)
-    machine.memory -= _CONTAINER + 2 * _POINTER * len(contents)
+    machine.reserve(_CONTAINER + 2 * _POINTER * len(contents))
     if type(contents) is Pairs:
         return Instance(func, (), items=Pairs(contents))
     pairs = Pairs()
