@@ -127,6 +127,7 @@ HARMLESS: dict[str, Callable[[], nn.Module]] = {
     ),
     "DataParallel": lambda: nn.DataParallel(nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))),
     "compiled": lambda: compiled(nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))),
+    "compiled, a module of torch itself": lambda: compiled(nn.BatchNorm1d(2)),
     "deep copy": lambda: copy.deepcopy(nn.LSTM(2, 3)),
     "parameter list and dict": lambda: nn.ModuleList(
         [nn.ParameterList([torch.ones(1)]), nn.ParameterDict({"a": torch.ones(1)})]

@@ -258,6 +258,10 @@ NO_LINE: dict[str, tuple[Fault, Assignment | None]] = {
         assigned(None, in_init=False),
     ),
     "no Python name": (Fault(kind="attribute", name="a b"), assigned("t")),
+    "second name that is assigned again, as a property cannot be": (
+        Fault(kind="stale_alias", name="alias", target="pe"),
+        assigned("pe", is_only=False),
+    ),
     "keyword": (Fault(kind="attribute", name="class"), assigned("t")),
     "way that no one would write": (Fault(kind="object", name="fn", inner=".__self__.table"), assigned("t")),
     "alias in another module": (Fault(kind="stale_alias", name="alias"), assigned("other.pe")),

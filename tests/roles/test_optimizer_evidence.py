@@ -63,6 +63,37 @@ class TestOptimizerNames:
 
 
 class TestOptimizerState:
+    def test_of_a_model_and_its_average_nobody_knows_which_was_trained(self, tmp_path: Path) -> None:
+        model = nn.Linear(3, 2)
+        states = {"model": model.state_dict(), "ema": copy.deepcopy(model.state_dict())}
+        optimizer = stepped(torch.optim.AdamW(model.parameters()))
+
+        found = saved(tmp_path, {**states, "optimizer": optimizer})
+
+        assert {("parameter", None)} == {(t.role, t.trains) for t in found.tensors if t.section in states}
+
+    def test_a_parameter_that_was_known_before_is_shown_to_have_been_trained(self, tmp_path: Path) -> None:
+        model = nn.BatchNorm1d(3)
+        optimizer = stepped(torch.optim.AdamW(model.parameters()))
+
+        found = saved(tmp_path, {"model": model.state_dict(), "optimizer": optimizer})
+
+        trained = {t.name: (t.evidence, t.trains) for t in found.tensors if t.name in ("weight", "bias")}
+        assert dict.fromkeys(("weight", "bias"), ("beside BatchNorm statistics", True)) == trained
+
+    def test_parameters_numbered_by_their_addresses_are_found(self, tmp_path: Path) -> None:
+        """As the optimizers of torch 1.4 and before saved themselves."""
+        model = nn.Linear(3, 2)
+        optimizer = stepped(torch.optim.AdamW(model.parameters()))
+        (group,) = optimizer["param_groups"]
+        addresses = [140_000_000_000_000 + 64 * index for index in group["params"]]
+        state = {addresses[index]: fields for index, fields in optimizer["state"].items()}
+        optimizer = {"state": state, "param_groups": [{**group, "params": addresses}]}
+
+        found = saved(tmp_path, {"model": model.state_dict(), "optimizer": optimizer})
+
+        assert {"optimizer state shapes"} == {t.evidence for t in found.tensors if t.section == "model"}
+
     def test_shapes_settle_what_the_optimizer_needs_all_of(self, tmp_path: Path) -> None:
         model = masked_linear()
         optimizer = stepped(torch.optim.AdamW(model.parameters()))

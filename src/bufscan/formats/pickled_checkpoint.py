@@ -32,7 +32,9 @@ _LISTED = Statement("persistent_buffer", "DeepSpeed buffer_names")
 _UNLISTED = Statement("parameter", "absent from DeepSpeed buffer_names")
 
 _MOST_VERSION = 1 << 31
-_MOST_INDEX = 1 << 31  # larger integers than torch counts with could be made to collide in a dict
+# Before torch 1.5, optimizers numbered parameters by their addresses. Integers that are longer than their own hash
+# could be made to collide in a dict.
+_MOST_INDEX = 1 << 61
 _MOST_PARTS = 10_000  # optimizers and module trees in one file
 _MOST_NOTES = 100
 _LONGEST_SECTION = 200  # characters of a section's name in a note

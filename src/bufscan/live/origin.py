@@ -92,6 +92,7 @@ class Assignment(msgspec.Struct, frozen=True, kw_only=True):
         receiver: what the source calls the object there: `self`, nearly always; "" for a plain name.
         in_init: whether building an object runs it; False for what a later `forward` sets.
         starts_empty: whether what is assigned can hold no tensor: a constant, an empty container.
+        is_only: whether no other line sets the whole attribute anew.
         nn: what the file calls `torch.nn`.
         uses_buffer_class: whether the file registers buffers with `nn.Buffer`.
     """
@@ -101,6 +102,7 @@ class Assignment(msgspec.Struct, frozen=True, kw_only=True):
     receiver: str = "self"
     in_init: bool = True
     starts_empty: bool = False
+    is_only: bool = True
     nn: str = "nn"
     uses_buffer_class: bool = False
 
@@ -242,6 +244,7 @@ def _best(candidates: list[_Candidate], want: Want, key: Key | None) -> Assignme
         receiver=site.receiver,
         in_init=depth is not None,
         starts_empty=not may_hold_tensor(site.value),
+        is_only=sum(given.site.kind in ("whole", "augmented") for given in candidates) <= 1,
         nn=source.spelling_of_nn,
         uses_buffer_class=source.uses_buffer_class,
     )

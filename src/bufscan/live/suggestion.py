@@ -104,6 +104,7 @@ class _Words:
         value: the assigned expression, or a name for it where that is unknown, too long or would not be usable.
         made_empty: whether a container is made empty and filled afterwards.
         set_later: whether something later than construction assigns it.
+        is_only: whether nothing else assigns it.
         before: what has to be done first, as the beginning of a note.
     """
 
@@ -116,6 +117,7 @@ class _Words:
         self.place = f"{self.receiver}.{fault.name}"
         self.quoted = assignment.value if assignment and not assignment.starts_empty else None
         self.made_empty = assignment is not None and assignment.starts_empty
+        self.is_only = assignment is None or assignment.is_only
         self.set_later = assignment is not None and not assignment.in_init
         self.name, self.value, self.before = fault.name, self.quoted or fault.name, ""
         if self.mentions(fault.name):
@@ -243,6 +245,8 @@ def _stale_alias(fault: Fault, words: _Words) -> Suggestion | None:
         return Suggestion(line=words.register(words.value), note=words.before + note)
     else:
         value = f"{words.receiver}.{fault.target}"
+    if not words.is_only:
+        return None  # a property cannot be assigned to
     note = f"in the class body, in place of the assignment: it reads the buffer wherever it is; {NOTHING_SAVED}"
     return Suggestion(line=f"{fault.name} = property(lambda {words.receiver}: {value})", note=note)
 

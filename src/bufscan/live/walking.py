@@ -71,6 +71,9 @@ class _Walker:
         self.reached: list[Reached] = []
         self.skipped: list[Skipped] = []
         self._visited = {id(entry.module) for entry in modules}
+        # What shares a module's own tables (`torch.compile` copies the instance dict) reaches registered tensors.
+        tables = (anatomy.instance_dict(entry.module).get(name) for entry in modules for name in _OWN_TABLES)
+        self._visited.update(id(table) for table in tables if isinstance(table, dict))
         self._kept_alive: list[object] = []
         self._files = files_of(type(entry.module) for entry in modules)
         self._registries: set[tuple[int, str | None]] = set()

@@ -34,9 +34,10 @@ def claim_by_optimizer_names(checkpoint: Checkpoint) -> None:
             if (positions := _positions(section, listed)) is not None
         ]
         if are_twins([section for section, _ in matches]):
+            alone = len(matches) == 1  # of a model and its average, one is trained
             for section, positions in matches:
                 for position, (_, shape) in zip(positions, listed, strict=True):
-                    section.settle([position], LISTED if shape is None else LISTED_AND_UPDATED)
+                    section.settle([position], LISTED_AND_UPDATED if alone and shape is not None else LISTED)
 
 
 def _listed(optimizer: Optimizer) -> list[tuple[str, Shape | None]]:

@@ -33,9 +33,10 @@ def claim_by_optimizer_shapes(checkpoint: Checkpoint) -> None:
             continue
         fits = [fit for section in checkpoint.sections if (fit := _fit(optimizer, needed, section)) is not None]
         if are_twins([fit.section for fit in fits]):
+            trained = True if len(fits) == 1 else None  # of a model and its average, one is trained
             for fit in fits:
-                _claim_counted(fit, needed)
-                _claim_aligned(fit, optimizer)
+                _claim_counted(fit, needed, trained=trained)
+                _claim_aligned(fit, optimizer, trained=trained)
 
 
 class Fit(NamedTuple):
@@ -69,18 +70,18 @@ def _fit(optimizer: Optimizer, needed: Counter[Shape | None], section: Section) 
     return Fit(section, positions, shapes, alignments)
 
 
-def _claim_counted(fit: Fit, needed: Counter[Shape | None]) -> None:
+def _claim_counted(fit: Fit, needed: Counter[Shape | None], *, trained: bool | None) -> None:
     """All entries of a shape are parameters when the optimizer needs as many of that shape as there are."""
     exhausted = {shape for shape, count in Counter(fit.shapes).items() if needed[shape] == count}
     entries = list(zip(fit.positions, fit.shapes, strict=True))
     fit.section.settle(
-        (position for position, shape in entries if shape in exhausted), STATE_SHAPES._replace(trains=True)
+        (position for position, shape in entries if shape in exhausted), STATE_SHAPES._replace(trains=trained)
     )
     if needed.total() == len(entries):
         fit.section.settle(fit.positions, STATE_SHAPES)
 
 
-def _claim_aligned(fit: Fit, optimizer: Optimizer) -> None:
+def _claim_aligned(fit: Fit, optimizer: Optimizer, *, trained: bool | None) -> None:
     """A group's parameters lie in the section in the order of the group, whatever lies between them."""
     for group, alignment in zip(optimizer.groups, fit.alignments, strict=bool(fit.alignments)):
         used = [fit.positions[place] for place in alignment.used]
@@ -91,5 +92,5 @@ def _claim_aligned(fit: Fit, optimizer: Optimizer) -> None:
             ]
         else:
             updated = used
-        fit.section.settle(updated, STATE_ORDER._replace(trains=True))
+        fit.section.settle(updated, STATE_ORDER._replace(trains=trained))
         fit.section.settle(used, STATE_ORDER)

@@ -97,11 +97,17 @@ class Section:
         return self.torch_order and lies_in_module_order(self.modules, self.owners, self.tree)
 
     def settle(self, positions: Iterable[int], claim: Claim) -> None:
-        """Claim entries, except those that are settled already: stronger evidence comes first."""
+        """Claim entries, except those that are settled already: stronger evidence comes first.
+
+        What agrees with an earlier claim may still add to it that the parameter was trained.
+        """
         for position in positions:
+            earlier = self.claims.get(position)
             if self.roles[position] is None:
                 self.roles[position] = claim.role
                 self.claims[position] = claim
+            elif claim.trains and earlier is not None and earlier.role == claim.role:
+                self.claims[position] = earlier._replace(trains=True)
 
     def trainable(self) -> list[int]:
         """Positions of the entries an optimizer could hold, each tied tensor once."""
