@@ -114,6 +114,28 @@ def test_options_that_contradict_the_target_are_refused(
         bufscan.inspect(target, model=model, from_config=from_config)
 
 
+@pytest.mark.parametrize("options", [{"device": "meta"}, {"dtype": "float16"}], ids=["device", "dtype"])
+def test_a_device_for_what_is_not_built_is_refused(tmp_path: Path, options: dict[str, str]) -> None:
+    path = tmp_path / "model.pt"
+    torch.save(nn.Linear(2, 2).state_dict(), path)
+    with pytest.raises(UsageError, match="nothing is built here"):
+        bufscan.inspect(str(path), **options)
+
+
+def test_a_python_file_by_itself_gets_the_hint_how_to_name_a_model(tmp_path: Path) -> None:
+    path = tmp_path / "models.py"
+    path.touch()
+    with pytest.raises(UsageError, match="a Python file") as failure:
+        bufscan.inspect(str(path))
+    assert f"name a model in it: `{path}:Model`" == failure.value.hint
+
+
+def test_a_dotted_name_gets_the_hint_how_to_name_a_model() -> None:
+    with pytest.raises(UnreadableError, match="no such file") as failure:
+        bufscan.inspect("torch.nn.Linear")
+    assert "if it is a model, name it so: `torch.nn:Linear`" == failure.value.hint
+
+
 def test_a_file_is_read_before_a_model_is_imported(tmp_path: Path) -> None:
     code = tmp_path / "marking.py"
     code.write_text("from pathlib import Path\nPath('imported').touch()\n", encoding="utf-8")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import re
 import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from bufscan.inventory import Inventory
 
 _MOST_PIPED_BYTES = 1 << 30
+
+# `torch.nn.Linear`: like no file name that people give, for these end in something like `.pt`.
+_DOTTED_NAME = r"[a-z_]\w*(?:\.[a-z_]\w*)*\.[A-Z]\w*"
 
 
 def inspect(
@@ -57,6 +61,9 @@ def inspect(
     if isinstance(parsed, ObjectTarget):
         _refuse_model(model, from_config=from_config)
         return _build_and_scan(parsed, target, device=device, dtype=dtype)
+    builds = isinstance(model, str)
+    if not builds and (device is not None or dtype is not None):
+        raise UsageError("a device and a dtype are for models that are built, and nothing is built here")
     with _garbage_collector_paused():
         checkpoint = decide(_read(parsed, target))
     if model is None and not from_config:
@@ -108,6 +115,11 @@ def _joined(
 
 def _read(target: FileTarget | FolderTarget | StandardInput, text: str) -> Inventory:
     match target:
+        case FileTarget(path) if path.suffix == ".py" and path.exists():
+            raise UsageError("a Python file, not a checkpoint", hint=f"name a model in it: `{text}:Model`")
+        case FileTarget(path) if not path.exists() and re.fullmatch(_DOTTED_NAME, text):
+            module, _, name = text.rpartition(".")
+            raise UnreadableError("no such file", hint=f"if it is a model, name it so: `{module}:{name}`")
         case FileTarget(path) | FolderTarget(path):
             return read_path(path, text)
         case StandardInput():
