@@ -44,4 +44,4 @@ class Allowance:
         """
         self.steps -= values
         if self.steps < 0:
-            raise UnreadableError("its pickle shows more objects in more places than a checkpoint of its size does")
+            raise UnreadableError("its pickle shows more objects in more places than a file of its size can hold")
