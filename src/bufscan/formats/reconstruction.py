@@ -203,34 +203,25 @@ def _meta(_rebuilder: Rebuilder, args: tuple[Any, ...], _depth: int) -> Tensor |
             return None
 
 
-def _uninitialized_parameter(_rebuilder: Rebuilder, args: tuple[Any, ...], _depth: int) -> Tensor | None:
-    match args:
-        case (bool(grad), *_):
-            return Tensor(
-                name="",
-                role="parameter",
-                certainty="exact",
-                evidence="saved as nn.Parameter",
-                declared="parameter",
-                requires_grad=grad,
-            )
-        case _:
-            return None
+_BARE_PARAMETER = Tensor(
+    name="", role="parameter", certainty="exact", evidence="saved as nn.Parameter", declared="parameter"
+)
+_BARE_BUFFER = Tensor(
+    name="", role="persistent_buffer", certainty="exact", evidence="saved as nn.Buffer", declared="buffer"
+)
 
 
-def _uninitialized_buffer(_rebuilder: Rebuilder, args: tuple[Any, ...], _depth: int) -> Tensor | None:
-    match args:
-        case (bool(grad), *_):
-            return Tensor(
-                name="",
-                role="persistent_buffer",
-                certainty="exact",
-                evidence="saved as nn.Buffer",
-                declared="buffer",
-                requires_grad=grad,
-            )
-        case _:
-            return None
+def _uninitialized(bare: Tensor) -> Builder:
+    """A lazy Parameter or Buffer: its call says what it is, and has no more than whether it requires grad."""
+
+    def build(_rebuilder: Rebuilder, args: tuple[Any, ...], _depth: int) -> Tensor | None:
+        match args:
+            case (bool(grad), *_):
+                return msgspec.structs.replace(bare, requires_grad=grad)
+            case _:
+                return None
+
+    return build
 
 
 def _device_tensor(rebuilder: Rebuilder, args: tuple[Any, ...], depth: int) -> Tensor | None:
@@ -266,8 +257,8 @@ BUILDERS: dict[tuple[str | None, str], Builder] = {
     ("torch._utils", "_rebuild_nested_tensor"): _nested,
     ("torch.nested._internal.nested_tensor", "_rebuild_njt"): _jagged,
     ("torch._utils", "_rebuild_meta_tensor_no_storage"): _meta,
-    ("torch.nn.parameter", "UninitializedParameter"): _uninitialized_parameter,
-    ("torch.nn.parameter", "UninitializedBuffer"): _uninitialized_buffer,
+    ("torch.nn.parameter", "UninitializedParameter"): _uninitialized(_BARE_PARAMETER),
+    ("torch.nn.parameter", "UninitializedBuffer"): _uninitialized(_BARE_BUFFER),
     ("torch._utils", "_rebuild_device_tensor_from_cpu_tensor"): _device_tensor,
     # Tensors of torch 0.1, which were filled after they were made.
     **dict.fromkeys(_TENSOR_CLASSES, _strided),
