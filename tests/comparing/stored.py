@@ -57,6 +57,13 @@ def sharded(path: Path, state: State, write: Callable[[Path, State], str], suffi
     return str(path)
 
 
+def folder(path: Path, state: State) -> str:
+    """A folder with the one file that is not sharded."""
+    path.mkdir()
+    safetensors_file(path / "model.safetensors", state)
+    return str(path)
+
+
 def sharded_safetensors(path: Path, state: State) -> str:
     return sharded(path, state, safetensors_file, "safetensors")
 
@@ -88,6 +95,7 @@ WAYS: dict[str, Callable[[Path, State], str | nn.Module]] = {
     "zip": zip_file,
     "legacy": legacy_file,
     "safetensors": safetensors_file,
+    "folder": folder,
     "sharded safetensors": sharded_safetensors,
     "sharded bin": sharded_bin,
     "live": live,

@@ -274,3 +274,22 @@ def test_a_removed_name_of_a_tensor_that_is_still_there_is_said_to_be_that(tmp_p
     assert [("removed", "head", "tied to `embed`, which both sides have")] == [
         (entry.status, entry.name, entry.remark) for entry in difference.entries
     ]
+
+
+def test_names_that_safetensors_had_to_drop_are_left_out(tmp_path: Path) -> None:
+    shared = torch.ones(3)
+    old = zip_file(tmp_path / "a.pt", {"embed": shared, "head": shared})
+    new = safetensors_file(tmp_path / "b.safetensors", {"embed": shared})
+    for sides in ((old, new), (new, old)):
+        difference = diff(*sides)
+        assert ((), True) == (difference.entries, difference.identical)
+        assert ["`head`"] == [each.what for each in difference.left_out]
+
+
+def test_many_tied_names_cost_no_square_of_their_number(tmp_path: Path) -> None:
+    shared = torch.ones(3)
+    old = {f"w{number}": shared for number in range(20_000)}
+    new = dict(list(old.items())[:-1]) | {"w19999": torch.ones(3)}
+    difference = compare(tmp_path, old, new)
+    assert 20_000 == len(difference.entries)
+    assert ("w1", "w2") == difference.entries[0].changes[0].old[:2]  # type: ignore[index]

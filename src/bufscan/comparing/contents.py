@@ -31,5 +31,6 @@ def compare_contents(
         return [verdict for verdict in settled if verdict is not None]
     from bufscan.comparing.number_pass import NumberPass
 
+    meter.expect(sum(content.nbytes for content in unsettled))
     numbers = iter(NumberPass(unsettled, sides, tolerance).run(meter))
     return [next(numbers) if verdict is None else verdict for verdict in settled]

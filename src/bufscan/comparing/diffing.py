@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from bufscan.comparing.difference import Change
-    from bufscan.comparing.matching import Group, Match, Matching
+    from bufscan.comparing.matching import Match, Matching
     from bufscan.comparing.opening import Side
     from bufscan.comparing.workers import Progress
     from bufscan.inventory import Inventory, Tensor
@@ -188,22 +188,19 @@ def _entries(compared: Iterable[_Compared]) -> Iterator[Entry]:
 
 def _lone_entries(matching: Matching) -> Iterator[Entry]:
     for group in matching.groups:
+        matched = {tensor.name for match in group.matches for tensor in (match.old, match.new)}
         for name, tensor in group.removed.items():
-            yield Entry(
-                status="removed", name=name, section=tensor.section, old=tensor, remark=_tie_of(tensor, group)
-            )
+            remark = _tie_of(tensor, matched)
+            yield Entry(status="removed", name=name, section=tensor.section, old=tensor, remark=remark)
         for name, tensor in group.added.items():
-            yield Entry(
-                status="added", name=name, section=tensor.section, new=tensor, remark=_tie_of(tensor, group)
-            )
+            remark = _tie_of(tensor, matched)
+            yield Entry(status="added", name=name, section=tensor.section, new=tensor, remark=remark)
 
 
-def _tie_of(tensor: Tensor, group: Group) -> str | None:
+def _tie_of(tensor: Tensor, matched: set[str]) -> str | None:
     """That the elements are still, or already were, there under another name."""
     partner = tensor.alias_of
-    if partner is None or not any(partner in (match.old.name, match.new.name) for match in group.matches):
-        return None
-    return f"tied to `{partner}`, which both sides have"
+    return f"tied to `{partner}`, which both sides have" if partner in matched else None
 
 
 def _order_of(inventories: tuple[Inventory, Inventory]) -> Callable[[Entry], tuple[int, int]]:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _Names = dict[str, "Tensor"]
 
+_MOST_NAMED = 3
+
 
 class Match(NamedTuple):
     """A tensor on both sides, with the name that a state_dict has for it on either."""
@@ -79,6 +81,10 @@ def match_tensors(
             _leave_out_unsaved("old", group.removed, matching)
         if state_dicts[0] and not state_dicts[1]:
             _leave_out_unsaved("new", group.added, matching)
+        if _holds_no_ties(new):
+            _leave_out_tied("old", group.removed, {match.old.name for match in group.matches}, matching)
+        if _holds_no_ties(old):
+            _leave_out_tied("new", group.added, {match.new.name for match in group.matches}, matching)
         matching.groups.append(group)
     return matching
 
@@ -87,6 +93,11 @@ def _is_state_dict(inventory: Inventory) -> bool:
     """Whether it can hold only what a state_dict saves."""
     unsaved = any(tensor.saved is False and tensor.role != "training_state" for tensor in inventory.tensors)
     return inventory.format != "live" and not unsaved
+
+
+def _holds_no_ties(inventory: Inventory) -> bool:
+    """Whether its writer had to drop all names but one of a tied tensor."""
+    return inventory.format.startswith("safetensors")
 
 
 def _by_key(tensors: Sequence[Tensor], matching: Matching) -> _Names:
@@ -156,3 +167,18 @@ def _leave_out_unsaved(side: Literal["old", "new"], names: _Names, matching: Mat
         matching.left_out.append(
             LeftOut(side=side, what="not saved", tensors=len(unsaved), reason="a state_dict does not hold them")
         )
+
+
+def _leave_out_tied(side: Literal["old", "new"], names: _Names, matched: set[str], matching: Matching) -> None:
+    """Further names of a tensor that the other side has, in a format that takes but one."""
+    tied = [name for name, tensor in names.items() if tensor.alias_of in matched]
+    for name in tied:
+        del names[name]
+    if tied:
+        reason = "tied to tensors that both sides have, and safetensors keeps one name of each"
+        matching.left_out.append(LeftOut(side=side, what=_listed(tied), tensors=len(tied), reason=reason))
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+    return ", ".join(f"`{name}`" for name in names[:_MOST_NAMED]) + more

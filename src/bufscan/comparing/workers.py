@@ -46,6 +46,10 @@ class Meter:
         with self._lock:
             self._done += count
 
+    def expect(self, count: int) -> None:
+        """Count on so many bytes after those that are done, instead of what was left."""
+        self.total = self._done + count
+
     def report(self) -> None:
         """Tell how far the work is."""
         if self._progress is not None:

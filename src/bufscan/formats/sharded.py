@@ -67,7 +67,7 @@ def read_sharded(folder: Path, target: str, read_shard: Callable[[ByteSource, st
             inventory = _read_series(chosen, reader)
         case "file":
             with _naming(chosen[0]):
-                inventory = reader(chosen[0], is_shard=False)
+                inventory = _with_storages_in(chosen[0], reader(chosen[0], is_shard=False))
             inventory = _with_notes(inventory, f"read {chosen[0]}, the checkpoint of this folder")
     rest = sorted(set(filter(is_checkpoint_name, names)).difference(chosen))
     others = _skip_each(rest, "no part of the checkpoint that was read: name it to inspect it")
@@ -165,6 +165,12 @@ def _skip_each(names: Sequence[str], reason: str) -> list[Skipped]:
     if rest := names[_MOST_LISTED:]:
         skipped.append(Skipped(what=counted(len(rest), "more file"), reason=reason))
     return skipped
+
+
+def _with_storages_in(file: str, inventory: Inventory) -> Inventory:
+    return replace(
+        inventory, storages={key: replace(storage, file=file) for key, storage in inventory.storages.items()}
+    )
 
 
 def _with_notes(inventory: Inventory, *notes: str) -> Inventory:

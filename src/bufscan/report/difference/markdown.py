@@ -6,7 +6,7 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from bufscan.report.difference.rows import bar, limit_of, module_rows, rows_of
-from bufscan.report.difference.wording import changes_of, number, share, verdict
+from bufscan.report.difference.wording import changes_of, not_compared, number, share, verdict
 from bufscan.report.markdown import cell
 from bufscan.report.sizes import count, plural
 from bufscan.report.wording import UNKNOWN, shape_of
@@ -36,9 +36,9 @@ def render(difference: Difference, view: DiffView) -> str:
             entries = [entry for entry in difference.entries if entry.status == status]
             if entries:
                 lines += ["", *_details(f"{plural(len(entries), 'tensor')} {status}", list(map(_item, entries)))]
-        unknown = [f"{cell(each.path)}: {cell(each.reason)}" for each in difference.not_compared]
+        unknown = list(map(cell, not_compared(difference)))
         if unknown:
-            lines += ["", *_details(f"{count(len(unknown))} not compared", unknown)]
+            lines += ["", *_details(f"{count(len(difference.not_compared))} not compared", unknown)]
         if difference.notes:
             lines += ["", *(f"- {cell(note)}" for note in difference.notes)]
     return "\n".join(lines) + "\n"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from bufscan.report.difference.rows import bar, rows_of
 from bufscan.report.difference.wording import changes_of, number, share, verdict
+from bufscan.report.sizes import count
 from bufscan.report.text.layout import Cell, Line, line, paint, table
 
 if TYPE_CHECKING:
@@ -37,4 +38,6 @@ def render(difference: Difference, view: DiffView) -> str:
                 Cell(drawn or view.display.show(changes_of(entry) or " ").strip("' "), "warning"),
             ]
         )
+    if len(lines) < len(rows):
+        lines.append(line(f"... and {count(len(rows) - len(lines))} more"))
     return paint([*table(lines, right=frozenset((1, 2)), width=view.display.width), last], view.display)

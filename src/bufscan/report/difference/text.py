@@ -7,7 +7,7 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from bufscan.report.difference.rows import bar, limit_of, module_rows, rows_of
-from bufscan.report.difference.wording import changes_of, number, share, verdict
+from bufscan.report.difference.wording import changes_of, not_compared, number, share, verdict
 from bufscan.report.folding import fold
 from bufscan.report.sizes import count, plural
 from bufscan.report.text.layout import BLANK, Cell, Line, flowed, line, natural_widths, table, wrapped
@@ -141,7 +141,7 @@ def _what(row: Row, view: DiffView) -> str:
 
 
 def _particulars(difference: Difference) -> Iterator[tuple[str, list[str]]]:
-    yield "not compared", [f"{each.path}: {each.reason}" for each in difference.not_compared]
+    yield "not compared", not_compared(difference)
     yield (
         "left out",
         [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from bufscan.report.folding import fold
 from bufscan.report.sizes import count, plural
 from bufscan.report.wording import ROLE_WORDS, dimensions
 
@@ -81,6 +82,13 @@ def has_other_values(entry: Entry) -> bool:
     return values.changed != 0 or bool(values.zero_signs or values.nan_payloads)
 
 
+def not_compared(difference: Difference) -> list[str]:
+    """What is not known and why, repeated blocks folded."""
+    unknown = difference.not_compared
+    folds = fold((each.path, each.reason) for each in unknown)
+    return [f"{name}: {unknown[members[0]].reason}" for name, members in folds]
+
+
 def changes_of(entry: Entry) -> str:
     """Everything that changed but the size of the values, in a few words each."""
     words = [_change(change) for change in entry.changes]
@@ -148,4 +156,4 @@ def share(changed: int | None, numel: int) -> str:
         return "all"
     if changed < 100:  # noqa: PLR2004 - beyond, only the share tells anything
         return count(changed)
-    return f"{100 * changed / numel:.1f} %"
+    return f"{min(100 * changed / numel, 99.9):.1f} %"
