@@ -21,9 +21,15 @@ _QUANTIZATION_SCHEMES = (
     "per_channel_symmetric",
 )
 
+# Tensors named their type until torch 0.4.
+_TENSOR_CLASSES = tuple(
+    f"{kind}Tensor"
+    for kind in ("", "Double", "Float", "Half", "BFloat16", "Long", "Int", "Short", "Char", "Byte", "Bool")
+)
+
 _TORCH_NAMES: dict[str, frozenset[str]] = {
-    "torch": frozenset({*STORAGE_CLASSES, *DTYPES, *_QUANTIZATION_SCHEMES, "Size", "device", "Tensor"}),
-    "torch.cuda": frozenset(STORAGE_CLASSES),
+    "torch": frozenset({*STORAGE_CLASSES, *DTYPES, *_QUANTIZATION_SCHEMES, *_TENSOR_CLASSES, "Size", "device"}),
+    "torch.cuda": frozenset({*STORAGE_CLASSES, *_TENSOR_CLASSES}),
     "torch.storage": frozenset({"UntypedStorage", "TypedStorage"}),
     "torch.serialization": frozenset({"_get_layout"}),
     "torch._tensor": frozenset({"Tensor", "_rebuild_from_type", "_rebuild_from_type_v2"}),

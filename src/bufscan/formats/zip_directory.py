@@ -80,7 +80,7 @@ class ZipDirectory:
 
     def _add(self, entries: list[_Entry], directory: int) -> None:
         headers = sorted({entry[5] for entry in entries})
-        following = dict(zip(headers, [*headers[1:], directory], strict=True))
+        following = dict(zip(headers, [*headers, directory][1:], strict=True))
         if len(headers) < len(entries):
             self._anomalies.note("overlapping_records", "several directory entries point to the same local header")
         if headers and headers[0]:
