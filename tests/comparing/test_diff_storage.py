@@ -13,9 +13,11 @@ from torch import nn
 
 from bufscan.comparing.diffing import diff
 from bufscan.comparing.frame import CHUNK
+from bufscan.comparing.opening import Side
+from bufscan.comparing.pieces import content_of
 from bufscan.errors import UnreadableError
-from bufscan.inventory import Part, Storage, Tensor
-from bufscan.values.storages import FileStorages
+from bufscan.inventory import Inventory, Part, Storage, Tensor
+from bufscan.values.storages import FileStorages, LiveStorages
 from bufscan.values.strided import strided_of
 
 if TYPE_CHECKING:
@@ -215,7 +217,13 @@ def test_compound_tensors_are_compared_by_their_parts(tmp_path: Path, kind: str)
     assert compare(tmp_path, old, old).identical
     (entry,) = compare(tmp_path, old, new).entries
     assert entry.values is not None
-    assert (1, 1.0) == (entry.values.changed, entry.values.max_abs)
+    stored = 5 if kind == "nested" else 3
+    assert (stored, 1, 1.0, None) == (
+        entry.values.numel,
+        entry.values.changed,
+        entry.values.max_abs,
+        entry.values.max_index,
+    )
 
 
 @pytest.mark.parametrize(
@@ -310,6 +318,13 @@ def test_meta_tensors_are_not_compared() -> None:
 def test_lazy_parameters_have_nothing_to_compare() -> None:
     model = nn.LazyLinear(3)
     assert diff(model, model).identical
+
+
+def test_a_shard_in_memory_is_not_taken_for_the_whole() -> None:
+    shard = Tensor(name="w", shape=(4,), dtype="float32", storage="0", local_shape=(2,), placements=("Shard(0)",))
+    side = Side(Inventory(target="model", format="live", tensors=(shard,)), LiveStorages({}))
+    with pytest.raises(UnreadableError, match="only a shard of it is here"):
+        content_of(shard, shard, (side, side))
 
 
 def test_types_that_do_not_go_together_are_not_compared(tmp_path: Path) -> None:

@@ -36,10 +36,10 @@ class ValueStatistics(msgspec.Struct, frozen=True, kw_only=True):
     where they do not exist: of a type without values, relative to nothing but zeros, or beyond float64.
 
     Attributes:
-        numel: values compared.
+        numel: values compared; of a compound tensor, such as a sparse one, those that are stored.
         changed: values that differ; with a tolerance, by more than that. A NaN equals a NaN, -0 equals 0.
         max_abs, mean_abs: of the differences.
-        max_index: where the largest difference is.
+        max_index: where the largest difference is; None in a compound tensor.
         l2: Euclidean norm of the differences.
         rel_l2: the same relative to the norm of the old values.
         cosine: of the angle between old and new values.

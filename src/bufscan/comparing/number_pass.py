@@ -109,8 +109,8 @@ class NumberPass:
         same = not (sums.differing or sums.zero_signs or sums.nan_payloads)
         close = not same and self._tolerance is not None and not sums.changed
         old, new = content.old.dtype, content.new.dtype
-        numel = (content.new.numel or total.numel) * total.values_per_element
-        values = statistics_of(sums, numel, total.index, between_types=old != new)
+        index = None if content.is_compound else total.index
+        values = statistics_of(sums, total.numel * total.values_per_element, index, between_types=old != new)
         return Verdict(same=same or close, close=close, values=values)
 
 

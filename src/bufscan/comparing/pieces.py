@@ -59,6 +59,7 @@ class Content(NamedTuple):
         others: parts that say where the values belong or what they mean.
         comparable_bytes: whether equal bytes mean equal values, and the other way round as far as that goes.
         has_values: whether differing elements can be put in numbers.
+        is_compound: whether the pieces are but the stored values of the tensor, at indices of their own.
         reshaped: the part that has another shape on either side; then nothing needs to be read.
     """
 
@@ -68,6 +69,7 @@ class Content(NamedTuple):
     others: tuple[Piece, ...] = ()
     comparable_bytes: bool = True
     has_values: bool = True
+    is_compound: bool = False
     reshaped: str | None = None
 
     @property
@@ -88,6 +90,8 @@ def content_of(old: Tensor, new: Tensor, sides: tuple[Side, Side]) -> Content:
         return Content(old, new)
     if old.layout != new.layout and {old.layout, new.layout} != {"strided", "storage"}:
         raise UnreadableError(f"{old.layout} on one side, {new.layout} on the other")
+    if any(tensor.placements and not tensor.parts for tensor in (old, new)):
+        raise UnreadableError("it is distributed, and only a shard of it is here")
     blocks = _blocks_of(old, sides[0]), _blocks_of(new, sides[1])
     if blocks[0] is not None and blocks[1] is not None:
         return _elementwise(old, new, (blocks[0], blocks[1]), sides)
@@ -182,7 +186,7 @@ def _compound(old: Tensor, new: Tensor, sides: tuple[Side, Side]) -> Content:
     if reshaped is not None or main is None:
         return Content(old, new, (), pieces, has_values=False, reshaped=reshaped)
     others = (*pieces[:main], *pieces[main + 1 :])
-    return Content(old, new, (pieces[main],), others)
+    return Content(old, new, (pieces[main],), others, is_compound=True)
 
 
 def _matching_parts(old: Tensor, new: Tensor, sides: tuple[Side, Side]) -> tuple[tuple[Piece, ...], str | None]:
