@@ -11,5 +11,5 @@ class Model(nn.Module):
         self.counts = self.usage
 
     def forward(self, x):
-        self.counts += 1
+        self.counts.add_(1)
         return x
