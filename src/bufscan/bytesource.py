@@ -82,21 +82,33 @@ class FileSource:
 
     def read(self, offset: int, length: int) -> bytes:
         _require_within(offset, length, self.size)
-        self._file.seek(offset)
         chunks: list[bytes] = []
         while length:
             # One system call reads at most 2 GiB on Linux.
-            chunk = self._file.read(min(length, 1 << 30))
+            try:
+                chunk = self._read_at(offset, min(length, 1 << 30))
+            except OSError as error:
+                raise _unreadable(error) from error
             if not chunk:
                 raise UnreadableError("the file shrank while it was read")
             chunks.append(chunk)
-            length -= len(chunk)
+            offset, length = offset + len(chunk), length - len(chunk)
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+    def _read_at(self, offset: int, length: int) -> bytes:
+        if hasattr(os, "pread"):
+            return os.pread(self._file.fileno(), length, offset)
+        with self._position:  # Windows: seek and read must not be torn apart
+            self._file.seek(offset)
+            return self._file.read(length)
 
     def read_into(self, offset: int, buffer: memoryview) -> None:
         _require_within(offset, len(buffer), self.size)
         while buffer:
-            count = self._read_some(offset, buffer)
+            try:
+                count = self._read_some(offset, buffer)
+            except OSError as error:
+                raise _unreadable(error) from error
             if not count:
                 raise UnreadableError("the file shrank while it was read")
             offset, buffer = offset + count, buffer[count:]
@@ -104,7 +116,7 @@ class FileSource:
     def _read_some(self, offset: int, buffer: memoryview) -> int:
         if hasattr(os, "preadv"):
             return os.preadv(self._file.fileno(), [buffer], offset)
-        with self._position:  # Windows: seek and read must not be torn apart
+        with self._position:
             self._file.seek(offset)
             return self._file.readinto(buffer)
 
@@ -122,6 +134,11 @@ class FileSource:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _unreadable(error: OSError) -> UnreadableError:
+    """A regular file may open and still not be read: in /sys, on a failing disk or network."""
+    return UnreadableError(f"it cannot be read: {os.strerror(error.errno or 0).lower()}")
 
 
 def _require_within(offset: int, length: int, size: int) -> None:
