@@ -14,7 +14,7 @@ import msgspec
 from bufscan.dtypes import DTYPES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
 Role = Literal["parameter", "persistent_buffer", "non_persistent_buffer", "unregistered", "training_state"]
 Certainty = Literal["exact", "inferred", "assumed"]
@@ -347,20 +347,18 @@ class Inventory(msgspec.Struct, frozen=True, kw_only=True):
         return sum(storage.nbytes for storage in self.storages.values())
 
     def totals(self) -> dict[Role, RoleTotal]:
-        """Totals by role, in the order of `ROLES`, without the roles that do not occur."""
-        return {role: total for role in ROLES if (total := total_of(self.tensors, role)).tensors}
+        """Totals by role, in the order of `ROLES`, without the roles that do not occur.
 
-
-def total_of(tensors: Iterable[Tensor], role: Role) -> RoleTotal:
-    """Count the entries of `role`; a tied entry counts as an entry but adds no elements and no bytes."""
-    count = numel = nbytes = 0
-    for tensor in tensors:
-        if tensor.role == role:
-            count += 1
+        A tied entry counts as an entry but adds no elements and no bytes.
+        """
+        sums = {role: [0, 0, 0] for role in ROLES}
+        for tensor in self.tensors:
+            total = sums[tensor.role]
+            total[0] += 1
             if tensor.alias_of is None:
-                numel += tensor.numel or 0
-                nbytes += tensor.nbytes or 0
-    return RoleTotal(count, numel, nbytes)
+                total[1] += tensor.numel or 0
+                total[2] += tensor.nbytes or 0
+        return {role: RoleTotal(*total) for role, total in sums.items() if total[0]}
 
 
 class Facts(NamedTuple):
