@@ -21,7 +21,7 @@ class Allowance:
         memory: bytes that its values, and the records made of them, may still take.
         entries: tensors that it may still name; a crafted file can give one tensor a million names.
         calls: reconstruction functions that may still be followed; tensors in tensors could multiply without end.
-        text: characters of names and paths that may still stand in the inventory.
+        text: characters of names and paths that may still stand in the inventory; each tensor brings its share.
         steps: how much looking around is left; a crafted file can show one large object in many places.
     """
 
@@ -33,7 +33,7 @@ class Allowance:
         self.memory = 112_000_000 + beyond * 20
         self.entries = 120_000 + beyond // 50
         self.calls = 250_000 + beyond // 25
-        self.text = 20_000_000 + beyond * 2
+        self.text = 1_000_000
         self.steps = 6_000_000 + beyond * 2
 
     def look_at(self, values: int) -> None:

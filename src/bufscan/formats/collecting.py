@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 _RECORD = 400
 _VISITED = 100
 
+_TEXT_PER_ENTRY = 200  # characters: the longest names of real models have about a hundred
+
 # Steps: making the path to an object, and finding out what the object is.
 VISIT = 4
 _ENTER = 6
@@ -72,7 +74,8 @@ class Collector:
         try:
             tensor = self.rebuilder.rebuild(value)
         except MalformedTensorError as error:
-            self.skip(f"tensor {name[:_LONGEST_SKIPPED]}", error.message, failed=True)
+            what = f"tensor {name[:_LONGEST_SKIPPED]}" if name else "the tensor"
+            self.skip(what, error.message, failed=True)
             return None
         tensor = _placed(tensor, name, section, statement, detached=detached)
         if tensor.type_name:
@@ -89,7 +92,7 @@ class Collector:
             FullError: there is no room for it.
         """
         self.allowance.entries -= 1
-        self.allowance.text -= len(section)
+        self.allowance.text += _TEXT_PER_ENTRY - len(section)
         self.take_text(name)
 
     def take_text(self, text: str) -> None:

@@ -281,7 +281,7 @@ def _key_text(key: Any) -> str:
     """A dict's key as an entry's name; only text and numbers are spelled out."""
     if type(key) is str:
         return key
-    return f"[{key}]" if type(key) is int else "[...]"
+    return f"[{key}]" if type(key) is int and abs(key) < _MOST_INDEX else "[...]"
 
 
 def _is_index(value: Any) -> bool:
