@@ -476,3 +476,14 @@ def test_a_model_whose_state_dict_failed_is_joined_by_roles() -> None:
     )
     found = only_join(join(checkpoint, model))
     assert (1, ("t",)) == (found.matched, found.saved_non_persistent)
+
+
+def test_a_role_that_the_checkpoint_states_and_the_model_changed_is_a_mismatch(tmp_path: Path) -> None:
+    model = nn.Module()
+    model.register_buffer("scale", torch.ones(3))
+
+    inventory = joined(tmp_path, {"scale": nn.Parameter(torch.ones(3))}, model)
+
+    assert (Mismatch(name="scale", role=("parameter", "persistent_buffer")),) == only_join(inventory).mismatched
+    (entry,) = inventory.tensors
+    assert ("persistent_buffer", None, False) == (entry.role, entry.declared, entry.requires_grad)

@@ -268,11 +268,13 @@ class Mismatch(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         name: as the checkpoint has it.
         shape, dtype: None where they agree, or where one side does not say.
+        role: None where they agree, or where the checkpoint itself does not state one.
     """
 
     name: str
     shape: tuple[tuple[int, ...], tuple[int, ...]] | None = None
     dtype: tuple[str, str] | None = None
+    role: tuple[Role, Role] | None = None
 
 
 class Join(msgspec.Struct, frozen=True, kw_only=True):

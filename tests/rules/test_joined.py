@@ -78,3 +78,16 @@ def test_with_a_model_an_unowned_entry_is_only_unexpected() -> None:
     unowned = tensor("mean", 4, role="unregistered", saved=True)
     found = inventory(unowned, joins=(Join(model="m:Model", matched=1, unexpected=("mean",)),))
     assert ["BUF302"] == [code for code, _, _ in brief(found)]
+
+
+def test_an_entry_of_another_role_says_what_becomes_of_its_training() -> None:
+    found = joined(
+        mismatched=(
+            Mismatch(name="scale", role=("parameter", "persistent_buffer")),
+            Mismatch(name="gate", role=("persistent_buffer", "parameter")),
+        )
+    )
+    assert [("BUF308", "warning", "gate"), ("BUF308", "warning", "scale")] == sorted(brief(found))
+    assert ["it no longer trains", "it trains from now on"] == [
+        each.message.rpartition(": ")[2] for each in said(found)
+    ]

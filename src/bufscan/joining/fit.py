@@ -12,7 +12,7 @@ from bufscan.joining.names import Renaming, find_renaming
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from bufscan.inventory import ModuleTree
+    from bufscan.inventory import ModuleTree, Role
     from bufscan.live.huggingface import Converted
 
 _COPY = 0.9  # of the best section's matches: an EMA of the same model, say
@@ -185,15 +185,23 @@ def _join_of(section: _Section, live: _Model, absent: _Absent) -> Join:
     )
 
 
+_SAVED_ROLES: frozenset[Role] = frozenset(("parameter", "persistent_buffer"))
+
+
 def _mismatch(stored: Tensor, found: Tensor, *, reshaped: bool) -> Mismatch | None:
-    shape = dtype = None
+    shape = dtype = role = None
     # torch loads a 1-element vector into a 0-dim tensor: releases before 0.4 knew no other scalars.
     fits = reshaped or (stored.shape, found.shape) == ((1,), ())
     if stored.shape is not None and found.shape is not None and stored.shape != found.shape and not fits:
         shape = (stored.shape, found.shape)
     if stored.dtype is not None and found.dtype is not None and stored.dtype != found.dtype:
         dtype = (stored.dtype, found.dtype)
-    return Mismatch(name=stored.name, shape=shape, dtype=dtype) if shape or dtype else None
+    # An entry that the model does not save is a case of its own.
+    if stored.certainty == "exact" and stored.role != found.role and {stored.role, found.role} <= _SAVED_ROLES:
+        role = (stored.role, found.role)
+    if shape is None and dtype is None and role is None:
+        return None
+    return Mismatch(name=stored.name, shape=shape, dtype=dtype, role=role)
 
 
 def _with_role(tensor: Tensor, section: _Section | None, live: _Model) -> Tensor:
@@ -205,6 +213,8 @@ def _with_role(tensor: Tensor, section: _Section | None, live: _Model) -> Tensor
         role=found.role,
         certainty="exact",
         evidence=f"model: {live.target}",
+        declared=found.declared,
+        requires_grad=found.requires_grad,
         saved=found.saved,
         moves=found.moves,
         trains=found.trains,

@@ -121,7 +121,8 @@ def _join(join: Join) -> dict[str, Any]:
         "unexpected": [_text(name) for name in join.unexpected],
         "saved_non_persistent": [_text(name) for name in join.saved_non_persistent],
         "mismatched": [
-            {"name": _text(each.name), "shape": each.shape, "dtype": each.dtype} for each in join.mismatched
+            {"name": _text(each.name), "shape": each.shape, "dtype": each.dtype, "role": each.role}
+            for each in join.mismatched
         ],
         "tied": [_text(name) for name in join.tied],
         "checkpoint_prefix": _text(join.checkpoint_prefix),

@@ -12,6 +12,7 @@ from bufscan.rules import (
     optimizer_mismatch,
     oversized_storage,
     parameter_as_buffer,
+    role_mismatch,
     saved_non_persistent,
     saved_on_accelerator,
     shadowed_registration,
@@ -52,6 +53,7 @@ RULES: tuple[Rule, ...] = (
     oversized_storage.RULE,
     saved_non_persistent.RULE,
     non_finite_value.RULE,
+    role_mismatch.RULE,
     unused_ignore.RULE,
 )
 """In the order of their codes."""

@@ -108,6 +108,8 @@ def _mismatch(each: Mismatch) -> str:
         differences.append(f"{dimensions(stored)}, in the model {dimensions(built)}")
     if each.dtype is not None:
         differences.append(f"{each.dtype[0]}, in the model {each.dtype[1]}")
+    if each.role is not None:
+        differences.append(f"{ROLE_WORDS[each.role[0]]}, in the model {ROLE_WORDS[each.role[1]]}")
     return f"{each.name}: {'; '.join(differences)}"
 
 
