@@ -486,4 +486,4 @@ def test_a_role_that_the_checkpoint_states_and_the_model_changed_is_a_mismatch(t
 
     assert (Mismatch(name="scale", role=("parameter", "persistent_buffer")),) == only_join(inventory).mismatched
     (entry,) = inventory.tensors
-    assert ("persistent_buffer", None, False) == (entry.role, entry.declared, entry.requires_grad)
+    assert ("persistent_buffer", None, None) == (entry.role, entry.declared, entry.requires_grad)

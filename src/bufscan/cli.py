@@ -134,7 +134,7 @@ def _show_traceback() -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run bufscan and return its exit code: 0, 1 for findings or differences, 2 where it could not do what was asked."""
+    """Run bufscan and return its exit code: 0, 1 for findings or differences, 2 where it could not do its work."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     collecting = gc.isenabled()
     # torch says so whenever it is imported without numpy, which bufscan never needs.

@@ -214,7 +214,8 @@ def _with_role(tensor: Tensor, section: _Section | None, live: _Model) -> Tensor
         certainty="exact",
         evidence=f"model: {live.target}",
         declared=found.declared,
-        requires_grad=found.requires_grad,
+        # What the checkpoint recorded of its parameter says nothing of the model's buffer.
+        requires_grad=tensor.requires_grad if tensor.role == found.role else None,
         saved=found.saved,
         moves=found.moves,
         trains=found.trains,
