@@ -266,7 +266,7 @@ def test_a_tar_archive_cut_anywhere_is_read_or_refused() -> None:
 
 
 def polyglot_of_tar_and_stream() -> bytes:
-    """A tar archive whose first member's name is the magic number of the newer format, and the rest of a stream."""
+    """A tar archive whose first member is called like the start of a legacy stream."""
     stream = legacy(pickled(mapping(text("harmless"), legacy_tensor())))
     start = bytearray(tar_header("x", b""))
     # Then the system information: a text that reaches to the end of the block.
