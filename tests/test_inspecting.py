@@ -86,6 +86,25 @@ def test_a_named_model_is_built_on_the_meta_device(tmp_path: Path, monkeypatch: 
     assert ["meta", "cpu"] == sys.modules["named_model"].devices
 
 
+def test_a_model_whose_constructor_reads_values_is_built_with_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "value_reader.py").write_text(
+        "import torch\nclass Net(torch.nn.Linear):\n"
+        "    def __init__(self):\n        super().__init__(2, 2)\n"
+        "        self.rates = [rate.item() for rate in torch.linspace(0, 1, 3)]\n",
+        encoding="utf-8",
+    )
+    torch.save(nn.Linear(2, 2).state_dict(), tmp_path / "net.pt")
+    monkeypatch.chdir(tmp_path)
+    inventory = bufscan.inspect("net.pt", model="value_reader:Net")
+    assert {"exact"} == {tensor.certainty for tensor in inventory.tensors}
+    assert "on the meta device `Net()` raised RuntimeError: Tensor.item()" in inventory.notes[-1]
+    with pytest.raises(UnreadableError) as caught:
+        bufscan.inspect("net.pt", model="value_reader:Net", device="meta")
+    assert caught.value.hint == "it reads values, and a meta tensor has none: build it on the CPU"
+
+
 @pytest.mark.parametrize("name", ["", "model.safetensors.index.json"], ids=["folder", "index"])
 def test_a_sharded_checkpoint_is_reached_by_its_folder_and_by_its_index(tmp_path: Path, name: str) -> None:
     index = sharded(tmp_path / "sharded")

@@ -110,6 +110,15 @@ def test_a_model_on_the_meta_device_will_do(tmp_path: Path) -> None:
     assert is_perfect(only_join(inventory))
 
 
+def test_what_the_model_holds_and_never_saves_is_noted(tmp_path: Path) -> None:
+    model = Net()
+    model.pe = torch.ones(3)
+    inventory = joined(tmp_path, Net().state_dict(), model)
+    lost = "the model also holds what no checkpoint of it has, unregistered: "
+    assert f"{lost}`pe`, `blocks[0].plain`, `blocks[1].plain`" == inventory.notes[-1]
+    assert is_perfect(only_join(inventory))
+
+
 def test_what_the_checkpoint_says_of_its_bytes_stays(tmp_path: Path) -> None:
     torch.save(Net().state_dict(), tmp_path / "model.pt")
     read = inspect(str(tmp_path / "model.pt"))
@@ -280,7 +289,7 @@ def test_the_prefix_is_said(tmp_path: Path) -> None:
     assert (
         "the checkpoint has 18 of the 18 entries that the model `pkg:Net` saves",
         "names match once `module.` is taken off the checkpoint's",
-    ) == inventory.notes[-2:]
+    ) == inventory.notes[:2]
 
 
 def test_a_wrapped_part_of_the_model_is_matched(tmp_path: Path) -> None:
@@ -350,7 +359,7 @@ def test_a_tied_name_that_the_file_dropped_is_not_missing(tmp_path: Path) -> Non
     inventory = joined(tmp_path, state, Tied())
     found = only_join(inventory)
     assert ((), ("head.weight",)) == (found.missing, found.tied)
-    assert "stored once, under a name that they are tied to: `head.weight`" == inventory.notes[-1]
+    assert "stored once, under a name that they are tied to: `head.weight`" == inventory.notes[1]
 
 
 def test_the_first_of_two_tied_names_may_be_the_one_that_is_dropped(tmp_path: Path) -> None:

@@ -8,6 +8,8 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from bufscan.bytesource import MemorySource
 from bufscan.errors import UnreadableError, UsageError
 from bufscan.formats.reading import read_file, read_path
@@ -68,7 +70,7 @@ def inspect(
         checkpoint = decide(_read(parsed, target))
     if model is None and not from_config:
         return checkpoint
-    return _joined(checkpoint, parsed, model, device=device or "meta", dtype=dtype)
+    return _joined(checkpoint, parsed, model, device=device, dtype=dtype)
 
 
 def _refuse_model(model: object, *, from_config: bool) -> None:
@@ -88,18 +90,21 @@ def _joined(
     target: FileTarget | FolderTarget | StandardInput,
     model: str | nn.Module | None,
     *,
-    device: str,
+    device: str | None,
     dtype: str | None,
 ) -> Inventory:
     """The checkpoint with its model: given, named, or described by the checkpoint's own folder."""
     from bufscan.joining.fit import join
+    from bufscan.live.importing import build_stand_in
     from bufscan.live.scanning import scan
 
     if isinstance(model, str):
         named = parse_target(model)
         if not isinstance(named, ObjectTarget):
             raise UsageError(f"`{model}` names no model", hint="name one as `package.module:Model`")
-        return join(checkpoint, _build_and_scan(named, model, device=device, dtype=dtype))
+        built, note = build_stand_in(named, device=device, dtype=dtype)
+        joined = join(checkpoint, scan(built, model))
+        return msgspec.structs.replace(joined, notes=(*joined.notes, note)) if note else joined
     if model is not None:
         return join(checkpoint, scan(model, type(model).__qualname__))
     if not isinstance(target, FolderTarget):

@@ -245,6 +245,8 @@ def _notes_on(section: _Section, live: _Model, absent: _Absent) -> Iterator[str]
         yield f"stored once, under a name that they are tied to: {_listed(absent.tied)}"
     if absent.filled:
         yield f"written before BatchNorm counted batches, so loading fills in {_listed(absent.filled)}"
+    if lost := [tensor.name for tensor in live.unsaved.values() if tensor.role == "unregistered"]:
+        yield f"the model also holds what no checkpoint of it has, unregistered: {_listed(lost)}"
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -55,6 +55,26 @@ def build(target: ObjectTarget, *, device: str | None = None, dtype: str | None 
     return _require_module(made, target)
 
 
+def build_stand_in(
+    target: ObjectTarget, *, device: str | None = None, dtype: str | None = None
+) -> tuple[nn.Module, str | None]:
+    """Make a target's module for its names and roles: on the meta device, where that can be done.
+
+    Many constructors read values (`x.item() for x in torch.linspace(...)`), which a meta tensor has not. Then the
+    module is built once more, on torch's default device, and the second result says why.
+
+    Raises:
+        UsageError, UnreadableError: as `build`.
+    """
+    if device is not None:
+        return build(target, device=device, dtype=dtype), None
+    try:
+        return build(target, device="meta", dtype=dtype), None
+    except UnreadableError as error:
+        built = build(target, dtype=dtype)
+        return built, f"the model was built with all its values: on the meta device {error.message}"
+
+
 def import_source(source: str) -> ModuleType:
     """Import a dotted module name or a Python file, as `build` does, and make nothing of it.
 

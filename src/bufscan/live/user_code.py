@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sysconfig
 import traceback
 from pathlib import Path
@@ -19,6 +20,7 @@ _SITE = (sysconfig.get_path("purelib"), sysconfig.get_path("platlib"))
 _BUFSCAN = str(Path(__file__).parents[1])
 
 _MEMORY_WORDS = ("can't allocate memory", "not enough memory", "out of memory")
+_NO_VALUES = re.compile(r"\bmeta tensor|register_meta", re.IGNORECASE)
 _LONGEST_CAUSE = 300
 
 
@@ -35,6 +37,8 @@ def failure_of(what: str, error: BaseException) -> UnreadableError:
         return UnreadableError(f"{what} failed: {refusal.message}{where}", hint=refusal.hint)
     if ran_out_of_memory(error):
         hint = "build it without memory: `--device meta`"
+    elif _lacks_values(error):
+        hint = "it reads values, and a meta tensor has none: build it on the CPU"
     elif isinstance(error, SystemExit):
         hint = 'guard what should run only as a script with `if __name__ == "__main__":`'
     return UnreadableError(f"{what} {_cause_of(error)}{where}", hint=hint)
@@ -46,6 +50,11 @@ def ran_out_of_memory(error: BaseException) -> bool:
         return True
     text = str(error).lower()
     return isinstance(error, RuntimeError) and any(word in text for word in _MEMORY_WORDS)
+
+
+def _lacks_values(error: BaseException) -> bool:
+    """What torch raises where the value of a meta tensor is asked for."""
+    return isinstance(error, RuntimeError) and _NO_VALUES.search(str(error)) is not None
 
 
 def summary_of(error: BaseException) -> str:
