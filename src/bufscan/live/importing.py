@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 # What a constructor may raise is the user's to choose; a script without a main guard leaves by SystemExit.
 _USER_FAILURES = (Exception, SystemExit)
 
+_MOST_NAMES = 5  # in a hint
+
 
 def build(target: ObjectTarget, *, device: str | None = None, dtype: str | None = None) -> nn.Module:
     """Import the target and make its module.
@@ -226,14 +228,16 @@ def _has_submodule(module: ModuleType, name: str) -> bool:
 def _names_hint(found: Any, name: str) -> str | None:
     from torch import nn
 
-    members = vars(found) if hasattr(found, "__dict__") else {}
-    close = difflib.get_close_matches(name, members, n=1)
+    # `dir` names the submodules of a module too; it may run the user's code, as all that is done here.
+    close = difflib.get_close_matches(name, dir(found), n=1)
     if close:
         return f"did you mean `{close[0]}`?"
+    members = vars(found) if isinstance(found, ModuleType) else {}
     models = [
         member for member, value in members.items() if inspect.isclass(value) and issubclass(value, nn.Module)
     ]
-    return f"it has the modules {', '.join(models[:5])}" if models else None
+    more = f" and {len(models) - _MOST_NAMES} more" if len(models) > _MOST_NAMES else ""
+    return f"it has the modules {', '.join(models[:_MOST_NAMES])}{more}" if models else None
 
 
 def _made(found: Any, expression: Expression) -> Any:
@@ -271,18 +275,21 @@ def _require_arguments(found: Any, expression: Expression) -> None:
         ) from error
 
 
+class _Elided:
+    """Stands for a default whose repr can fill a page."""
+
+    def __repr__(self) -> str:
+        return "…"
+
+
 def _shown(signature: inspect.Signature) -> str:
-    # Names and literal defaults only: an annotation or an object's repr can fill a page.
-    shown = []
+    """The signature without annotations, and with those defaults that are short."""
+    parameters = []
     for parameter in signature.parameters.values():
-        literal = isinstance(parameter.default, (int, float, str, bool, type(None)))
-        default = parameter.default if literal else ...
-        empty = parameter.default is inspect.Parameter.empty
-        star = "*" * (parameter.kind is parameter.VAR_POSITIONAL) + "**" * (
-            parameter.kind is parameter.VAR_KEYWORD
-        )
-        shown.append(f"{star}{parameter.name}" if empty else f"{parameter.name}={default!r}")
-    return f"({', '.join(shown).replace('Ellipsis', '…')})"
+        is_short = isinstance(parameter.default, (int, float, str, bool, type(None)))
+        default = parameter.default if is_short or parameter.default is parameter.empty else _Elided()
+        parameters.append(parameter.replace(annotation=parameter.empty, default=default))
+    return str(signature.replace(parameters=parameters, return_annotation=signature.empty))
 
 
 def _require_module(made: Any, target: ObjectTarget) -> nn.Module:

@@ -59,12 +59,18 @@ def _lacks_values(error: BaseException) -> bool:
 
 def summary_of(error: BaseException) -> str:
     """`TypeError: text` on one line, cut where it is very long."""
-    # KeyError's str is the repr of its argument: quotes around a whole sentence.
-    lone = error.args[0] if isinstance(error, KeyError) and len(error.args) == 1 else None
-    text = " ".join((lone if isinstance(lone, str) else str(error)).split())
+    text = " ".join(_text_of(error).split())
     if len(text) > _LONGEST_CAUSE:
         text = text[:_LONGEST_CAUSE] + "…"
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _text_of(error: BaseException) -> str:
+    if isinstance(error, SyntaxError):
+        return error.msg  # the str has the place too
+    if isinstance(error, KeyError) and len(error.args) == 1:
+        return str(error.args[0])  # the str is the repr of this: quotes around a whole sentence
+    return str(error)
 
 
 def _cause_of(error: BaseException) -> str:
