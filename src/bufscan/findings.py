@@ -27,6 +27,8 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
         message: one sentence without a full stop: what will go wrong.
         location: the line of source to change, where it is known.
         suggestion: the line to write there.
+        suggestion_note: where that line goes, if not there, and what it does to old checkpoints.
+        mark: what tells it from the rule's others where `tensor` is ""; it stays when lines shift.
     """
 
     code: str
@@ -36,6 +38,13 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     message: str
     location: Location | None = None
     suggestion: str | None = None
+    suggestion_note: str | None = None
+    mark: str = ""
+
+    @property
+    def identity(self) -> str:
+        """What it is about: the same from run to run, unlike the line."""
+        return self.tensor or self.mark
 
 
 class NonFinite(NamedTuple):
@@ -83,6 +92,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
         name: of the problem; reads well after "allow".
         explanation: the only text about it, in Markdown: what it does, why it is bad, an example and what to use
             instead.
+        needs: what it looks at, where that is not always there: `--model`, or `--values`.
         check: finds it. Pure: opens no file, calls nothing of the user's. A `Skipped` is something that the rule
             should have looked at and could not.
     """
@@ -90,6 +100,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     code: str
     name: str
     explanation: str
+    needs: Literal["model", "values"] | None = None
     check: Callable[[Rule, Subject], Iterator[Finding | Skipped]]
 
     @property
@@ -112,6 +123,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
             message=message,
             location=tensor.origin,
             suggestion=tensor.suggestion,
+            suggestion_note=tensor.suggestion_note,
         )
 
     def finding_on(self, path: str, message: str, *, severity: Severity, suggestion: str | None = None) -> Finding:

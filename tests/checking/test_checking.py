@@ -179,6 +179,26 @@ def test_the_configuration_builds_what_needs_arguments_and_leaves_out_what_it_sa
     assert ["needs a download"] == [each.reason for target in result.targets for each in target.skipped]
 
 
+def test_an_entry_may_name_the_model_by_the_package_that_passes_it_on(tmp_path: Path) -> None:
+    package = tmp_path / "passing_on"
+    package.mkdir()
+    (package / "__init__.py").write_text("from passing_on.needs import Needs\n")
+    (package / "needs.py").write_text(SOURCE)
+    build = (BuildEntry(target="passing_on:Needs", kwargs={"dim": 2, "depth": 1}),)
+    config = Config(targets=("passing_on.needs:Good", "passing_on.needs"), build=build, file="bufscan.toml")
+    result = check(config=config)
+    assert "passing_on.needs:Needs(dim=2, depth=1)" in [each.target for each in result.targets]
+    assert "bufscan.toml" not in [each.target for each in result.targets]
+
+
+def test_an_entry_whose_model_is_not_there_is_never_clean() -> None:
+    build = (BuildEntry(target="made.py:Encodre", kwargs={"dim": 2}),)
+    result = check(config=Config(targets=("made.py:Good",), build=build, file="bufscan.toml"))
+    assert ("bufscan.toml", 2) == (result.targets[-1].target, result.exit_code)
+    assert ["`made.py:Encodre`"] == [each.what for each in result.targets[-1].skipped]
+    assert 0 == check("made.py:Good", config=Config(build=build, file="bufscan.toml")).exit_code
+
+
 def test_a_model_named_outright_takes_the_arguments_of_the_configuration() -> None:
     entries = (BuildEntry(target="made.py:Needs", kwargs={"dim": 2, "depth": 1}),)
     assert 1 == len(found(check("made.py:Needs", config=Config(build=entries))))
@@ -205,6 +225,27 @@ def test_a_model_that_fails_to_build_leaves_its_checkpoint_unchecked_but_read() 
     result = check("model.pt", model="made.py:Broken")
     assert ([("model.pt", "BUF305", "row")], 2) == (found(result), result.exit_code)
     assert "no weights here" in str(result.targets[0].failure)
+
+
+@pytest.mark.parametrize("options", [{"model": "made.py:Good"}, {"from_config": True}], ids=["model", "config"])
+def test_a_model_without_a_checkpoint_to_join_is_a_mistake(options: dict[str, object]) -> None:
+    with pytest.raises(UsageError, match="every target is a model itself"):
+        check("made.py:Good", **options)  # type: ignore[arg-type]
+
+
+def test_a_checkpoint_has_one_model() -> None:
+    with pytest.raises(UsageError, match="`--model` names the model and `--build` makes another"):
+        check("model.pt", model="made.py:Good", from_config=True)
+
+
+def test_a_constructor_that_reads_values_is_held_against_its_checkpoint_too(tmp_path: Path) -> None:
+    (tmp_path / "reading.py").write_text(
+        "import torch\nfrom torch import nn\nclass Reading(nn.Linear):\n"
+        "    def __init__(self):\n        super().__init__(torch.ones(2).sum().int().item(), 2)\n"
+    )
+    torch.save(nn.Linear(2, 2).state_dict(), "model.pt")
+    result = check("model.pt", model="reading.py:Reading")
+    assert ([], 0) == (found(result), result.exit_code)
 
 
 def test_a_model_option_that_names_a_module_is_a_failure_with_a_hint() -> None:

@@ -6,12 +6,13 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
+import torch
 
 from bufscan.checking import check
 from bufscan.checking.baseline import known_findings, read_baseline, written_baseline
 from bufscan.checking.comments import comments_in
 from bufscan.checking.results import Known
-from bufscan.config import Config, IgnoreEntry
+from bufscan.config import BuildEntry, Config, IgnoreEntry
 from bufscan.errors import UsageError
 
 if TYPE_CHECKING:
@@ -54,6 +55,8 @@ IN_FORCE = {
     "several codes": "self.pe = torch.zeros(4)  # bufscan: ignore[BUF004, BUF001] made anew",
     "beginning of codes": "self.pe = torch.zeros(4)  # bufscan: ignore[BUF0] made anew",
     "at the end of a long statement": "self.pe = torch.zeros(\n    4\n)  # bufscan: ignore[BUF001] made anew",
+    "after another comment": "self.pe = torch.zeros(4)  # noqa: E501  # bufscan: ignore[BUF001] made anew",
+    "before another comment": "self.pe = torch.zeros(4)  # bufscan: ignore[BUF001] made anew  # type: ignore",
     "inside a long statement": "self.pe = torch.zeros(\n    4,  # bufscan: ignore[BUF001] made anew\n)",
 }
 
@@ -69,8 +72,12 @@ def test_a_comment_on_the_assignment_ignores_its_finding_and_keeps_the_reason(wr
 NOT_IN_FORCE = {
     "another code": ("self.pe = torch.zeros(4)  # bufscan: ignore[BUF002] why", "matches no finding"),
     "no reason": ("self.pe = torch.zeros(4)  # bufscan: ignore[BUF001]", "it gives no reason"),
+    "another comment for a reason": (
+        "self.pe = torch.zeros(4)  # bufscan: ignore[BUF001]  # noqa: E501",
+        "it gives no reason",
+    ),
     "no code": ("self.pe = torch.zeros(4)  # bufscan: ignore", "it names no code"),
-    "empty code": ("self.pe = torch.zeros(4)  # bufscan: ignore[] why", "no rule has the code ``"),
+    "empty code": ("self.pe = torch.zeros(4)  # bufscan: ignore[] why", "it names no code"),
     "unknown code": ("self.pe = torch.zeros(4)  # bufscan: ignore[BUF777] why", "no rule has the code `BUF777`"),
     "line above": ("# bufscan: ignore[BUF001] why\nself.pe = torch.zeros(4)", "matches no finding"),
 }
@@ -104,6 +111,22 @@ def test_an_idle_comment_is_not_judged_by_rules_that_did_not_run(write: Path) ->
     assert ["BUF901"] == counted(checked(write, body))
 
 
+def test_a_comment_that_is_not_in_force_is_not_told_of_when_ignores_are_not_asked_about(write: Path) -> None:
+    body = "self.pe = torch.zeros(4)  # bufscan: ignore[BUF001]"
+    assert ["BUF001 pe"] == counted(checked(write, body, Config(select=("BUF0",))))
+    assert ["BUF001 pe"] == counted(checked(write, body, Config(deselect=("BUF901",))))
+
+
+def test_a_comment_on_several_rules_is_idle_only_where_all_of_them_ran(write: Path) -> None:
+    body = "self.w = [nn.Parameter(torch.ones(4))]  # bufscan: ignore[BUF0] meant"
+    assert [] == counted(checked(write, body, Config(select=("BUF001", "BUF901"))))
+
+
+def test_a_comment_that_is_idle_only_here_can_be_ignored_by_itself(write: Path) -> None:
+    result = checked(write, "self.x = 1  # bufscan: ignore[BUF001, BUF901] a tensor where there is a GPU")
+    assert ([], ["source"]) == (counted(result), [each.by for each in result.targets[0].ignored])
+
+
 def test_comments_know_the_statement_they_stand_in() -> None:
     text = "a = 1\nb = f(\n    1,  # bufscan: ignore[BUF001] r\n)\n# bufscan: ignore[BUF001] alone\nc = 2\n"
     inside, alone = comments_in(text)
@@ -120,7 +143,7 @@ def entry(tensor: str = "*", code: str = "BUF001") -> Config:
     return Config(ignore=(IgnoreEntry(code=code, tensor=tensor, reason="legacy"),), file="pyproject.toml")
 
 
-@pytest.mark.parametrize("tensor", ["*", "p*", "caches['k'][0]", "caches*"])
+@pytest.mark.parametrize("tensor", ["*", "p*", "caches['k'][0]", "caches*", "caches[*][0]", "caches['?'][?]"])
 def test_an_entry_of_the_configuration_ignores_by_code_and_pattern(write: Path, tensor: str) -> None:
     result = checked(write, "self.pe = torch.ones(4)\nself.caches = {'k': [torch.ones(3)]}", entry(tensor))
     ignored = [each.finding.tensor for each in result.targets[0].ignored]
@@ -137,6 +160,27 @@ def test_an_entry_that_matches_nothing_is_reported_when_all_its_targets_were_che
     assert "the ignore of `BUF001` for `gone.*` matches no finding" == result.findings[0].message
 
 
+@pytest.mark.parametrize("code", ["BUF303", "BUF307", "BUF3"])
+def test_an_entry_on_what_was_not_looked_at_is_not_idle(write: Path, code: str) -> None:
+    checked(write, "pass")
+    config = Config(targets=("written.py:Model",), ignore=entry(code=code).ignore, file="pyproject.toml")
+    assert [] == counted(check(config=config))
+    assert {"BUF307": ["BUF901"]}.get(code, []) == counted(check(config=config, values=True))
+
+
+def test_an_entry_is_not_called_idle_when_a_target_could_not_be_checked(write: Path) -> None:
+    checked(write, "raise ValueError")
+    config = Config(targets=("written.py:Model",), ignore=entry().ignore, file="pyproject.toml")
+    assert ([], 2) == (counted(check(config=config)), check(config=config).exit_code)
+
+
+def test_a_skip_that_no_model_needs_any_more_is_reported(write: Path) -> None:
+    checked(write, "pass")
+    skip = BuildEntry(target="written.py:Gone", skip="downloads")
+    result = check(config=Config(targets=("written.py",), build=(skip,), file="pyproject.toml"))
+    assert ["the skip of `written.py:Gone` matches no model"] == [each.message for each in result.findings]
+
+
 def test_a_baseline_lets_known_findings_pass_wherever_their_lines_go(write: Path) -> None:
     before = checked(write, "self.pe = torch.ones(4)\nself.mask = torch.ones(4)")
     known = read_baseline(written_baseline(known_findings(before)).encode())
@@ -145,6 +189,17 @@ def test_a_baseline_lets_known_findings_pass_wherever_their_lines_go(write: Path
     assert (["BUF001 new"], 1) == (counted(after), after.exit_code)
     assert ["baseline"] == [each.by for each in after.targets[0].ignored]
     assert (Known(target="written.py:Model", code="BUF001", tensor="mask"),) == after.fixed
+
+
+def test_a_baseline_knows_idle_ignores_one_by_one(write: Path) -> None:
+    body = "self.x = 1  # bufscan: ignore[BUF001] why"
+    known = frozenset(known_findings(checked(write, body)))
+    assert [("BUF901", "written.py: # bufscan: ignore[BUF001] why")] == [(k.code, k.tensor) for k in known]
+    same = checked(write, f"\n\n{body}", baseline=known)
+    assert ([], ()) == (counted(same), same.fixed)
+    other = checked(write, f"{body}\nself.y = 1  # bufscan: ignore[BUF002] else", baseline=known)
+    assert (["BUF901"], ()) == (counted(other), other.fixed)
+    assert known == frozenset(checked(write, "pass", baseline=known).fixed)
 
 
 def test_a_baseline_written_again_is_the_same_and_forgets_what_was_mended(write: Path) -> None:
@@ -158,8 +213,18 @@ def test_a_baseline_written_again_is_the_same_and_forgets_what_was_mended(write:
 
 def test_what_was_not_checked_is_not_called_fixed(write: Path) -> None:
     known = frozenset((Known(target="written.py:Model", code="BUF001", tensor="pe"),))
+    skipped = BuildEntry(target="written.py:Model", skip="downloads")
     assert () == checked(write, "raise RuntimeError", baseline=known).fixed
     assert () == check("other.pt", baseline=known).fixed
+    assert () == checked(write, "pass", Config(select=("BUF1",)), baseline=known).fixed
+    assert () == checked(write, "pass", Config(build=(skipped,)), baseline=known).fixed
+    assert 1 == len(checked(write, "pass", baseline=known).fixed)
+
+
+def test_a_file_beside_the_target_is_not_called_fixed(write: Path) -> None:
+    torch.save({"w": torch.ones(2)}, write.parent / "model")
+    known = frozenset((Known(target="model.bak", code="BUF203", tensor="w"),))
+    assert () == check("model", baseline=known).fixed
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from bufscan.checking.arguments import idle_entries
 from bufscan.checking.examining import Workshop, examine, is_code
 from bufscan.checking.policy import Policy
 from bufscan.checking.results import CheckResult, Ignored, TargetResult
@@ -27,11 +28,15 @@ if TYPE_CHECKING:
     from bufscan.checking.results import Known
     from bufscan.findings import Rule
 
+# Ends the name of a target, or goes on to those of the modules and models in it, and to a model's arguments.
+_AFTER_CODE = "\0.:("
+
 
 def check(  # noqa: PLR0913 - all but the targets have names and defaults
     *targets: str | nn.Module,
     config: Config | None = None,
     model: str | None = None,
+    from_config: bool = False,
     device: str | None = None,
     dtype: str | None = None,
     baseline: Collection[Known] | None = None,
@@ -46,33 +51,49 @@ def check(  # noqa: PLR0913 - all but the targets have names and defaults
             (`pkg.models`), or models themselves; those of the configuration when there are none.
         config: what to run and what to let pass; the defaults when None. No file is looked for.
         model: the model that the checkpoints among the targets belong to.
+        from_config: build that model from the `config.json` of the Hugging Face folder that each of them is.
         device: where models are built, as in `bufscan.inspect`.
         dtype: their default dtype, the same.
         baseline: findings that are known and pass.
         values: whether to read the values of the tensors too, which needs torch.
 
     Raises:
-        UsageError: there is no target, or the configuration names a rule that does not exist.
+        UsageError: there is no target, no checkpoint for the model, or the configuration names a rule that does
+            not exist.
     """
     config = config or Config()
     rules = selected_rules(config)
     named = targets or config.targets
     if not named:
         raise UsageError("no target", hint="name one, or list `targets` under `[tool.bufscan]` in pyproject.toml")
-    policy = Policy(config, rules, baseline)
     with ExitStack() as files:
         workshop = Workshop(
-            entries=config.build, model=model, device=device, dtype=dtype, files=files if values else None
+            entries=config.build,
+            model=model,
+            from_config=from_config,
+            device=device,
+            dtype=dtype,
+            files=files if values else None,
         )
+        _require_checkpoint(named, workshop)
+        at_hand = {None, "model" if workshop.joins else None, "values" if values else None}
+        policy = Policy(config, [rule for rule in rules if rule.needs in at_hand], baseline)
         examined = _examine_files_first(named, workshop)
         results = [_judge(each, rules, policy) for each in examined]
     results = [_with_idle_comments(result, each, policy) for result, each in zip(results, examined, strict=True)]
-    if not targets and config.file is not None:
-        idle = tuple(policy.idle_entries())
-        results += [TargetResult(target=config.file, findings=idle, file=config.file)] if idle else []
-    incomplete = {result.target for result in results if not result.is_complete}
-    fixed = policy.fixed([target for target in named if isinstance(target, str)], incomplete)
-    return CheckResult(targets=tuple(results), rules=rules, fixed=fixed, fail_on=config.fail_on)
+    if not targets and config.file is not None and all(result.is_complete for result in results):
+        idle = _idle_in_file(config, config.file, policy, [each.target for each in examined])
+        results += [idle] if idle.findings or idle.ignored or idle.skipped else []
+    return CheckResult(
+        targets=tuple(results), rules=rules, fixed=_fixed(named, results, policy), fail_on=config.fail_on
+    )
+
+
+def _require_checkpoint(targets: Sequence[str | nn.Module], workshop: Workshop) -> None:
+    if workshop.model is not None and workshop.from_config:
+        raise UsageError("`--model` names the model and `--build` makes another", hint="choose one of them")
+    if workshop.joins and all(map(is_code, targets)):
+        raise UsageError("a model is joined to a checkpoint, and every target is a model itself")
 
 
 def _examine_files_first(targets: Sequence[str | nn.Module], workshop: Workshop) -> list[Examined]:
@@ -117,8 +138,40 @@ def _once(findings: Iterable[Finding]) -> Iterable[Finding]:
 
 
 def _with_idle_comments(result: TargetResult, examined: Examined, policy: Policy) -> TargetResult:
-    idle = tuple(policy.idle_comments(examined.classes))
-    return msgspec.structs.replace(result, findings=(*result.findings, *idle)) if idle else result
+    return _with_idle(result, policy.idle_comments(examined.classes), policy)
+
+
+def _with_idle(result: TargetResult, idle: Iterable[Finding], policy: Policy) -> TargetResult:
+    """The result with findings on ignores, which only the whole check can make."""
+    found = [policy.verdict(result.target, each) for each in idle]
+    return msgspec.structs.replace(
+        result,
+        findings=(*result.findings, *(each for each in found if isinstance(each, Finding))),
+        ignored=(*result.ignored, *(each for each in found if isinstance(each, Ignored))),
+    )
+
+
+def _idle_in_file(config: Config, file: str, policy: Policy, examined: Collection[str]) -> TargetResult:
+    """What the configuration says of nothing any more. A model that it means to build was not checked."""
+    entries = list(idle_entries(config.build, examined))
+    builds = tuple(
+        Skipped(what=f"`{entry.target}`", reason="no target defines the model of this `build` entry", failed=True)
+        for entry in entries
+        if entry.skip is None
+    )
+    skips = [entry.target for entry in entries if entry.skip is not None]
+    result = TargetResult(target=file, skipped=builds, file=file)
+    return _with_idle(result, policy.idle_entries(skips), policy)
+
+
+def _fixed(named: Iterable[str | nn.Module], results: Iterable[TargetResult], policy: Policy) -> tuple[Known, ...]:
+    """What the baseline knows of these targets, and of the models in them, and nobody finds any more."""
+    texts = [target for target in named if isinstance(target, str)]
+    within = tuple(f"{text}{mark}" for text in texts for mark in (_AFTER_CODE if is_code(text) else "\0"))
+    unknown = [result.target for result in results if not result.is_complete]
+    unknown += [skipped.what for result in results for skipped in result.skipped]
+    outside = tuple(f"{name}{mark}" for name in unknown for mark in _AFTER_CODE)
+    return policy.fixed(within=within, outside=outside)
 
 
 def _order_of_ignored(ignored: Ignored) -> tuple[object, ...]:

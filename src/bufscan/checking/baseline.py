@@ -26,7 +26,7 @@ class _File(msgspec.Struct, frozen=True):
 
 def known_as(target: str, finding: Finding) -> Known:
     """How a baseline remembers a finding."""
-    return Known(target=_encodable(target), code=finding.code, tensor=_encodable(finding.tensor))
+    return Known(target=_encodable(target), code=finding.code, tensor=_encodable(finding.identity))
 
 
 def read_baseline(data: bytes) -> frozenset[Known]:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 _MARK = re.compile(r"#\s*bufscan:\s*ignore\b(?P<rest>.*)")
 _REST = re.compile(r"\s*\[(?P<codes>[^\]]*)\]\s*(?P<reason>.*)")
+_NEXT_COMMENT = re.compile(r"(?:^|\s{2,})#.*")  # of another tool, on the same line; "see #12" is a reason
 
 # Any of these is how tokenize says that a file is not the Python it knows.
 _NO_PYTHON = (tokenize.TokenError, SyntaxError, ValueError)
@@ -53,7 +54,7 @@ def _comments(text: str) -> Iterator[Comment]:
     found: list[tuple[int, re.Match[str]]] = []
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
         if token.type == tokenize.COMMENT:
-            mark = _MARK.match(token.string)
+            mark = _MARK.search(token.string)
             if mark is not None:
                 found.append((token.start[0], mark))
         elif token.type in (tokenize.NEWLINE, tokenize.NL):
@@ -67,10 +68,10 @@ def _comments(text: str) -> Iterator[Comment]:
 
 def _comment(line: int, covered: range, mark: re.Match[str]) -> Comment:
     rest = _REST.fullmatch(mark["rest"])
-    if rest is None:
+    if rest is None or not rest["codes"].strip():
         return Comment(line, covered, (), "", "it names no code: write `# bufscan: ignore[BUF001] reason`")
     codes = tuple(code.strip() for code in rest["codes"].split(","))
-    reason = rest["reason"].strip()
+    reason = _NEXT_COMMENT.sub("", rest["reason"]).strip()
     unknown = next((code for code in codes if not names_a_rule(code)), None)
     if unknown is not None:
         return Comment(line, covered, codes, reason, f"no rule has the code `{unknown}`")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
+from bufscan.checking.arguments import call_of, entries_for
+from bufscan.checking.counterpart import build_described, build_named
 from bufscan.checking.results import Failure
 from bufscan.errors import BufscanError, UsageError
 from bufscan.findings import Subject
@@ -36,7 +38,7 @@ class Examined(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         target: as the user named it, or how a model that was found can be named.
-        subjects: the artefact, or the model; both where a checkpoint was joined to a model.
+        subjects: the artefact, or the model; both where a checkpoint was joined to a named model.
         classes: where the classes of the model stand in the source.
         skipped: what of a module could not be examined.
         failure: why there is no inventory.
@@ -57,15 +59,22 @@ class Workshop(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         entries: the configuration's arguments for them.
         model: target of the model that checkpoints belong to; None to check them alone.
+        from_config: whether that model is built from the `config.json` of the Hugging Face folder that they are.
         device, dtype: as in `inspect`.
         files: keeps the files open whose values are to be read; None when they are not.
     """
 
     entries: Sequence[BuildEntry] = ()
     model: str | None = None
+    from_config: bool = False
     device: str | None = None
     dtype: str | None = None
     files: ExitStack | None = None
+
+    @property
+    def joins(self) -> bool:
+        """Whether checkpoints are held against a model."""
+        return self.model is not None or self.from_config
 
 
 def is_code(target: str | nn.Module) -> bool:
@@ -88,12 +97,10 @@ def examine(target: str | nn.Module, workshop: Workshop) -> Iterator[Examined]:
                 yield from _models_in(source, target, workshop)
             case ObjectTarget():
                 yield from _built(parsed, target, workshop)
-            case _ if workshop.model is not None:
-                joined = _joined(target, parsed, workshop.model, workshop)
-                yield msgspec.structs.replace(joined, file=_file_of(parsed))
             case _:
-                subject = _subject(inspect(target), parsed, workshop)
-                yield Examined(target=target, subjects=(subject,), file=_file_of(parsed))
+                alone = _subject(inspect(target), parsed, workshop)
+                examined = Examined(target=target, subjects=(alone,), file=_file_of(parsed))
+                yield _joined(examined, parsed, workshop) if workshop.joins else examined
     except BufscanError as error:
         yield Examined(target=target, failure=Failure.of(error))
 
@@ -131,7 +138,7 @@ def _models_in(source: str, target: str, workshop: Workshop) -> Iterator[Examine
     built: list[Examined] = []
     for candidate in discovery.candidates:
         name = f"{candidate.source}:{candidate.name}"
-        if candidate.missing and not any(entry.target == name for entry in workshop.entries):
+        if candidate.missing and not entries_for(name, workshop.entries):
             skipped.append(Skipped(what=name, reason=f"it cannot be built without {', '.join(candidate.missing)}"))
             continue
         for examined in _built(ObjectTarget(candidate.source, candidate.name), name, workshop):
@@ -148,20 +155,15 @@ def _models_in(source: str, target: str, workshop: Workshop) -> Iterator[Examine
 
 def _built(target: ObjectTarget, name: str, workshop: Workshop) -> Iterator[Examined]:
     """The model, once for every set of arguments that the configuration has for it."""
-    entries = [entry for entry in workshop.entries if entry.target == name]
+    entries = entries_for(name, workshop.entries)
     if not entries:
         yield _built_once(target, name, workshop)
     for entry in entries:
         if entry.skip is not None:
             yield Examined(target=name, skipped=(Skipped(what=name, reason=entry.skip),))
             continue
-        call = f"{target.expression}({_written(entry.kwargs)})" if entry.kwargs else target.expression
-        called = ObjectTarget(target.source, call)
-        yield _built_once(called, f"{target.source}:{call}", workshop)
-
-
-def _written(kwargs: dict[str, Any]) -> str:
-    return ", ".join(f"{name}={value!r}" for name, value in kwargs.items())
+        call = call_of(target.expression, entry)
+        yield _built_once(ObjectTarget(target.source, call), f"{target.source}:{call}", workshop)
 
 
 def _built_once(target: ObjectTarget, name: str, workshop: Workshop) -> Examined:
@@ -173,18 +175,21 @@ def _built_once(target: ObjectTarget, name: str, workshop: Workshop) -> Examined
         return Examined(target=name, failure=Failure.of(error))
 
 
-def _joined(target: str, parsed: Target | ModuleTarget, model: str, workshop: Workshop) -> Examined:
-    """A checkpoint held against its model, and the model itself: what it loses on save is in no checkpoint."""
-    alone = _subject(inspect(target), parsed, workshop)  # before any code runs
-    named = parse_code_or_target(model)
-    if not isinstance(named, ObjectTarget):
-        raise UsageError(f"`{model}` names no model", hint="`--model package.module:Model` does")
-    stage = msgspec.structs.replace(workshop, device=workshop.device or "meta", files=None)
-    built = _built_once(named, model, stage)
-    if built.failure is not None:
-        failure = Failure(message=f"`{model}`: {built.failure.message}", hint=built.failure.hint)
-        return Examined(target=target, subjects=(alone,), failure=failure)
+def _joined(examined: Examined, target: Target | ModuleTarget, workshop: Workshop) -> Examined:
+    """A checkpoint held against its model, and a named model itself: what it loses on save is in no checkpoint."""
+    (alone,) = examined.subjects  # read before any code runs
+    checkpoint = alone.inventory
+    try:
+        if workshop.model is None:
+            other = build_described(target, [tensor.name for tensor in checkpoint.tensors])
+        else:
+            other = build_named(workshop.model, device=workshop.device, dtype=workshop.dtype)
+    except BufscanError as error:
+        return msgspec.structs.replace(examined, failure=Failure.of(error))
+    built = _of_model(other.model, other.name, msgspec.structs.replace(workshop, files=None))
     live = built.subjects[0].inventory
-    joined = msgspec.structs.replace(alone, inventory=join(alone.inventory, live))
+    joined = msgspec.structs.replace(alone, inventory=join(checkpoint, live, other.converted))
+    if workshop.model is None:  # of the classes in transformers nothing is the user's to mend
+        return msgspec.structs.replace(examined, subjects=(joined,))
     stand_in = Subject(inventory=live, is_stand_in=workshop.device is None)
-    return Examined(target=target, subjects=(joined, stand_in), classes=built.classes)
+    return msgspec.structs.replace(examined, subjects=(joined, stand_in), classes=built.classes)

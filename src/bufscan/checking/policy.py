@@ -13,7 +13,7 @@ from bufscan.checking.results import Ignored
 from bufscan.checking.selecting import covers
 from bufscan.findings import Finding
 from bufscan.inventory import Location
-from bufscan.rules import unused_ignore
+from bufscan.rules import RULES, unused_ignore
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
@@ -28,9 +28,11 @@ if TYPE_CHECKING:
 class Policy:
     """Decides finding by finding, and remembers what it was asked of, so that idle ignores can be named."""
 
-    def __init__(self, config: Config, rules: Collection[Rule], baseline: Collection[Known] | None) -> None:
+    def __init__(self, config: Config, rules: Iterable[Rule], baseline: Collection[Known] | None) -> None:
+        """`rules` are those that look at something here: of the others nothing can be said."""
         self._config = config
-        self._codes = frozenset(rule.code for rule in rules)
+        self._ran = frozenset(rule.code for rule in rules)
+        self._wants_idle = unused_ignore.RULE.code in self._ran
         self._baseline = frozenset(baseline or ())
         self._seen: set[Known] = set()
         self._used_entries: set[int] = set()
@@ -51,42 +53,52 @@ class Policy:
             return Ignored(finding=finding, by="baseline", reason="known before")
         return finding
 
-    def fixed(self, named: Iterable[str], incomplete: Collection[str]) -> tuple[Known, ...]:
-        """What the baseline knows of the targets named, and of the models in them, and nobody finds any more."""
-        places = tuple(f"{target}{mark}" for target in named for mark in ("\0", ":", "."))
+    def fixed(self, *, within: tuple[str, ...], outside: tuple[str, ...]) -> tuple[Known, ...]:
+        """What the baseline knows and nobody found, of rules that ran.
+
+        Args:
+            within: beginnings of the targets to look at, each of which ends in a NUL.
+            outside: beginnings of targets of which nothing can be said, for they were not checked.
+        """
         return tuple(
             sorted(
                 known
                 for known in self._baseline - self._seen
-                if f"{known.target}\0".startswith(places) and known.target not in incomplete
+                if known.code in self._ran
+                and f"{known.target}\0".startswith(within)
+                and not f"{known.target}\0".startswith(outside)
             )
         )
 
     def idle_comments(self, classes: Iterable[ClassLines]) -> Iterator[Finding]:
         """Comments inside classes that were examined and that no finding needed, each told of once."""
-        for file, lines in classes:
+        for file, lines in classes if self._wants_idle else ():
             if Path(file).is_absolute():
                 continue  # not the user's own: installed beside the project
             for comment in self._comments(file):
                 if comment.line not in lines or (file, comment.line) in self._used_comments:
                     continue
-                if comment.fault is None and not all(self._ran(code) for code in comment.codes):
+                if comment.fault is None and not all(map(self._judges, comment.codes)):
                     continue
                 self._used_comments.add((file, comment.line))
                 what = f"the ignore of {_listed(comment.codes)}" if comment.codes else "the ignore"
                 fault = f"is not in force: {comment.fault}" if comment.fault else "matches no finding"
-                yield _idle(f"{what} {fault}", Location(file=file, line=comment.line))
+                mark = f"{file}: # bufscan: ignore[{', '.join(comment.codes)}] {comment.reason}".rstrip()
+                yield _idle(f"{what} {fault}", mark, Location(file=file, line=comment.line))
 
-    def idle_entries(self) -> Iterator[Finding]:
-        """Entries of the configuration that matched nothing in all its targets."""
-        for position, entry in enumerate(self._config.ignore):
-            if position not in self._used_entries and self._ran(entry.code):
-                message = f"the ignore of {_listed((entry.code,))} for `{entry.tensor}` matches no finding"
-                yield _idle(message, None)
+    def idle_entries(self, skips: Iterable[str]) -> Iterator[Finding]:
+        """Entries of the configuration that matched nothing in all its targets; `skips` are models to skip."""
+        for position, entry in enumerate(self._config.ignore if self._wants_idle else ()):
+            if position not in self._used_entries and self._judges(entry.code):
+                what = f"ignore of {_listed((entry.code,))} for `{entry.tensor}`"
+                yield _idle(f"the {what} matches no finding", what)
+        for target in skips if self._wants_idle else ():
+            what = f"skip of `{target}`"
+            yield _idle(f"the {what} matches no model", what)
 
-    def _ran(self, code: str) -> bool:
-        """Whether every rule that the code covers was run, and those on ignores are wanted at all."""
-        return unused_ignore.RULE.code in self._codes and any(known.startswith(code) for known in self._codes)
+    def _judges(self, code: str) -> bool:
+        """Whether every rule that the code covers ran, so that no finding means that there is none."""
+        return all(rule.code in self._ran for rule in RULES if rule.code.startswith(code))
 
     def _comment_on(self, finding: Finding) -> Comment | None:
         location = finding.location
@@ -107,14 +119,20 @@ class Policy:
 
 
 def _matches(pattern: str, tensor: str) -> bool:
-    """Whether it is the path itself, brackets and all, or a shell pattern of it."""
-    return pattern == tensor or fnmatchcase(tensor, pattern)
+    """Whether it is a shell pattern of the path. Brackets are those of the path too: `layers[*].pe`."""
+    return fnmatchcase(tensor, pattern.replace("[", "[[]")) or fnmatchcase(tensor, pattern)
 
 
-def _idle(message: str, location: Location | None) -> Finding:
+def _idle(message: str, mark: str, location: Location | None = None) -> Finding:
     rule = unused_ignore.RULE
     return Finding(
-        code=rule.code, name=rule.name, severity="warning", tensor="", message=message, location=location
+        code=rule.code,
+        name=rule.name,
+        severity="warning",
+        tensor="",
+        message=message,
+        location=location,
+        mark=mark,
     )
 
 

@@ -108,7 +108,7 @@ def _fingerprint(target: TargetResult, finding: Finding) -> str:
     """The same as long as it is the same fault, wherever its line has moved to."""
     from hashlib import sha256
 
-    identity = f"{finding.code}\0{target.target}\0{finding.tensor}"
+    identity = f"{finding.code}\0{target.target}\0{finding.identity}"
     return sha256(identity.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 

@@ -80,4 +80,10 @@ def _is_exact(source: str, target: str) -> bool:
     return floats and _WIDER.get(target, 0) > _WIDER.get(source, 0)
 
 
-RULE = Rule(code="BUF304", name="dtype-mismatch", explanation=__doc__ or "", check=find_dtype_mismatches)
+RULE = Rule(
+    code="BUF304",
+    name="dtype-mismatch",
+    explanation=__doc__ or "",
+    needs="model",
+    check=find_dtype_mismatches,
+)

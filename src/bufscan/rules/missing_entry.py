@@ -74,4 +74,10 @@ def find_missing_entries(rule: Rule, subject: Subject) -> Iterator[Finding]:
             yield msgspec.structs.replace(rule.finding(tensor, message, severity="error"), tensor=path)
 
 
-RULE = Rule(code="BUF301", name="missing-entry", explanation=__doc__ or "", check=find_missing_entries)
+RULE = Rule(
+    code="BUF301",
+    name="missing-entry",
+    explanation=__doc__ or "",
+    needs="model",
+    check=find_missing_entries,
+)

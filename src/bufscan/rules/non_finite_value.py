@@ -68,4 +68,10 @@ def find_non_finite_values(rule: Rule, subject: Subject) -> Iterator[Finding | S
             yield rule.finding(tensor, message, severity="error")
 
 
-RULE = Rule(code="BUF307", name="non-finite-value", explanation=__doc__ or "", check=find_non_finite_values)
+RULE = Rule(
+    code="BUF307",
+    name="non-finite-value",
+    explanation=__doc__ or "",
+    needs="values",
+    check=find_non_finite_values,
+)

@@ -69,4 +69,10 @@ def find_role_mismatches(rule: Rule, subject: Subject) -> Iterator[Finding]:
                 yield rule.finding_on(path, message, severity="warning")
 
 
-RULE = Rule(code="BUF308", name="role-mismatch", explanation=__doc__ or "", check=find_role_mismatches)
+RULE = Rule(
+    code="BUF308",
+    name="role-mismatch",
+    explanation=__doc__ or "",
+    needs="model",
+    check=find_role_mismatches,
+)

@@ -71,5 +71,6 @@ RULE = Rule(
     code="BUF306",
     name="saved-non-persistent",
     explanation=__doc__ or "",
+    needs="model",
     check=find_saved_non_persistent_buffers,
 )

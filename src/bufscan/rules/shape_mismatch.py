@@ -67,4 +67,10 @@ def find_shape_mismatches(rule: Rule, subject: Subject) -> Iterator[Finding]:
                 yield rule.finding_on(path, message, severity="error")
 
 
-RULE = Rule(code="BUF303", name="shape-mismatch", explanation=__doc__ or "", check=find_shape_mismatches)
+RULE = Rule(
+    code="BUF303",
+    name="shape-mismatch",
+    explanation=__doc__ or "",
+    needs="model",
+    check=find_shape_mismatches,
+)

@@ -90,4 +90,10 @@ def _prefixes(rule: Rule, join: Join) -> Iterator[Finding]:
         yield rule.finding_on(join.section, message, severity="warning")
 
 
-RULE = Rule(code="BUF302", name="unexpected-entry", explanation=__doc__ or "", check=find_unexpected_entries)
+RULE = Rule(
+    code="BUF302",
+    name="unexpected-entry",
+    explanation=__doc__ or "",
+    needs="model",
+    check=find_unexpected_entries,
+)

@@ -1,7 +1,7 @@
 """## What it does
 
-Looks for `# bufscan: ignore[...]` comments, and ignore entries of the configuration, that match no finding, name
-no rule, or give no reason.
+Looks for `# bufscan: ignore[...]` comments, and ignore and skip entries of the configuration, that match nothing,
+name no rule, or give no reason.
 
 ## Why is this bad?
 

@@ -1,0 +1,68 @@
+"""The model that a checkpoint is held against: named by the user, or described by the checkpoint's own folder."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from bufscan.errors import BufscanError, UsageError
+from bufscan.target import FolderTarget, ObjectTarget, parse_code_or_target
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from torch import nn
+
+    from bufscan.live.huggingface import Converted
+    from bufscan.target import ModuleTarget, Target
+
+
+class Counterpart(NamedTuple):
+    """A model built for its names, shapes and roles.
+
+    Attributes:
+        model: on the meta device, unless another was asked for.
+        name: what reports call it.
+        converted: what loading makes of entries whose names or shapes are not the model's.
+    """
+
+    model: nn.Module
+    name: str
+    converted: Mapping[str, Converted] | None = None
+
+
+def build_named(name: str, *, device: str | None, dtype: str | None) -> Counterpart:
+    """The model that `--model` names.
+
+    Raises:
+        UsageError, UnreadableError: there is none, or it cannot be built; the message names it.
+    """
+    named = parse_code_or_target(name)
+    if not isinstance(named, ObjectTarget):
+        raise UsageError(f"`{name}` names no model", hint="`--model package.module:Model` does")
+    from bufscan.live.importing import build_stand_in
+
+    try:
+        model, _ = build_stand_in(named, device=device, dtype=dtype)
+    except BufscanError as error:
+        raise type(error)(f"`{name}`: {error.message}", hint=error.hint) from error
+    return Counterpart(model, name)
+
+
+def build_described(checkpoint: Target | ModuleTarget, names: Iterable[str]) -> Counterpart:
+    """The model that the `config.json` of a Hugging Face folder describes.
+
+    Args:
+        checkpoint: the folder.
+        names: of its entries, some of which transformers may rename when it loads them.
+
+    Raises:
+        UsageError, UnreadableError: it is no folder, or no model can be built from it.
+    """
+    if not isinstance(checkpoint, FolderTarget):
+        raise UsageError(
+            "only a folder can be built from its `config.json`", hint="name the model: `--model SPEC`"
+        )
+    from bufscan.live.huggingface import build_from_config, converted_names
+
+    model = build_from_config(checkpoint.path)
+    return Counterpart(model, str(checkpoint.path / "config.json"), converted_names(model, names))
