@@ -34,6 +34,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.save({f"module.{name}": tensor for name, tensor in state.items()}, folder / "wrapped.pt")
     with torch.serialization.skip_data():
         torch.save(state, folder / "empty.pt")
+    torch.save({"layer.weight": state["layer.weight"]}, folder / "half.pt")
     (folder / "model.py").write_text(
         "from torch import nn\nclass Net(nn.Module):\n    def __init__(self):\n        super().__init__()\n"
         "        self.layer = nn.Linear(4, 3)\n"
@@ -54,6 +55,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.param(1, ("old.pt", "new.pt", "--match", "*.weight"), id="chosen"),
         pytest.param(2, ("old.pt", "empty.pt"), id="not comparable"),
         pytest.param(2, ("old.pt", "empty.pt", "--exit-zero"), id="not comparable is no difference"),
+        pytest.param(1, ("half.pt", "empty.pt"), id="difference beside what is not comparable"),
+        pytest.param(2, ("half.pt", "empty.pt", "--exit-zero"), id="not comparable beside what is expected"),
         pytest.param(2, ("old.pt", "no-such.pt"), id="unreadable"),
         pytest.param(0, ("old.pt", "wrapped.pt"), id="wrapped"),
         pytest.param(0, ("old.pt", "training.pt", "--section", ":ema"), id="section"),
@@ -133,10 +136,25 @@ def test_neither_target_is_overwritten_by_the_report(folder: Path, target: str) 
         pytest.param("no `REGEX=NAME`: `x`", ("old.pt", "new.pt", "--map", "x"), id="map"),
         pytest.param("`(` is no regular expression", ("old.pt", "new.pt", "--map", "(=x"), id="pattern"),
         pytest.param("no `OLD:NEW`: `x`", ("old.pt", "new.pt", "--section", "x"), id="section"),
+        pytest.param(
+            "section `` is to be compared with both `ema` and `model`",
+            ("old.pt", "training.pt", "--section", ":ema", "--section", ":model"),
+            id="two sections for one",
+        ),
         pytest.param("the old side has no section `x`", ("old.pt", "new.pt", "--section", "x:"), id="no section"),
         pytest.param("no number of rows: `-1`", ("old.pt", "new.pt", "--top", "-1"), id="top"),
         pytest.param("no such format: `odd`", ("old.pt", "new.pt", "--format", "odd"), id="format"),
         pytest.param("`--textconv` takes one target", ("old.pt", "new.pt", "--textconv"), id="textconv"),
+        pytest.param("no-such.pt: no such file", ("no-such.pt", "--textconv"), id="textconv of nothing"),
+        pytest.param("standard input can be only one", ("-", "-"), id="standard input twice"),
+        pytest.param("a device and a dtype are for", ("old.pt", "new.pt", "--device", "meta"), id="device"),
+        pytest.param(
+            "a tolerance is for values", ("old.pt", "new.pt", "--no-values", "--rtol", "1"), id="no values"
+        ),
+        pytest.param(
+            "the patterns of names leave no tensor", ("old.pt", "old.pt", "--match", "x"), id="nothing matches"
+        ),
+        pytest.param("'': the target is empty", ("old.pt", ""), id="empty target"),
     ],
 )
 def test_what_goes_wrong_is_one_line(folder: Path, line: str, arguments: tuple[str, ...]) -> None:
@@ -188,6 +206,9 @@ class Terminal:
     def isatty(self) -> bool:
         return True
 
+    def fileno(self) -> int:
+        raise OSError  # it has no size
+
     def write(self, text: str) -> None:
         self.text += text
 
@@ -198,16 +219,54 @@ class Terminal:
 def test_progress_is_shown_after_a_second_and_then_gone(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal, seconds = Terminal(), iter([0.0, 0.5, 2.0, 2.05, 4.0])
     monkeypatch.setattr(progress.sys, "stderr", terminal)
+    monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setattr(progress.time, "monotonic", lambda: next(seconds))
     with progress.shown_progress() as show:
         assert show is not None
         for done in (1, 2, 3, 4):
             show(done * 10**9, 8 * 10**9)
         assert (
-            "\r\x1b[K[######..................] 2.0 GB of 8.0 GB, 1.0 GB/s, 6 s left"
-            "\r\x1b[K[############............] 4.0 GB of 8.0 GB, 1.0 GB/s, 4 s left"
+            "\r\x1b[K[######..................] 2.0 GB of 8.0 GB, 666.7 MB/s, 9 s left"
+            "\r\x1b[K[############............] 4.0 GB of 8.0 GB, 857.1 MB/s, 5 s left"
         ) == terminal.text
     assert terminal.text.endswith("\r\x1b[K")
+
+
+def shown(monkeypatch: pytest.MonkeyPatch, *reports: tuple[float, int, int], columns: int = 80) -> list[str]:
+    """The lines that a terminal sees of work that began at 0: each a time in seconds, GB done and GB in all."""
+    terminal, seconds = Terminal(), iter([0.0, *(second for second, _, _ in reports)])
+    monkeypatch.setattr(progress.sys, "stderr", terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(seconds))
+    monkeypatch.setattr(progress, "_columns", lambda: columns)
+    with progress.shown_progress() as show:
+        assert show is not None
+        for _, done, total in reports:
+            show(done * 10**9, total * 10**9)
+        return terminal.text.split("\r\x1b[K")[1:]
+
+
+def test_rate_and_time_left_are_those_of_the_present_part_of_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = shown(monkeypatch, (0.0, 0, 9), (8.0, 1, 5), (9.0, 2, 5), (11.0, 4, 5), (13.0, 1, 3), (14.0, 2, 3))
+    assert [
+        "1.0 GB of 5.0 GB",
+        "2.0 GB of 5.0 GB, 1.0 GB/s, 3 s left",
+        "4.0 GB of 5.0 GB, 1.0 GB/s, 1 s left",
+        "1.0 GB of 3.0 GB",
+        "2.0 GB of 3.0 GB, 1.0 GB/s, 1 s left",
+    ] == [line.partition("] ")[2] for line in lines]
+
+
+def test_progress_stays_on_one_line_of_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    (line,) = shown(monkeypatch, (0.0, 0, 8), (2.0, 4, 8), columns=40)
+    assert "[############............] 4.0 GB of 8." == line
+
+
+def test_a_terminal_that_cannot_erase_is_shown_no_progress(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress.sys, "stderr", Terminal())
+    monkeypatch.setenv("TERM", "dumb")
+    with progress.shown_progress() as show:
+        assert show is None
 
 
 def test_nothing_is_shown_where_nobody_looks(folder: Path) -> None:
@@ -265,10 +324,39 @@ def test_git_diff_shows_tensors_as_lines(repository: Path) -> None:
     ]
 
 
-def test_git_diff_shows_the_report(repository: Path) -> None:
-    command = f'f() {{ {sys.executable} -m bufscan diff --exit-zero "$2" "$5"; }}; f'
+def pointer(digit: str) -> str:
+    return f"version https://git-lfs.github.com/spec/v1\noid sha256:{digit * 64}\nsize 12345\n"
+
+
+def test_git_goes_on_where_a_version_cannot_be_read(repository: Path) -> None:
+    """A pointer whose file was never fetched, say: git stops at a converter that fails, and shows no more."""
+    git(repository, "config", "diff.bufscan.textconv", f"{sys.executable} -m bufscan diff --textconv")
+    git(repository, "add", ".")
+    (repository / "model.pt").write_text(pointer("1"))
+    lines = git(repository, "diff").splitlines()
+    assert 2 == sum(line.startswith("-layer") for line in lines)
+    assert lines[-1].startswith("+not read: a Git LFS pointer, not the file itself (")
+    git(repository, "add", ".")
+    (repository / "model.pt").write_text(pointer("2"))
+    changed = git(repository, "diff").splitlines()[-2:]
+    assert ["-not read", "+not read"] == [line.partition(":")[0] for line in changed]
+
+
+def driver(repository: Path) -> None:
+    command = f'f() {{ {sys.executable} -m bufscan diff "$2" "$5" || :; }}; f'
     git(repository, "config", "diff.bufscan.command", command)
+
+
+def test_git_diff_shows_the_report(repository: Path) -> None:
+    driver(repository)
     text = git(repository, "diff")
     assert "different: 1 with other values, 1 unchanged" in text
     (repository / "model.pt").unlink()
     assert "different: 2 removed" in git(repository, "diff")
+
+
+def test_git_diff_shows_the_other_files_where_one_cannot_be_read(repository: Path) -> None:
+    driver(repository)
+    (repository / "a.pt").write_text("")
+    git(repository, "add", "-N", ".")
+    assert "different: 1 with other values, 1 unchanged" in git(repository, "diff")

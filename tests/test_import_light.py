@@ -12,6 +12,7 @@ import bufscan
 from command_line import environment
 
 MODEL = Path(bufscan.__file__).parent / "demo" / "files" / "model.pt"
+WEIGHTS = MODEL.with_name("weights.safetensors")
 
 HEAVY = ("torch", "numpy", "safetensors", "pydantic", "transformers")
 
@@ -54,6 +55,10 @@ def run(*arguments: str) -> str:
         pytest.param(run("inspect", str(MODEL), "--format", "csv", "--match", "*"), id="inspect as csv"),
         pytest.param(run("inspect", "no-such-file"), id="inspect nothing"),
         pytest.param(run("demo"), id="demo"),
+        pytest.param(run("diff", "--help"), id="help of diff"),
+        pytest.param(run("diff", str(MODEL), str(MODEL)), id="diff of equal files"),
+        pytest.param(run("diff", str(MODEL), str(WEIGHTS), "--no-values"), id="diff of structures"),
+        pytest.param(run("diff", "--textconv", str(WEIGHTS)), id="diff for git"),
         pytest.param(run("check", "--help"), id="help of check"),
         pytest.param(run("check", str(MODEL), "no-such-file"), id="check as text"),
         pytest.param(run("check", str(MODEL), "--format", "sarif"), id="check as sarif"),

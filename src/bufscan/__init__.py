@@ -4,6 +4,7 @@
 
     inventory = bufscan.inspect("model.pt")
     result = bufscan.check("package.models:Encoder")
+    difference = bufscan.diff("before.pt", "after.safetensors")
 
 What is exported here is imported when it is first asked for: `import bufscan` loads neither torch nor numpy.
 """
@@ -14,11 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from bufscan.checking import check
+    from bufscan.comparing.diffing import diff
     from bufscan.inspecting import inspect
 
-__all__ = ["__version__", "check", "inspect"]
+__all__ = ["__version__", "check", "diff", "inspect"]
 
-_EXPORTS = {"check": "bufscan.checking", "inspect": "bufscan.inspecting"}
+_EXPORTS = {"check": "bufscan.checking", "diff": "bufscan.comparing.diffing", "inspect": "bufscan.inspecting"}
 
 
 def __getattr__(name: str) -> Any:

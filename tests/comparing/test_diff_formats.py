@@ -10,10 +10,13 @@ import torch
 from stored import WAYS, Holder, safetensors_file, zip_file
 from torch import nn
 
+import bufscan
 from bufscan.comparing.diffing import diff
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from bufscan.comparing.difference import Difference
 
 
 def state() -> OrderedDict[str, torch.Tensor]:
@@ -83,6 +86,13 @@ def test_a_live_model_is_compared_by_what_it_saves(tmp_path: Path) -> None:
     difference = diff(zip_file(tmp_path / "a.pt", {"weight": torch.ones(3)}), model)
     assert difference.identical
     assert [("new", 2)] == [(each.side, each.tensors) for each in difference.left_out]
+
+
+def test_the_library_compares_what_the_command_does(tmp_path: Path) -> None:
+    old, new = ({"weight": torch.ones(3)}, {"weight": torch.zeros(3)})
+    difference: Difference = bufscan.diff(zip_file(tmp_path / "a.pt", old), zip_file(tmp_path / "b.pt", new))
+    assert (False, 1) == (difference.identical, difference.count("changed"))
+    assert "diff" in bufscan.__all__
 
 
 def test_two_live_models_are_compared_by_all_they_hold() -> None:

@@ -106,6 +106,36 @@ def test_patterns_choose_names_and_leave_names_out(tmp_path: Path) -> None:
     assert [f"layers.{layer}.weight" for layer in (1, 2, 3)] == [entry.name for entry in difference.entries]
 
 
+def test_a_replacement_that_no_name_needs_is_said(tmp_path: Path) -> None:
+    renames = [("^layers", "h"), ("^nothing", "x")]
+    difference = compare(tmp_path, state(), state(), renames=renames)
+    assert "no old name matches `^nothing`" in difference.notes
+    assert "no old name matches `^layers`" not in difference.notes
+
+
+def test_an_expression_is_judged_though_there_is_no_name_to_match(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no regular expression"):
+        compare(tmp_path, {}, {}, renames=[("(", "x")])
+
+
+def test_a_pattern_that_no_name_has_is_said(tmp_path: Path) -> None:
+    difference = compare(tmp_path, state(), state(), match=["layers.*", "head.*"], ignore=["*.gamma", "*.bias"])
+    assert ["no name matches `head.*`", "no name matches `*.gamma`"] == list(difference.notes)
+    assert 4 == difference.unchanged
+
+
+@pytest.mark.parametrize("options", [{"match": ["layer.*"]}, {"ignore": ["*"]}], ids=["match", "ignore"])
+def test_patterns_that_leave_nothing_do_not_make_the_sides_identical(
+    tmp_path: Path, options: dict[str, list[str]]
+) -> None:
+    with pytest.raises(UsageError, match="the patterns of names leave no tensor to compare"):
+        compare(tmp_path, state(), state(), **options)
+
+
+def test_nothing_at_all_needs_no_pattern_to_be_identical(tmp_path: Path) -> None:
+    assert compare(tmp_path, {}, {}, match=["layer.*"]).identical
+
+
 # Renames
 
 
@@ -192,6 +222,7 @@ def test_an_average_that_would_fit_as_well_is_named(tmp_path: Path) -> None:
     assert difference.identical
     assert "section `ema` fits as well: `--section ema:` compares it" in difference.notes
     assert ["section `ema`", "section `optimizer`"] == sorted(each.what for each in difference.left_out)
+    assert {"the other side holds weights alone"} == {each.reason for each in difference.left_out}
 
 
 def test_sections_are_paired_as_told(tmp_path: Path) -> None:
@@ -201,6 +232,7 @@ def test_sections_are_paired_as_told(tmp_path: Path) -> None:
     assert {("old", "section `model`", 8), ("old", "section `optimizer`", 1)} == {
         (each.side, each.what, each.tensors) for each in difference.left_out
     }
+    assert {"it is not among the sections to compare"} == {each.reason for each in difference.left_out}
 
 
 def test_a_section_that_does_not_exist_is_refused(tmp_path: Path) -> None:

@@ -97,7 +97,7 @@ def sample() -> Difference:
         not_compared=(NotCompared(path="head.lazy", reason="a meta tensor has no values"),),
         left_out=(
             LeftOut(
-                side="old", what="section `optimizer`", tensors=84, reason="the other side has no such section"
+                side="old", what="section `optimizer`", tensors=84, reason="the other side holds weights alone"
             ),
         ),
         skipped=(Skipped(what="rng", reason="a NumPy array, not a tensor"),),

@@ -103,6 +103,44 @@ def test_rows_are_sorted_by_relative_change_and_bars_grow_with_it() -> None:
     ]
 
 
+def relative_of(found: Difference) -> dict[str, str]:
+    """What each row of the table gives as its relative change, in the order of the rows."""
+    rows = DIFF_REPORTS["text"](found, DiffView(display=Display(unicode=False))).splitlines()
+    return {row.split()[0]: row.split()[2] for row in rows if row.startswith("  w")}
+
+
+def test_new_nan_and_infinity_come_first_however_little_else_moved() -> None:
+    found = difference(
+        changed("w0", statistics(0.5)),
+        changed("w1", statistics(0.0, changed=1, nan=(0, 1))),
+        changed("w2", statistics(0.1, inf=(2, 3))),
+        changed("w3", statistics(0.2, nan=(4, 4))),
+    )
+    assert ["w2", "w1", "w0", "w3"] == list(relative_of(found))
+    assert "different: 4 with other values (2 with new NaN or infinity), 40 unchanged" == verdict(found)
+
+
+def test_a_change_beyond_what_float64_can_say_is_not_called_none() -> None:
+    beyond = statistics(None, l2=None, max_abs=None, mean_abs=None)
+    assert {"w0": "-", "w1": "0.1"} == relative_of(
+        difference(changed("w1", statistics(0.1)), changed("w0", beyond))
+    )
+
+
+@pytest.mark.parametrize(
+    ("l2", "relative", "expected"),
+    [
+        (1e-100, 1e-200, "1e-200"),
+        (1e-300, 0.0, "0"),
+        (1e150, 1e-4, "0.0001"),
+        (1e-200, None, "from"),
+        (0.0, 0.0, "0"),
+    ],
+)
+def test_norms_of_every_size_are_taken_together(l2: float, relative: float | None, expected: str) -> None:
+    assert {"w": expected} == relative_of(difference(changed("w", statistics(relative, l2=l2))))
+
+
 def test_a_fold_takes_its_numbers_together() -> None:
     """Norms add up in squares: of two tensors of norm 10, one moved by 3 and one by 4."""
     entries = [changed(f"b.{n}.w", statistics(0.3 if n % 2 else 0.4)) for n in range(50)]
@@ -119,7 +157,7 @@ def test_counters_do_not_hide_where_a_module_moved() -> None:
     )
     report = DIFF_REPORTS["text"](difference(*entries), DiffView(by_module=True))
     (row,) = [line for line in report.splitlines() if line.startswith("  bn ")]
-    assert "0.01" == row.split()[2]
+    assert ("0.01", "0.05") == (row.split()[2], row.split()[4])
 
 
 def test_json_has_the_stable_names() -> None:

@@ -26,7 +26,9 @@ from bufscan.errors import UsageError
 from bufscan.report.difference import DIFF_REPORTS, DiffView
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+
+    from bufscan.comparing.difference import Difference
 
 Format = Annotated[str, typer.Option("--format", metavar="FORMAT", help=f"One of {', '.join(DIFF_REPORTS)}.")]
 
@@ -100,7 +102,8 @@ def diff(  # noqa: PLR0913, PLR0917 - typer reads the options from the parameter
 ) -> Outcome:
     """Show what changed between two checkpoints or models: names, shapes, types, roles, ties and every value.
 
-    The exit code is 0 without a difference, 1 with one, and 2 when not everything could be compared.
+    The exit code is 0 without a difference, 1 with one, and 2 when a target could not be read, or when no
+    difference was found but not everything could be compared.
     """
     for target in (old, new):
         if target is not None:
@@ -131,15 +134,20 @@ def diff(  # noqa: PLR0913, PLR0917 - typer reads the options from the parameter
             rtol=_tolerance(rtol),
             atol=_tolerance(atol),
             renames=[_rename(each) for each in renames or ()],
-            sections=dict(_sections(each) for each in section or ()),
+            sections=_sections(section or ()),
             match=match or (),
             ignore=ignore or (),
             device=device,
             dtype=dtype,
             progress=progress,
         )
-    code = {True: DONE if exit_zero else DIFFERENT, False: DONE, None: FAILED}[difference.differs]
-    return Outcome(render(difference, view), output, code)
+    return Outcome(render(difference, view), output, _exit_code(difference, exit_zero=exit_zero))
+
+
+def _exit_code(difference: Difference, *, exit_zero: bool) -> int:
+    if difference.differs and not exit_zero:
+        return DIFFERENT
+    return FAILED if difference.not_compared else DONE
 
 
 @contextmanager
@@ -157,7 +165,7 @@ def _lines(target: str) -> str:
     from bufscan.comparing.fingerprint import fingerprint
     from bufscan.report.difference.lines import render
 
-    with about(target), shown_progress() as progress:
+    with _about_its_side(), shown_progress() as progress:
         return render(fingerprint(target, progress))
 
 
@@ -180,10 +188,14 @@ def _rename(text: str) -> tuple[str, str]:
     return pattern, replacement
 
 
-def _sections(text: str) -> tuple[str, str]:
-    old, colon, new = text.partition(":")
-    if not colon:
-        raise UsageError(
-            f"no `OLD:NEW`: `{text}`", hint="`--section state_dict:model`, and nothing for the top level"
-        )
-    return old, new
+def _sections(texts: Sequence[str]) -> dict[str, str]:
+    sections: dict[str, str] = {}
+    for text in texts:
+        old, colon, new = text.partition(":")
+        if not colon:
+            raise UsageError(
+                f"no `OLD:NEW`: `{text}`", hint="`--section state_dict:model`, and nothing for the top level"
+            )
+        if sections.setdefault(old, new) != new:
+            raise UsageError(f"section `{old}` is to be compared with both `{sections[old]}` and `{new}`")
+    return sections

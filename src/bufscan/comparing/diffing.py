@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
@@ -14,7 +13,7 @@ from bufscan.comparing.matching import match_tensors
 from bufscan.comparing.opening import opened
 from bufscan.comparing.planning import Plan
 from bufscan.comparing.renaming import find_renamed
-from bufscan.comparing.sections import key_of
+from bufscan.comparing.selection import Selection
 from bufscan.comparing.ties import tie_changes
 from bufscan.comparing.verdict import Verdict
 from bufscan.errors import UsageError
@@ -71,19 +70,26 @@ def diff(  # noqa: PLR0913 - every option of the command
         UsageError: an option makes no sense.
         UnreadableError: a target cannot be read or built.
     """
-    tolerance = None
-    if rtol is not None or atol is not None:
-        tolerance = Tolerance(rtol=rtol or 0.0, atol=atol or 0.0)
-        if not (tolerance.rtol >= 0 and tolerance.atol >= 0):
-            raise UsageError("a tolerance is a number that is not negative")
+    tolerance = _tolerance(rtol, atol, values=values)
     with opened(old, new, device=device, dtype=dtype) as sides:
         matching = match_tensors(sides[0].inventory, sides[1].inventory, sections=sections or {}, renames=renames)
-        _keep(matching, _Filter(match, ignore))
+        Selection(match, ignore).apply(matching)
         pairs = list(_pairs(matching, sides, values=values, progress=progress))
         verdicts = _compare(pairs, sides, tolerance, progress) if values else [_SAME] * len(pairs)
         compared = [_Compared(pair, verdict) for pair, verdict in zip(pairs, verdicts, strict=True)]
         difference = _difference((sides[0].inventory, sides[1].inventory), matching, compared)
-    return msgspec.structs.replace(difference, compared_values=values, tolerance=tolerance if values else None)
+    return msgspec.structs.replace(difference, compared_values=values, tolerance=tolerance)
+
+
+def _tolerance(rtol: float | None, atol: float | None, *, values: bool) -> Tolerance | None:
+    if rtol is None and atol is None:
+        return None
+    if not values:
+        raise UsageError("a tolerance is for values, and values are not compared")
+    tolerance = Tolerance(rtol=rtol or 0.0, atol=atol or 0.0)
+    if not (tolerance.rtol >= 0 and tolerance.atol >= 0):
+        raise UsageError("a tolerance is a number that is not negative")
+    return tolerance
 
 
 class _Compared(NamedTuple):
@@ -115,27 +121,6 @@ def _difference(
         skipped=tuple(each for inventory in inventories for each in inventory.skipped if not each.failed),
         notes=(*matching.notes, *_notes(compared)),
     )
-
-
-class _Filter(NamedTuple):
-    """Which names are compared."""
-
-    match: Sequence[str]
-    ignore: Sequence[str]
-
-    def admits(self, *tensors: Tensor) -> bool:
-        """Whether a tensor is compared; it may have a name on either side."""
-        names = {name for tensor in tensors for name in (tensor.name, tensor.path, key_of(tensor))}
-        wanted = not self.match or any(fnmatchcase(name, glob) for name in names for glob in self.match)
-        return wanted and not any(fnmatchcase(name, glob) for name in names for glob in self.ignore)
-
-
-def _keep(matching: Matching, wanted: _Filter) -> None:
-    if wanted.match or wanted.ignore:
-        for group in matching.groups:
-            group.matches = [match for match in group.matches if wanted.admits(match.old, match.new)]
-            group.removed = {name: tensor for name, tensor in group.removed.items() if wanted.admits(tensor)}
-            group.added = {name: tensor for name, tensor in group.added.items() if wanted.admits(tensor)}
 
 
 class _Pair(NamedTuple):

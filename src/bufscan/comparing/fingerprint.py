@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+import hashlib
+from contextlib import ExitStack, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from bufscan.comparing.opening import open_side
-from bufscan.comparing.workers import Meter, run_jobs
+from bufscan.bytesource import FileSource
+from bufscan.comparing.opening import SideError, open_side
+from bufscan.comparing.workers import Meter, run_jobs, stretches
 from bufscan.errors import UnreadableError
 from bufscan.values.digest import Digester
 
@@ -15,6 +18,9 @@ if TYPE_CHECKING:
 
     from bufscan.comparing.workers import Progress
     from bufscan.inventory import Skipped, Tensor
+
+
+_CHUNK_BYTES = 1 << 18
 
 
 class Fingerprint(NamedTuple):
@@ -32,14 +38,28 @@ class Fingerprints(NamedTuple):
     skipped: tuple[Skipped, ...]
 
 
-def fingerprint(target: str, progress: Progress | None = None) -> Fingerprints:
-    """Hash every tensor of the target.
+class Unread(NamedTuple):
+    """A file that is no checkpoint that can be read: why, and the hash of all its bytes in hexadecimal."""
+
+    reason: str
+    digest: str
+
+
+def fingerprint(target: str, progress: Progress | None = None) -> Fingerprints | Unread:
+    """Hash every tensor of the target, or the file as a whole where it cannot be read.
+
+    git gives up everything that it was to show when one version of one file fails.
 
     Raises:
-        UnreadableError: the target cannot be read or built.
+        SideError: there is no such file, or a model cannot be built.
     """
     with ExitStack() as files:
-        side = open_side(target, files)
+        try:
+            side = open_side(target, files)
+        except SideError as error:
+            with suppress(UnreadableError):
+                return Unread(error.message, _digest_of(files.enter_context(FileSource(Path(target)))))
+            raise
         tensors = side.inventory.tensors
         nbytes = sum(tensor.nbytes or 0 for tensor in tensors)
         meter = Meter(nbytes, progress)
@@ -53,6 +73,13 @@ def fingerprint(target: str, progress: Progress | None = None) -> Fingerprints:
         if side.has_values:
             run_jobs(enumerate(tensors), work, meter, nbytes)
         return Fingerprints(tuple(found), side.inventory.skipped)
+
+
+def _digest_of(file: FileSource) -> str:
+    digest = hashlib.sha256()
+    for start, length in stretches(file.size, _CHUNK_BYTES):
+        digest.update(file.read(start, length))
+    return digest.hexdigest()
 
 
 def _fingerprint(tensor: Tensor, digester: Digester) -> Fingerprint:

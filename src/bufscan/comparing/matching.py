@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import msgspec
 
 from bufscan.comparing.difference import LeftOut, NotCompared
+from bufscan.comparing.replacements import Replacements
 from bufscan.comparing.sections import by_section, key_of, pair_sections
-from bufscan.errors import UsageError
 from bufscan.joining.names import find_renaming
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from bufscan.inventory import Inventory, Tensor
     from bufscan.joining.names import Renaming
@@ -67,6 +66,7 @@ def match_tensors(
     Raises:
         UsageError: a section does not exist, an expression is none, or two names become one.
     """
+    replacements = Replacements(renames)
     halves = by_section(old.tensors), by_section(new.tensors)
     pairing = pair_sections(*halves, sections)
     matching = Matching(left_out=pairing.left_out, notes=pairing.notes)
@@ -76,7 +76,7 @@ def match_tensors(
             _by_key(half.get(name, []) if name is not None else [], matching)
             for half, name in zip(halves, (left, right), strict=True)
         ]
-        group = _match_names(tensors[0], tensors[1], renames, matching)
+        group = _match_names(tensors[0], tensors[1], replacements, matching)
         if state_dicts[1] and not state_dicts[0]:
             _leave_out_unsaved("old", group.removed, matching)
         if state_dicts[0] and not state_dicts[1]:
@@ -86,6 +86,7 @@ def match_tensors(
         if _holds_no_ties(old):
             _leave_out_tied("new", group.added, {match.new.name for match in group.matches}, matching)
         matching.groups.append(group)
+    matching.notes += [f"no old name matches `{pattern}`" for pattern in replacements.unmatched()]
     return matching
 
 
@@ -109,8 +110,8 @@ def _by_key(tensors: Sequence[Tensor], matching: Matching) -> _Names:
     return names
 
 
-def _match_names(old: _Names, new: _Names, renames: Sequence[tuple[str, str]], matching: Matching) -> Group:
-    mapped = _apply(renames, old)
+def _match_names(old: _Names, new: _Names, replacements: Replacements, matching: Matching) -> Group:
+    mapped = replacements.apply(old)
     seen = {name: old[before] for name, before in mapped.items()}
     pairs = {name: name for name in seen if name in new}
     if seen and new and len(pairs) < max(len(seen), len(new)):
@@ -124,29 +125,6 @@ def _match_names(old: _Names, new: _Names, renames: Sequence[tuple[str, str]], m
         removed={name: tensor for name, tensor in old.items() if name not in matched[0]},
         added={name: tensor for name, tensor in new.items() if name not in matched[1]},
     )
-
-
-def _apply(renames: Sequence[tuple[str, str]], names: Iterable[str]) -> dict[str, str]:
-    """The names after all replacements, each with the one it was before."""
-    compiled = [(_compile(pattern), replacement) for pattern, replacement in renames]
-    mapped: dict[str, str] = {}
-    for name in names:
-        after = name
-        for pattern, replacement in compiled:
-            try:
-                after = pattern.sub(replacement, after)
-            except (re.error, IndexError) as error:
-                raise UsageError(f"`{replacement}` is no replacement for `{pattern.pattern}`: {error}") from error
-        if mapped.setdefault(after, name) != name:
-            raise UsageError(f"`{mapped[after]}` and `{name}` would both become `{after}`")
-    return mapped
-
-
-def _compile(pattern: str) -> re.Pattern[str]:
-    try:
-        return re.compile(pattern)
-    except re.error as error:
-        raise UsageError(f"`{pattern}` is no regular expression: {error}") from error
 
 
 def _describe(renaming: Renaming) -> Iterator[str]:

@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 from bufscan.bytesource import FileSource
-from bufscan.errors import BufscanError
+from bufscan.errors import BufscanError, UsageError
 from bufscan.formats.reading import read_file
 from bufscan.formats.shard_files import shard_folder
 from bufscan.inspecting import inspect, standard_input
@@ -65,14 +65,30 @@ def opened(
 
     Raises:
         SideError: one of them cannot be read or built.
+        UsageError: the two, or the options, do not go together.
     """
+    kinds = _kind_of(old), _kind_of(new)
+    if kinds == (StandardInput, StandardInput):
+        raise UsageError("standard input can be only one of the two sides")
+    if ObjectTarget not in kinds and (device is not None or dtype is not None):
+        raise UsageError("a device and a dtype are for models that are built, and nothing is built here")
     with ExitStack() as files:
-        if isinstance(old, str) and isinstance(parse_target(old), ObjectTarget):
+        if kinds[0] is ObjectTarget:
             second = open_side(new, files, device=device, dtype=dtype)
             yield open_side(old, files, device=device, dtype=dtype), second
         else:
             first = open_side(old, files, device=device, dtype=dtype)
             yield first, open_side(new, files, device=device, dtype=dtype)
+
+
+def _kind_of(target: str | nn.Module) -> type:
+    """The kind of target that a text names; of a module, its own class."""
+    if not isinstance(target, str):
+        return type(target)
+    try:
+        return type(parse_target(target))
+    except BufscanError as error:
+        raise SideError(target, error) from error
 
 
 def open_side(

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 _LEAST_IN_COMMON = 0.5  # of the smaller section's names
 _ALIKE = 0.9  # of the best section's names in common: an EMA of the same model, say
 
+_BESIDE_WEIGHTS = "the other side holds weights alone"
+_NOT_GIVEN = "it is not among the sections to compare"
+
 Sections = dict[str, list["Tensor"]]
 
 
@@ -59,10 +62,10 @@ def pair_sections(old: Sections, new: Sections, given: Mapping[str, str]) -> Pai
         notes += _alternatives(old, new, left, right)
     left_out = []
     if _is_plain(new) and not _is_plain(old):
-        left_out = _leave_out("old", old, rest_old)
+        left_out = _leave_out("old", old, rest_old, _BESIDE_WEIGHTS)
         rest_old = []
     elif _is_plain(old) and not _is_plain(new):
-        left_out = _leave_out("new", new, rest_new)
+        left_out = _leave_out("new", new, rest_new, _BESIDE_WEIGHTS)
         rest_new = []
     alone = [*((name, None) for name in rest_old), *((None, name) for name in rest_new)]
     return Pairing([*pairs, *alone], left_out, notes)
@@ -75,8 +78,8 @@ def _pair_as_given(old: Sections, new: Sections, given: Mapping[str, str]) -> Pa
                 known = ", ".join(f"`{each}`" if each else "the top level" for each in list(sections)[:10])
                 raise UsageError(f"the {side} side has no section `{name}`", hint=f"it has {known}")
     left_out = [
-        *_leave_out("old", old, [name for name in old if name not in given]),
-        *_leave_out("new", new, [name for name in new if name not in given.values()]),
+        *_leave_out("old", old, [name for name in old if name not in given], _NOT_GIVEN),
+        *_leave_out("new", new, [name for name in new if name not in given.values()], _NOT_GIVEN),
     ]
     return Pairing(list(given.items()), left_out, [])
 
@@ -131,13 +134,10 @@ def _alternatives(old: Sections, new: Sections, left: str, right: str) -> list[s
     return notes
 
 
-def _leave_out(side: Literal["old", "new"], sections: Sections, names: Iterable[str]) -> list[LeftOut]:
-    return [
-        LeftOut(
-            side=side, what=_named(name), tensors=len(sections[name]), reason="the other side has no such section"
-        )
-        for name in names
-    ]
+def _leave_out(
+    side: Literal["old", "new"], sections: Sections, names: Iterable[str], reason: str
+) -> list[LeftOut]:
+    return [LeftOut(side=side, what=_named(name), tensors=len(sections[name]), reason=reason) for name in names]
 
 
 def _named(section: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bufscan.comparing.fingerprint import Unread
 from bufscan.report.escaping import show
 from bufscan.report.wording import UNKNOWN, shape_of
 
@@ -14,8 +15,10 @@ if TYPE_CHECKING:
 _DIGITS = 16
 
 
-def render(found: Fingerprints) -> str:
+def render(found: Fingerprints | Unread) -> str:
     """Path, type, shape and hash of each tensor in the target's own order."""
+    if isinstance(found, Unread):
+        return f"not read: {show(found.reason)} ({found.digest[:_DIGITS]})\n"
     lines = [_line(each) for each in found.tensors]
     lines += [f"skipped {show(each.what)}: {show(each.reason)}" for each in found.skipped]
     return "".join(f"{each}\n" for each in lines)

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import re
-from math import inf, sqrt
+from math import hypot, inf
 from typing import TYPE_CHECKING, NamedTuple
 
 from bufscan.dtypes import DTYPES
-from bufscan.report.difference.wording import changes_of
+from bufscan.report.difference.wording import changes_of, has_new_nonfinite
 from bufscan.report.folding import fold
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from bufscan.comparing.difference import Entry
+    from bufscan.comparing.difference import Entry, ValueStatistics
     from bufscan.report.difference import DiffView
 
 FOLD_OVER = 40
@@ -48,7 +48,7 @@ class Row(NamedTuple):
 
 
 def rows_of(entries: Sequence[Entry], *, folds: bool) -> list[Row]:
-    """One row a tensor, or a fold of tensors that changed alike; first those without numbers, in their order."""
+    """One row a tensor, or a fold of tensors that changed alike; first those without numbers, or with new NaN."""
     if folds and len(entries) > FOLD_OVER:
         folded = fold((entry.path, _looks(entry)) for entry in entries)
         rows = [_row(each.name, [entries[at] for at in each.members]) for each in folded]
@@ -67,10 +67,12 @@ def module_rows(entries: Iterable[Entry], depth: int | None) -> list[Row]:
 
 
 def _module_row(name: str, entries: Sequence[Entry]) -> Row:
-    """A counter of batches would drown the weights: the relative change is theirs, where there are any."""
+    """A counter of batches would drown the weights: the changes are theirs, where there are any."""
     weights = [entry for entry in entries if entry.new is not None and entry.new.dtype in _WEIGHTS]
     row, of_weights = _row(name, entries), _row(name, weights)
-    return row if of_weights.relative is None else row._replace(relative=of_weights.relative)
+    if of_weights.relative is None:
+        return row
+    return row._replace(relative=of_weights.relative, max_abs=of_weights.max_abs)
 
 
 def _module_of(entry: Entry, depth: int | None) -> str:
@@ -91,25 +93,38 @@ def _looks(entry: Entry) -> tuple[object, ...]:
 def _row(name: str, entries: Sequence[Entry]) -> Row:
     values = [entry.values for entry in entries if entry.values is not None]
     in_numbers = [each for each in values if each.changed is not None]
-    squares = [(each.l2**2, each.rel_l2) for each in in_numbers if each.l2]
-    old_square = sum(square / relative**2 for square, relative in squares if relative)
-    relative: float | None = None
-    if squares:
-        relative = sqrt(sum(square for square, _ in squares) / old_square) if old_square else inf
-    elif in_numbers:
-        relative = 0.0
     return Row(
         name=name,
         entries=tuple(entries),
         numel=sum(each.numel for each in values),
         changed=sum(each.changed or 0 for each in in_numbers) if in_numbers else None,
-        relative=relative,
+        relative=_relative(in_numbers),
         max_abs=max((each.max_abs for each in in_numbers if each.max_abs is not None), default=None),
     )
 
 
-def _order(row: Row) -> tuple[bool, float]:
-    return row.relative is not None, -(row.relative or 0.0)
+def _relative(values: Sequence[ValueStatistics]) -> float | None:
+    """Norm of all differences relative to that of the old values; None where that of one tensor is unknown."""
+    norms = [each.l2 for each in values if each.l2 is not None]
+    if not norms or len(norms) < len(values):
+        return None
+    changed = hypot(*norms)
+    if not changed:
+        return 0.0
+    before = hypot(*(_norm_before(each.l2, each.rel_l2) for each in values if each.l2))
+    return changed / before if before else inf
+
+
+def _norm_before(l2: float, relative: float | None) -> float:
+    if relative is None:  # of zeros
+        return 0.0
+    return l2 / relative if relative else inf  # too small a ratio for float64
+
+
+def _order(row: Row) -> tuple[bool, bool, float]:
+    """What has no numbers, or other NaN and infinities than before, is not for its relative change to rank."""
+    broken = any(map(has_new_nonfinite, row.entries))
+    return row.relative is not None, not broken, -(row.relative or 0.0)
 
 
 def limit_of(view: DiffView, usual: int, all_of_them: int) -> int:

@@ -69,7 +69,10 @@ def _counts(difference: Difference) -> Iterator[str]:
             yield f"{count(len(having))} {verb}{only}"
     number = sum(has_other_values(entry) for entry in difference.entries)
     if number:
-        yield f"{count(number)} with other values"
+        broken = sum(map(has_new_nonfinite, difference.entries))
+        yield f"{count(number)} with other values" + (
+            f" ({count(broken)} with new NaN or infinity)" if broken else ""
+        )
 
 
 def has_other_values(entry: Entry) -> bool:
@@ -80,6 +83,12 @@ def has_other_values(entry: Entry) -> bool:
     if values.rounding is not None:
         return False
     return values.changed != 0 or bool(values.zero_signs or values.nan_payloads)
+
+
+def has_new_nonfinite(entry: Entry) -> bool:
+    """Whether there are more NaN or infinities than before."""
+    values = entry.values
+    return values is not None and (values.nan[1] > values.nan[0] or values.inf[1] > values.inf[0])
 
 
 def not_compared(difference: Difference) -> list[str]:
