@@ -18,7 +18,7 @@ from bufscan.errors import BufscanError, UnreadableError, UsageError
 from bufscan.live.anatomy import module_dict
 from bufscan.live.expression import Expression, parse_expression
 from bufscan.live.standard_output import diverted_to_stderr
-from bufscan.live.user_code import failure_of
+from bufscan.live.user_code import failure_of, is_installed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -201,8 +201,7 @@ def _is_namesake(name: str, module: object, folder: Path) -> bool:
     if "." in name or name == "__main__" or not isinstance(file, str) or name in sys.stdlib_module_names:
         return False
     here = next((path for path in (folder / f"{name}.py", folder / name / "__init__.py") if path.is_file()), None)
-    installed = "site-packages" in file or "dist-packages" in file
-    return here is not None and not installed and Path(file).resolve() != here.resolve()
+    return here is not None and not is_installed(file) and Path(file).resolve() != here.resolve()
 
 
 def _attribute(module: ModuleType, expression: Expression, source: str) -> Any:

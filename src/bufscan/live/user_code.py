@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 _STDLIB = sysconfig.get_path("stdlib")
-_SITE = (sysconfig.get_path("purelib"), sysconfig.get_path("platlib"))
+_INSTALLED = {"site-packages", "dist-packages"}
 _BUFSCAN = str(Path(__file__).parents[1])
 
 _MEMORY_WORDS = ("can't allocate memory", "not enough memory", "out of memory")
@@ -57,6 +57,11 @@ def _lacks_values(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and _NO_VALUES.search(str(error)) is not None
 
 
+def is_installed(file: str) -> bool:
+    """Whether the file is part of an installed package, in this environment or in one that it builds on."""
+    return not _INSTALLED.isdisjoint(Path(file).parts)
+
+
 def summary_of(error: BaseException) -> str:
     """`TypeError: text` on one line, cut where it is very long."""
     text = " ".join(_text_of(error).split())
@@ -87,7 +92,7 @@ def _place_of(error: BaseException) -> Location | None:
     if isinstance(error, SyntaxError) and error.filename:
         return Location(file=error.filename, line=error.lineno or 1)
     frames = [frame for frame in _frames(error.__traceback__) if _may_be_named(frame.filename)]
-    own = [frame for frame in frames if not frame.filename.startswith(_SITE)]
+    own = [frame for frame in frames if not is_installed(frame.filename)]
     chosen = (own or frames)[-1:]
     return Location(file=chosen[0].filename, line=chosen[0].lineno or 1) if chosen else None
 
@@ -107,8 +112,11 @@ def _may_be_named(filename: str) -> bool:
     """Not torch's, not bufscan's, not the standard library's and not made up (`<frozen importlib>`)."""
     if filename.startswith(("<", _BUFSCAN)) or _is_torch(filename):
         return False
-    return filename.startswith(_SITE) or not filename.startswith(_STDLIB)
+    return is_installed(filename) or not filename.startswith(_STDLIB)
 
 
 def _is_torch(filename: str) -> bool:
-    return filename.startswith(tuple(f"{site}/torch/" for site in _SITE))
+    import torch
+
+    # Not by the folders of this environment: torch may come from another one, or from its own source tree.
+    return Path(filename).is_relative_to(Path(torch.__file__).parent)
