@@ -6,6 +6,7 @@ them. Nothing here reads files or judges.
 
 from __future__ import annotations
 
+from collections import Counter
 from math import prod
 from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
@@ -64,14 +65,14 @@ CERTAINTIES: tuple[Certainty, ...] = get_args(Certainty)
 ASSUMED_EVIDENCE = "nothing says otherwise"
 
 
-class Location(msgspec.Struct, frozen=True, kw_only=True):
+class Location(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A place in source text. `line` counts from 1."""
 
     file: str
     line: int
 
 
-class Storage(msgspec.Struct, frozen=True, kw_only=True):
+class Storage(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A run of bytes that one or more tensors look at.
 
     Attributes:
@@ -94,7 +95,7 @@ class Storage(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError(f"storage {self.key!r} has a negative size or offset")
 
 
-class Part(msgspec.Struct, frozen=True, kw_only=True):
+class Part(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One strided tensor inside a compound one: the values of a sparse tensor, the scales of a quantised one.
 
     `storage_offset` and `stride` count elements of `dtype`, as in torch.
@@ -109,7 +110,7 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
     device: str | None = None
 
 
-class Quantization(msgspec.Struct, frozen=True, kw_only=True):
+class Quantization(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """How the codes of a quantised tensor become values: `(code - zero_point) * scale`.
 
     Attributes:
@@ -123,7 +124,7 @@ class Quantization(msgspec.Struct, frozen=True, kw_only=True):
     axis: int | None = None
 
 
-class Tensor(msgspec.Struct, frozen=True, kw_only=True):
+class Tensor(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One named tensor and what is known of it.
 
     Attributes:
@@ -190,7 +191,7 @@ class Tensor(msgspec.Struct, frozen=True, kw_only=True):
     pending: tuple[Literal["conj", "neg"], ...] = ()
 
     def __post_init__(self) -> None:
-        if self.shape is not None and self.shape and min(self.shape) < 0:
+        if self.shape and min(self.shape) < 0:
             raise ValueError(f"tensor {self.name!r} has a negative dimension")
         if self.dtype is not None and self.dtype not in DTYPES:
             raise ValueError(f"tensor {self.name!r} has no torch dtype: {self.dtype!r}")
@@ -203,8 +204,9 @@ class Tensor(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def nbytes(self) -> int | None:
         """Bytes its elements would take one by one: numel x itemsize."""
-        numel = self.numel
-        return None if numel is None or self.dtype is None else DTYPES[self.dtype].nbytes(numel)
+        if self.shape is None or self.dtype is None:
+            return None
+        return DTYPES[self.dtype].nbytes(prod(self.shape))
 
     @property
     def path(self) -> str:
@@ -397,20 +399,20 @@ def with_ties(tensors: Sequence[Tensor]) -> list[Tensor]:
     stride and dtype. Views that overlap without being equal are no ties, and tensors without elements never are.
     Entries that already name what they are an alias of are kept.
     """
-    first: dict[tuple[object, ...], str] = {}
+    lookers = Counter(tensor.storage for tensor in tensors)
+    first: dict[tuple[str, str | None, str], str] = {}
     marked: list[Tensor] = []
     for tensor in tensors:
         kept = tensor
-        if tensor.storage is not None and tensor.alias_of is None and tensor.stored_bytes:
-            key = (
-                tensor.section,
-                tensor.storage,
-                tensor.storage_offset,
-                tensor.shape,
-                tensor.stride,
-                tensor.dtype,
-            )
-            name = first.setdefault(key, tensor.name)
+        if (
+            lookers[tensor.storage] > 1
+            and tensor.storage is not None
+            and tensor.alias_of is None
+            and tensor.stored_bytes
+        ):
+            # As text: its hash is salted. A file can hold very many integers or tuples of one hash.
+            elements = repr((tensor.storage_offset, tensor.shape, tensor.stride, tensor.dtype))
+            name = first.setdefault((tensor.section, tensor.storage, elements), tensor.name)
             if name != tensor.name:
                 kept = msgspec.structs.replace(tensor, alias_of=name)
         marked.append(kept)

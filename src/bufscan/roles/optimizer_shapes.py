@@ -14,6 +14,8 @@ from bufscan.roles.section import Claim
 from bufscan.roles.twins import are_twins
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from bufscan.inventory import Optimizer
     from bufscan.roles.alignment import Alignment
     from bufscan.roles.section import Checkpoint, Section
@@ -23,13 +25,15 @@ STATE_ORDER = Claim("parameter", "optimizer state order")
 
 Shape = tuple[int, ...]
 
+_UNKNOWN = str(None)
+
 
 def claim_by_optimizer_shapes(checkpoint: Checkpoint) -> None:
     """Settle entries that an optimizer must hold, in the one model it fits or in equal copies of it."""
     for optimizer in checkpoint.optimizers:
-        needed = Counter(shape for group in optimizer.groups for shape in group.shapes)
+        needed = _counted(shape for group in optimizer.groups for shape in group.shapes)
         # With state for fewer than half of its parameters, it could be another model's and fit by chance.
-        if not needed or 2 * needed[None] > needed.total():
+        if not needed or 2 * needed[_UNKNOWN] > needed.total():
             continue
         fits = [fit for section in checkpoint.sections if (fit := _fit(optimizer, needed, section)) is not None]
         if are_twins([fit.section for fit in fits]):
@@ -53,12 +57,17 @@ class Fit(NamedTuple):
     alignments: list[Alignment]
 
 
-def _fit(optimizer: Optimizer, needed: Counter[Shape | None], section: Section) -> Fit | None:
+def _counted(shapes: Iterable[Shape | None]) -> Counter[str]:
+    """How often each shape occurs, by its text: hashes of numbers can be foreseen, those of texts are salted."""
+    return Counter(map(str, shapes))
+
+
+def _fit(optimizer: Optimizer, needed: Counter[str], section: Section) -> Fit | None:
     """How the section can hold the optimizer's parameters; None when it cannot."""
     positions = section.trainable()
     shapes = [shape for position in positions if (shape := section.tensors[position].shape) is not None]
-    offered = Counter(shapes)
-    if needed.total() > len(shapes) or any(n > offered[shape] for shape, n in needed.items() if shape is not None):
+    offered = _counted(shapes)
+    if needed.total() > len(shapes) or any(n > offered[shape] for shape, n in needed.items() if shape != _UNKNOWN):
         return None
     alignments: list[Alignment] = []
     if section.in_module_order:
@@ -70,10 +79,10 @@ def _fit(optimizer: Optimizer, needed: Counter[Shape | None], section: Section) 
     return Fit(section, positions, shapes, alignments)
 
 
-def _claim_counted(fit: Fit, needed: Counter[Shape | None], *, trained: bool | None) -> None:
+def _claim_counted(fit: Fit, needed: Counter[str], *, trained: bool | None) -> None:
     """All entries of a shape are parameters when the optimizer needs as many of that shape as there are."""
-    exhausted = {shape for shape, count in Counter(fit.shapes).items() if needed[shape] == count}
-    entries = list(zip(fit.positions, fit.shapes, strict=True))
+    exhausted = {shape for shape, count in _counted(fit.shapes).items() if needed[shape] == count}
+    entries = list(zip(fit.positions, map(str, fit.shapes), strict=True))
     fit.section.settle(
         (position for position, shape in entries if shape in exhausted), STATE_SHAPES._replace(trains=trained)
     )

@@ -12,7 +12,10 @@ if TYPE_CHECKING:
 
 def are_twins(sections: Sequence[Section]) -> bool:
     """Whether all sections have the same names and shapes in the same order; one alone is its own twin."""
-    return len(sections) == 1 or len({_signature(section) for section in sections}) == 1
+    if not sections:
+        return False
+    first = _signature(sections[0])
+    return all(_signature(section) == first for section in sections[1:])
 
 
 def _signature(section: Section) -> tuple[tuple[str, tuple[int, ...] | None], ...]:

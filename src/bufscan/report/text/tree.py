@@ -112,7 +112,8 @@ def _add(module: _Module, leaf: str, tensor: Tensor) -> None:
             unregistered=tensor.role == "unregistered",
         )
     )
-    module.looks.append((leaf, tensor.role, tensor.dtype, tensor.shape, counted))
+    # The shape as text: hashes of numbers can be foreseen, those of texts are salted.
+    module.looks.append((leaf, tensor.role, tensor.dtype, str(tensor.shape), counted))
 
 
 def _branch(label: str, module: _Module, seen: dict[object, int], *, folds: bool) -> _Branch:
