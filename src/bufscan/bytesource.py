@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 
+_BLOCK = 1 << 14  # a read ahead: no dearer than a short one, and enough for the local headers of fifty tensors
+
+
 class ByteSource(Protocol):
     """Random access to the bytes of one artefact.
 
@@ -134,6 +137,27 @@ class FileSource:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+class ReadAhead:
+    """Short reads that lie close behind each other, served from one longer read."""
+
+    def __init__(self, source: ByteSource) -> None:
+        self._source = source
+        self._block = b""
+        self._start = 0
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Exactly `length` bytes from `offset`.
+
+        Raises:
+            UnreadableError: when the range does not lie within the source.
+        """
+        start = offset - self._start
+        if not 0 <= start <= len(self._block) - length:
+            self._block = self._source.read(offset, max(length, min(_BLOCK, self._source.size - offset)))
+            self._start, start = offset, 0
+        return self._block[start : start + length]
 
 
 def _unreadable(error: OSError) -> UnreadableError:

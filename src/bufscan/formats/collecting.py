@@ -80,8 +80,9 @@ class Collector:
         tensor = _placed(tensor, name, section, statement, detached=detached)
         if tensor.type_name:
             self.take_text(tensor.type_name)
-        for text in (*tensor.placements, *(part.name for part in tensor.parts)):
-            self.take_text(text)
+        if tensor.placements or tensor.parts:
+            for text in (*tensor.placements, *(part.name for part in tensor.parts)):
+                self.take_text(text)
         self.tensors.append(tensor)
         return tensor
 

@@ -220,6 +220,7 @@ class Machine:
         if index > len(memo):
             memo.extend(repeat(MISSING, index - len(memo) + 1))
         memo[index] = self.stack[-1]
+        self.records.forget()
 
     def get(self, index: int) -> None:
         value = self.memo[index] if index < len(self.memo) else MISSING

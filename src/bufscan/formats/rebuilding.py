@@ -9,7 +9,7 @@ import msgspec
 from bufscan.formats.listing import quoted
 from bufscan.formats.pickle_values import Global, Instance, Pairs, PersistentId, named_class
 from bufscan.formats.reconstruction import BUILDERS, arguments_with_state
-from bufscan.formats.sizes import is_count, read_counts, read_sizes
+from bufscan.formats.sizes import Geometry, is_count, read_geometry, read_sizes
 from bufscan.formats.storages import MalformedTensorError, StorageReference, StorageTable
 from bufscan.inventory import Part, Tensor
 
@@ -21,6 +21,17 @@ if TYPE_CHECKING:
 
 _MAX_NESTING = 8  # a Parameter of a subclass of a wrapper: 3 in real files
 
+# Real checkpoints have a few hundred. The memory that this takes must not grow with the file.
+_MOST_GEOMETRIES = 10_000
+
+
+class _Builders(dict[Global, "Builder | None"]):
+    """The builders of the reconstruction functions that were met; None for everything else."""
+
+    def __missing__(self, func: Global) -> Builder | None:
+        builder = self[func] = BUILDERS.get((func.module, func.name))
+        return builder
+
 
 class Rebuilder:
     """Turns the calls of a pickle into nameless tensor records, all over one table of storages."""
@@ -31,21 +42,15 @@ class Rebuilder:
         self.storages = storages
         self._tensors_by_id = tensors_by_id
         self._allowance = allowance
-        self._builders: dict[Global, Builder | None] = {}
+        self._builders = _Builders()
+        self._geometries: dict[tuple[int, int], Geometry] = {}
 
     def is_tensor(self, value: Any) -> bool:
         """Whether the value is a call that makes a tensor, or a storage by itself."""
         if type(value) is Instance:
             func = value.func
-            return type(func) is Global and self._builder(func) is not None
+            return type(func) is Global and self._builders[func] is not None
         return type(value) is PersistentId and named_class(value) is None
-
-    def _builder(self, func: Global) -> Builder | None:
-        try:
-            return self._builders[func]
-        except KeyError:
-            builder = self._builders[func] = BUILDERS.get((func.module, func.name))
-            return builder
 
     def shape_of(self, value: Any) -> tuple[int, ...] | None:
         """The shape of the tensor that the call would make; None where it is no call that torch writes."""
@@ -70,7 +75,7 @@ class Rebuilder:
             value = self._tensors_by_id.get(value.value)
         if type(value) is not Instance or type(value.func) is not Global or type(value.args) is not tuple:
             raise MalformedTensorError("it is not a call of a reconstruction function")
-        builder = self._builder(value.func)
+        builder = self._builders[value.func]
         if builder is None:
             raise MalformedTensorError(f"{quoted(value.func.qualified)} is not a way to make a tensor")
         self._allowance.calls -= 1
@@ -92,20 +97,15 @@ class Rebuilder:
         requires_grad: bool | None,
     ) -> Tensor:
         """A strided look at a storage, checked against the elements that the storage has."""
-        element = reference.dtype
-        shape, steps = read_sizes(size), read_counts(stride)
-        if not is_count(offset) or len(shape) != len(steps):
-            raise MalformedTensorError("its offset, sizes and strides do not fit together")
-        if 0 not in shape:
-            last = offset
-            for length, step in zip(shape, steps, strict=True):
-                last += (length - 1) * step
-            if last >= reference.numel:
-                raise MalformedTensorError(f"it reaches element {last} of a storage of {reference.numel}")
+        shape, steps, reach = self._geometry(size, stride)
+        if not is_count(offset):
+            raise MalformedTensorError("its offset and sizes do not fit together")
+        if reach is not None and offset + reach >= reference.numel:
+            raise MalformedTensorError(f"it reaches element {offset + reach} of a storage of {reference.numel}")
         return Tensor(
             name="",
             shape=shape,
-            dtype=element.name,
+            dtype=reference.dtype.name,
             device=reference.device,
             stride=steps,
             storage=reference.key,
@@ -113,6 +113,17 @@ class Rebuilder:
             stored_bytes=reference.nbytes,
             requires_grad=requires_grad,
         )
+
+    def _geometry(self, size: Any, stride: Any) -> Geometry:
+        """The sizes and strides of a tensor, checked only once for the tuples that many tensors share."""
+        key = (id(size), id(stride))
+        known = self._geometries.get(key)
+        if known is None:
+            known = read_geometry(size, stride)
+            # A kept tuple keeps its id.
+            if known.shape is size and known.stride is stride and len(self._geometries) < _MOST_GEOMETRIES:
+                self._geometries[key] = known
+        return known
 
     def _bare_storage(self, value: PersistentId) -> Tensor:
         reference = self.storages.refer(value)

@@ -46,10 +46,10 @@ _COMPRESSED_PARTS = {
 
 def _strided(rebuilder: Rebuilder, args: tuple[Any, ...], _depth: int) -> Tensor | None:
     match args:
-        case (storage, offset, size, stride):  # _rebuild_tensor, torch 0.3 and before
-            return rebuilder.view(rebuilder.storages.refer(storage), offset, size, stride, requires_grad=None)
         case (storage, offset, size, stride, bool(grad), _):
             return rebuilder.view(rebuilder.storages.refer(storage), offset, size, stride, requires_grad=grad)
+        case (storage, offset, size, stride):  # _rebuild_tensor, torch 0.3 and before
+            return rebuilder.view(rebuilder.storages.refer(storage), offset, size, stride, requires_grad=None)
         case (storage, offset, size, stride, bool(grad), _, Pairs() as math_bits):
             reference = rebuilder.storages.refer(storage)
             return _with_pending(rebuilder.view(reference, offset, size, stride, requires_grad=grad), math_bits)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 from bufscan.formats.pickle_values import elements_of
 from bufscan.formats.storages import MalformedTensorError
@@ -31,6 +31,32 @@ def read_counts(value: Any) -> tuple[int, ...]:
         else:
             return tuple(elements)
     raise MalformedTensorError("its sizes or strides are not integers that torch could hold")
+
+
+class Geometry(NamedTuple):
+    """How a tensor lies over its storage.
+
+    Attributes:
+        reach: its last element, counted from its first; None where it has none.
+    """
+
+    shape: tuple[int, ...]
+    stride: tuple[int, ...]
+    reach: int | None
+
+
+def read_geometry(size: Any, stride: Any) -> Geometry:
+    """Sizes and strides, which must be as many.
+
+    Raises:
+        MalformedTensorError: they are anything else.
+    """
+    shape, steps = read_sizes(size), read_counts(stride)
+    if len(shape) != len(steps):
+        raise MalformedTensorError("its sizes and strides do not fit together")
+    if 0 in shape:
+        return Geometry(shape, steps, None)
+    return Geometry(shape, steps, sum((length - 1) * step for length, step in zip(shape, steps, strict=True)))
 
 
 def read_sizes(value: Any) -> tuple[int, ...]:

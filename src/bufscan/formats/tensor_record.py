@@ -35,6 +35,8 @@ _BININT = ord("J")
 _TRUE = b"\x88"
 
 _U32 = Struct("<I")
+_MOST_PUTS = 7
+_COUNTING = [Struct(f"<{count}I") for count in range(_MOST_PUTS + 1)]
 
 
 @cache
@@ -49,14 +51,17 @@ class TensorRecords:
         self._data = data
         self._memo = memo
         self._integers: dict[bytes, int] = {}
-        self._tuples: dict[bytes, tuple[int, ...]] = {}
+        self._tuples: dict[bytes, tuple[int, ...]] = {b"": ()}
+        self._gets = b""
+        self._fetched: list[Any] = []
 
     def match(self, position: int, rebuild: Global) -> tuple[Instance, int] | None:
         """The record whose arguments start at `position`, and where it ends; its values are memoised.
 
         None when there is no canonical record, and then nothing has changed.
         """
-        if len(self._memo) < _SHORT_INDICES:
+        memo = self._memo
+        if len(memo) < _SHORT_INDICES:
             return None  # and a small file is read without compiling the expression
         found = _record_expression().match(self._data, position)
         if found is None:
@@ -64,65 +69,63 @@ class TensorRecords:
         (
             head, key_size, key, key_put, key_get, location, numel, view, id_put, offset,
             size, size_put, stride, stride_put, grad, hooks, hooks_put, args_put, put,
-        ) = found.groups()  # fmt: skip
-        fetched = self._fetch(head + (key_get or b"") + location + hooks)
-        if fetched is None:
+        ) = found.groups(b"")  # fmt: skip
+        puts = key_put + id_put + size_put + stride_put + hooks_put + args_put + put
+        if not self._counts_up(puts) or (key and key_size[0] != len(key)):
             return None
-        if key is None:
-            tag, storage_class, key_text, location_text, hooks_class = fetched
-        elif key_size[0] == len(key):
-            tag, storage_class, location_text, hooks_class = fetched
-            key_text = key.decode("ascii")
-        else:
+        fetched = self._fetch(head + location + hooks)
+        key_text = key.decode("ascii") if key else self._fetch_one(key_get)
+        if fetched is None or key_text is MISSING:
             return None
-        storage_id: tuple[Any, ...] = (tag, storage_class, key_text, location_text, self._integer(numel))
+        tag, storage_class, location_text, hooks_class = fetched
+        numel_int = self._integer(numel)
         if view:
-            storage_id += (None,)
-        size_ints, stride_ints = self._integer_tuple(size), self._integer_tuple(stride)
+            storage_id: tuple[Any, ...] = (tag, storage_class, key_text, location_text, numel_int, None)
+        else:
+            storage_id = (tag, storage_class, key_text, location_text, numel_int)
+        sizes, strides = self._integer_tuple(size), self._integer_tuple(stride)
         no_hooks = Instance(hooks_class, ())
-        args = (PersistentId(storage_id), self._integer(offset), size_ints, stride_ints, grad == _TRUE, no_hooks)
+        args = (PersistentId(storage_id), self._integer(offset), sizes, strides, grad == _TRUE, no_hooks)
         record = Instance(rebuild, args)
-        memoised = (
-            (key_put, key_text),
-            (id_put, storage_id),
-            (size_put, size_ints),
-            (stride_put, stride_ints),
-            (hooks_put, no_hooks),
-            (args_put, args),
-            (put, record),
-        )
-        return (record, found.end()) if self._memoise(memoised) else None
+        if key_put:
+            memo.append(key_text)
+        memo.append(storage_id)
+        if size_put:
+            memo.append(sizes)
+        if stride_put:
+            memo.append(strides)
+        memo += (no_hooks, args, record)
+        return record, found.end()
 
-    def _memoise(self, memoised: tuple[tuple[bytes | None, Any], ...]) -> bool:
-        """Append the values whose indices count up from the memo's end, as writers do; else change nothing."""
-        memo = self._memo
-        count = len(memo)
-        values = []
-        for put, value in memoised:
-            if put is not None:
-                if _U32.unpack(put)[0] != count:
-                    return False
-                count += 1
-                values.append(value)
-        memo += values
-        return True
+    def forget(self) -> None:
+        """A memo entry has changed: what was fetched may no longer be what is there."""
+        self._gets = b""
+
+    def _counts_up(self, puts: bytes) -> bool:
+        """Whether memo indices count up from the memo's end, as writers number them."""
+        start, count = len(self._memo), len(puts) // 4
+        return puts == _COUNTING[count].pack(*range(start, start + count))
 
     def _fetch(self, gets: bytes) -> list[Any] | None:
-        """The memo entries that a run of BINGET and LONG_BINGET opcodes reads; None when one was never stored."""
-        memo = self._memo
-        values = []
-        position = 0
-        while position < len(gets):
-            if gets[position] == _BINGET:
-                index = gets[position + 1]
-                position += 2
-            else:
-                index = _U32.unpack_from(gets, position + 1)[0]
-                position += 5
-            if index >= len(memo) or memo[index] is MISSING:
+        """The memo entries that a run of BINGET and LONG_BINGET opcodes reads; None when one was never stored.
+
+        The last run is remembered: one record after the other fetches the same.
+        """
+        if gets != self._gets:
+            values = []
+            position = 0
+            while position < len(gets):
+                width = 2 if gets[position] == _BINGET else 5
+                values.append(self._fetch_one(gets[position : position + width]))
+                position += width
+            if MISSING in values:
                 return None
-            values.append(memo[index])
-        return values
+            self._gets, self._fetched = gets, values
+        return self._fetched
+
+    def _fetch_one(self, get: bytes) -> Any:
+        index = get[1] if get[0] == _BINGET else _U32.unpack_from(get, 1)[0]
+        return self._memo[index] if index < len(self._memo) else MISSING
 
     def _integer(self, opcode: bytes) -> int:
         value = self._integers.get(opcode)
@@ -131,10 +134,8 @@ class TensorRecords:
             self._integers[opcode] = value
         return value
 
-    def _integer_tuple(self, opcodes: bytes | None) -> tuple[int, ...]:
-        """The tuple of a run of integer opcodes, shared among the many tensors of equal shape; () for None."""
-        if opcodes is None:
-            return ()
+    def _integer_tuple(self, opcodes: bytes) -> tuple[int, ...]:
+        """The tuple of a run of integer opcodes, shared among the many tensors of equal shape."""
         value = self._tuples.get(opcodes)
         if value is None:
             value = tuple(map(self._integer, re.findall(_INT, opcodes, re.DOTALL)))

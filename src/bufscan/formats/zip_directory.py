@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import msgspec
 
+from bufscan.bytesource import ReadAhead
 from bufscan.errors import UnreadableError
 from bufscan.formats.listing import quoted
 from bufscan.formats.signatures import ZIP_LOCAL_HEADER
@@ -72,6 +73,7 @@ class ZipDirectory:
             UnreadableError: there is none, it contradicts itself, or two records share a name.
         """
         self._source = source
+        self._headers = ReadAhead(source)
         self._anomalies = anomalies
         found = _find_directory(source, anomalies)
         entries = _parse_entries(source.read(found.start, found.size), found.entries)
@@ -109,7 +111,7 @@ class ZipDirectory:
             UnreadableError: there is no local header, or the bytes do not fit before what follows.
         """
         name = record.name.encode("utf-8", "surrogateescape")
-        header = self._source.read(record.header, _LOCAL_HEADER.size + len(name))
+        header = self._headers.read(record.header, _LOCAL_HEADER.size + len(name))
         signature, _, flags, method, _, _, crc, stored_size, size, name_length, extra_length = (
             _LOCAL_HEADER.unpack_from(header)
         )

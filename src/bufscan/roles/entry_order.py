@@ -30,6 +30,8 @@ def claim_by_entry_order(checkpoint: Checkpoint) -> None:
 def _half_known(section: Section) -> list[list[int]]:
     """Positions of each module's entries, for the modules where some are settled and some open."""
     roles = section.roles
+    if roles.count(None) in (0, len(roles)):
+        return []
     return [
         list(entries.values())
         for entries in section.modules.values()

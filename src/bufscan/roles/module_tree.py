@@ -54,9 +54,8 @@ def _claim_extra_state(section: Section) -> None:
 
 def _claim_under_tensors(section: Section) -> None:
     """No module can have a tensor and a child of one name: `fc.weight.absmax` beside `fc.weight` is a hook's."""
-    for owner, entries in section.modules.items():
-        if owner in section.positions:
-            section.settle(entries.values(), UNDER_A_TENSOR)
+    for owner in section.positions.keys() & set(section.owners):
+        section.settle(section.modules[owner].values(), UNDER_A_TENSOR)
 
 
 def _claim_outside_tree(section: Section, tree: Tree) -> None:

@@ -35,11 +35,16 @@ Entries = dict[str, int]  # leaf name -> position, of one module
 def claim_by_siblings(checkpoint: Checkpoint) -> None:
     """Settle the entries of modules that are recognised."""
     for section in checkpoint.sections:
+        leaves = set(section.leaves)
+        patterns = [(mark, claim) for mark, claim in _PATTERNS.items() if mark in leaves]
+        reparametrized = any(leaf.endswith("_orig") for leaf in leaves)
+        if not patterns and not reparametrized:
+            continue  # most models have none of them, and some have very many modules
         for owner, entries in section.modules.items():
-            for mark, claim in _PATTERNS.items():
+            for mark, claim in patterns:
                 if mark in entries:
                     claim(section, owner, entries)
-            if any(leaf.endswith("_orig") for leaf in entries):
+            if reparametrized:
                 _claim_reparametrized(section, entries)
 
 
