@@ -71,6 +71,8 @@ def select(inventory: Inventory, selection: Selection) -> Inventory:
 
 def count_ties_once(shown: Inventory) -> Inventory:
     """The same for adding up: where a tie's first name was left out, the first one left takes its place."""
+    if all(tensor.alias_of is None for tensor in shown.tensors):
+        return shown
     names = {(tensor.section, tensor.name) for tensor in shown.tensors if tensor.alias_of is None}
     heirs: dict[tuple[str, str], str] = {}
     tensors = []

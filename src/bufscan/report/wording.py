@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from bufscan.report.escaping import shorten
@@ -56,6 +57,8 @@ def _shape(tensor: Tensor) -> str:
     return "ragged" if tensor.parts else "lazy"
 
 
+# Few, because a search among tuples of integers can be made to look at all of them: their hashes can be foreseen.
+@lru_cache(maxsize=64)
 def dimensions(shape: tuple[int, ...]) -> str:
     """`64x32`; `scalar` when there are none."""
     return shorten("x".join(map(str, shape)), _SHAPE_LIMIT) or "scalar"

@@ -20,17 +20,18 @@ def render(inventory: Inventory, view: View) -> str:
     """The whole report as text; every count is of what the selection shows."""
     shown = select(inventory, view.selection)
     counted = count_ties_once(shown)
-    last = sentence(counted, view, of=len(inventory.tensors))
+    by_role = counted.totals()
+    last = sentence(counted, by_role, view, of=len(inventory.tensors))
     if view.quiet:
         return paint(last, view.display)
     blocks: list[list[Line]] = [[_title(shown, view)]]
     if shown.tensors:
         blocks += [
             draw_tree(counted, view) if view.by_module else list_tensors(counted, view),
-            totals(counted, view),
+            totals(by_role, view),
             evidence(counted, view),
         ]
-    blocks += [list_particulars(counted, ties_of(shown), view), last]
+    blocks += [list_particulars(counted, by_role, ties_of(shown), view), last]
     lines: list[Line] = []
     for block in filter(None, blocks):
         lines += [BLANK, *block] if lines else block

@@ -105,9 +105,10 @@ def _shared_start(names: list[str]) -> int:
 
 
 def _table(tensors: Sequence[Tensor], columns: _Columns, view: View, width: int | None) -> list[Line]:
-    rows = _rows(tensors, columns, view)
+    sections = _by_section(tensors)
+    rows = _rows(sections, columns, folds=_folds(tensors, view))
     shown = rows if view.everything else rows[:MOST_ROWS]
-    lines = [_titles(columns), *_rows_under_headings(shown, tensors, columns, view)]
+    lines = [_titles(columns), *_rows_under_headings(shown, sections, columns, view)]
     aligned = table(lines, right=frozenset((4 + columns.device,)), width=width)
     hidden = [tensor for row in rows[len(shown) :] for tensor in row.tensors]
     if hidden:
@@ -128,11 +129,15 @@ def _folds(tensors: Sequence[Tensor], view: View) -> bool:
     return not view.everything and len(tensors) > FOLD_OVER
 
 
-def _rows(tensors: Sequence[Tensor], columns: _Columns, view: View) -> list[_Row]:
+def _by_section(tensors: Iterable[Tensor]) -> dict[str, list[Tensor]]:
     sections: dict[str, list[Tensor]] = {}
     for tensor in tensors:
         sections.setdefault(tensor.section, []).append(tensor)
-    if not _folds(tensors, view):
+    return sections
+
+
+def _rows(sections: dict[str, list[Tensor]], columns: _Columns, *, folds: bool) -> list[_Row]:
+    if not folds:
         return [_Row(section, each.name, (each,)) for section, inside in sections.items() for each in inside]
     return [
         _Row(section, each.name, tuple(inside[position] for position in each.members))
@@ -159,16 +164,13 @@ def _looks(tensor: Tensor, columns: _Columns) -> tuple[object, ...]:
 
 
 def _rows_under_headings(
-    rows: Iterable[_Row], tensors: Sequence[Tensor], columns: _Columns, view: View
+    rows: Iterable[_Row], sections: dict[str, list[Tensor]], columns: _Columns, view: View
 ) -> list[Line]:
     """The rows; a heading before each section, unless there is but the unnamed one."""
     lines: list[Line] = []
-    inside: dict[str, list[Tensor]] = {}
-    for tensor in tensors:
-        inside.setdefault(tensor.section, []).append(tensor)
     for section, group in groupby(rows, key=lambda row: row.section):
-        if len(inside) > 1 or section:
-            lines += [line(""), _heading(section, inside[section], view)]
+        if len(sections) > 1 or section:
+            lines += [line(""), _heading(section, sections[section], view)]
         lines += [_row(row, columns, view) for row in group]
     return lines
 
@@ -223,16 +225,13 @@ def _size_of(tensors: Iterable[Tensor], view: View) -> str:
 
 
 def _training_lines(training: Sequence[Tensor], view: View) -> list[Line]:
-    sections: dict[str, list[Tensor]] = {}
-    for tensor in training:
-        sections.setdefault(tensor.section, []).append(tensor)
     return [line("training state (`--role training_state` lists it)", "heading")] + [
         line(
             f"{view.display.show(section) if section else '(top level)'}: "
             f"{plural(len(inside), 'tensor')}, {_size_of(inside, view)}",
             "training_state",
         )
-        for section, inside in sections.items()
+        for section, inside in _by_section(training).items()
     ]
 
 

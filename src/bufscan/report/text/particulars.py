@@ -12,7 +12,7 @@ from bufscan.report.wording import ROLE_WORDS, dimensions, shape_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from bufscan.inventory import Inventory, Join, Location, Mismatch, Tensor
+    from bufscan.inventory import Inventory, Join, Location, Mismatch, Role, RoleTotal, Tensor
     from bufscan.report.view import View
 
 # Ties, views, globals ... that are shown one by one unless everything is asked for.
@@ -47,11 +47,13 @@ class _Particular(NamedTuple):
     in_a_row: bool = False  # short things, with commas between them; else each begins a line
 
 
-def list_particulars(inventory: Inventory, ties: list[str], view: View) -> list[Line]:
+def list_particulars(
+    inventory: Inventory, by_role: dict[Role, RoleTotal], ties: list[str], view: View
+) -> list[Line]:
     """Element types and devices, stored against logical bytes, ties, files, and everything odd or left out."""
     return [
         each
-        for particular in _particulars(inventory, ties, view)
+        for particular in _particulars(inventory, by_role, ties, view)
         if particular.items
         for each in _labelled(particular, view)
     ]
@@ -68,7 +70,9 @@ def ties_of(inventory: Inventory) -> list[str]:
     ]
 
 
-def _particulars(inventory: Inventory, ties: list[str], view: View) -> Iterator[_Particular]:
+def _particulars(
+    inventory: Inventory, by_role: dict[Role, RoleTotal], ties: list[str], view: View
+) -> Iterator[_Particular]:
     tensors = inventory.tensors
     yield _Particular("dtypes", _tally(tensors, lambda tensor: tensor.dtype or "none yet", view), in_a_row=True)
     if len({tensor.device for tensor in tensors}) > 1:  # else the title says it
@@ -76,7 +80,7 @@ def _particulars(inventory: Inventory, ties: list[str], view: View) -> Iterator[
         yield _Particular("devices", devices, in_a_row=True)
     yield _Particular("types", _subclasses(tensors), in_a_row=True)
     yield _Particular("files", _files(tensors, view))
-    yield _Particular("stored", _stored(inventory, view))
+    yield _Particular("stored", _stored(inventory, by_role, view))
     yield _Particular("views", _views(inventory, view), "warning")
     yield _Particular("origins", _origins(tensors))
     yield _Particular("tied", ties)
@@ -145,10 +149,10 @@ def _files(tensors: tuple[Tensor, ...], view: View) -> list[str]:
     ]
 
 
-def _stored(inventory: Inventory, view: View) -> list[str]:
+def _stored(inventory: Inventory, by_role: dict[Role, RoleTotal], view: View) -> list[str]:
     if not inventory.tensors:
         return []
-    logical = sum(total.nbytes for total in inventory.totals().values())
+    logical = sum(total.nbytes for total in by_role.values())
     stored = inventory.stored_bytes
     if stored == logical:
         return [f"{size(stored, exact=view.exact)}, as many as the elements take"]
@@ -161,9 +165,10 @@ def _views(inventory: Inventory, view: View) -> list[str]:
     for tensor in inventory.tensors:
         if tensor.storage in unseen and tensor.alias_of is None:
             unseen[tensor.storage] -= tensor.nbytes or 0
+    unseen = {key: nbytes for key, nbytes in unseen.items() if nbytes > 0}
     names: dict[str, list[str]] = {}
-    for tensor in inventory.tensors:
-        if tensor.storage is not None and unseen.get(tensor.storage, 0) > 0:
+    for tensor in inventory.tensors if unseen else ():
+        if tensor.storage is not None and tensor.storage in unseen:
             names.setdefault(tensor.storage, []).append(tensor.path)
     kept = {key: inventory.storages[key].nbytes for key in sorted(names, key=lambda key: -unseen[key])}
     return [

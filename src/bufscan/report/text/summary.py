@@ -11,16 +11,15 @@ from bufscan.report.text.layout import Cell, Line, Style, flowed, line, table
 from bufscan.report.wording import ROLE_NOUNS, ROLE_WORDS
 
 if TYPE_CHECKING:
-    from bufscan.inventory import Inventory, Join
+    from bufscan.inventory import Inventory, Join, Role
     from bufscan.report.view import View
 
 # Kinds of evidence are few; only a broken file makes many.
 _MOST_EVIDENCE = 40
 
 
-def totals(inventory: Inventory, view: View) -> list[Line]:
+def totals(by_role: dict[Role, RoleTotal], view: View) -> list[Line]:
     """Tensors, elements and bytes of each role."""
-    by_role = inventory.totals()
     rows: list[Line] = [[Cell(title, "dim") for title in ("role", "tensors", "elements", "size")]]
     rows += [_total(ROLE_WORDS[role], role, total, view) for role, total in by_role.items()]
     if len(by_role) > 1:
@@ -52,13 +51,13 @@ def evidence(inventory: Inventory, view: View) -> list[Line]:
     return lines
 
 
-def sentence(inventory: Inventory, view: View, of: int) -> list[Line]:
+def sentence(inventory: Inventory, by_role: dict[Role, RoleTotal], view: View, of: int) -> list[Line]:
     """The most important line: how many tensors of which role, and what is odd.
 
     `of` counts the tensors of the artefact before the selection.
     """
     cells = [Cell(_subject(inventory, view, of))]
-    for role, total in inventory.totals().items():
+    for role, total in by_role.items():
         join = ": " if len(cells) == 1 else ", "
         cells += [Cell(join), Cell(f"{count(total.tensors)} {ROLE_NOUNS[role][total.tensors != 1]}", role)]
     cells += [Cell("; "), Cell(f"{size(inventory.stored_bytes, exact=view.exact)} stored")]
