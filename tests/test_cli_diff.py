@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 import torch
@@ -16,8 +17,7 @@ from bufscan.comparing import workers
 from bufscan.comparing.diffing import diff
 from command_line import bufscan, environment
 
-if TYPE_CHECKING:
-    from pathlib import Path
+README = Path(__file__).parent.parent / "README.md"
 
 
 @pytest.fixture(scope="module")
@@ -286,6 +286,16 @@ def test_ctrl_c_stops_all_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
     with pytest.raises(KeyboardInterrupt):
         diff(*paths, progress=interrupt)
+
+
+# The README
+
+
+def test_every_option_is_explained() -> None:
+    section = README.read_text().partition("\n## Diff\n")[2].partition("\n### ")[0]
+    known = set(re.findall(r"^ +(--[a-z-]+)", bufscan("diff", "--help").stdout.decode(), re.MULTILINE))
+    assert "--map" in known
+    assert known - {"--textconv"} == set(re.findall(r"--[a-z][a-z-]+", section))
 
 
 # git

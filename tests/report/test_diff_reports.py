@@ -19,6 +19,7 @@ import bufscan.report.difference
 from bufscan.comparing.difference import Change, Difference, Entry, LeftOut, NotCompared
 from bufscan.inventory import Skipped
 from bufscan.report.difference import DIFF_REPORTS, DiffView
+from bufscan.report.difference.rows import short_path
 from bufscan.report.difference.wording import verdict
 from bufscan.report.view import Display
 
@@ -116,7 +117,7 @@ def test_new_nan_and_infinity_come_first_however_little_else_moved() -> None:
         changed("w2", statistics(0.1, inf=(2, 3))),
         changed("w3", statistics(0.2, nan=(4, 4))),
     )
-    assert ["w2", "w1", "w0", "w3"] == list(relative_of(found))
+    assert ["w1", "w2", "w0", "w3"] == list(relative_of(found))
     assert "different: 4 with other values (2 with new NaN or infinity), 40 unchanged" == verdict(found)
 
 
@@ -134,11 +135,53 @@ def test_a_change_beyond_what_float64_can_say_is_not_called_none() -> None:
         (1e-300, 0.0, "0"),
         (1e150, 1e-4, "0.0001"),
         (1e-200, None, "from"),
-        (0.0, 0.0, "0"),
     ],
 )
 def test_norms_of_every_size_are_taken_together(l2: float, relative: float | None, expected: str) -> None:
     assert {"w": expected} == relative_of(difference(changed("w", statistics(relative, l2=l2))))
+
+
+def test_values_that_became_nan_have_no_size_of_change() -> None:
+    became_nan = statistics(0.0, changed=1, nan=(0, 1), max_index=None)
+    row = DIFF_REPORTS["text"](difference(changed("w", became_nan)), DiffView())
+    assert "  w           1         -          -  0 NaN before, 1 after" in row.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("shown", "fields"),
+    [
+        ("head.weight", {}),
+        ("weight", {"old_name": "weight"}),
+        ("head.weight", {"old_name": "ead.weight"}),
+        ("head.weight", {"old_name": "module.head.weight"}),
+        ("head.weight", {"section": "model", "old_section": ""}),
+        ("head.weight", {"section": "", "old_section": "model"}),
+        ("model.head.weight", {"section": "model"}),
+        ("ema.head.weight", {"section": "ema", "old_section": "model"}),
+    ],
+    ids=[
+        "same",
+        "new prefix",
+        "part of a word",
+        "old prefix",
+        "new section",
+        "old section",
+        "both",
+        "two sections",
+    ],
+)
+def test_rows_leave_out_what_stands_before_the_names_of_the_new_side_alone(
+    shown: str, fields: dict[str, str]
+) -> None:
+    assert shown == short_path(changed("head.weight", statistics(0.1), **fields))
+
+
+def test_long_names_and_many_words_keep_to_the_width() -> None:
+    retyped = Change(aspect="dtype", old="float32", new="bfloat16")
+    entry = changed("a.rather.long.name.of.a.tensor", statistics(0.1, rounding="rounded"), retyped)
+    lines = DIFF_REPORTS["text"](difference(entry), DiffView(display=Display(width=80))).splitlines()
+    assert max(map(len, lines)) <= 80
+    assert "float32 to bfloat16; only rounding; largest at [3,1]" in " ".join(" ".join(lines).split())
 
 
 def test_a_fold_takes_its_numbers_together() -> None:

@@ -50,10 +50,10 @@ class Row(NamedTuple):
 def rows_of(entries: Sequence[Entry], *, folds: bool) -> list[Row]:
     """One row a tensor, or a fold of tensors that changed alike; first those without numbers, or with new NaN."""
     if folds and len(entries) > FOLD_OVER:
-        folded = fold((entry.path, _looks(entry)) for entry in entries)
+        folded = fold((short_path(entry), _looks(entry)) for entry in entries)
         rows = [_row(each.name, [entries[at] for at in each.members]) for each in folded]
     else:
-        rows = [_row(entry.path, [entry]) for entry in entries]
+        rows = [_row(short_path(entry), [entry]) for entry in entries]
     rows.sort(key=_order)
     return rows
 
@@ -76,11 +76,22 @@ def _module_row(name: str, entries: Sequence[Entry]) -> Row:
 
 
 def _module_of(entry: Entry, depth: int | None) -> str:
-    steps = [step.end() for step in _STEP.finditer(entry.path) if step.start() > 0]
+    path = short_path(entry)
+    steps = [step.end() for step in _STEP.finditer(path) if step.start() > 0]
     if not steps:
         return "(top level)"
     end = steps[-1] if depth is None else steps[min(max(depth, 1), len(steps)) - 1]
-    return entry.path[:end].rstrip(".")
+    return path[:end].rstrip(".")
+
+
+def short_path(entry: Entry) -> str:
+    """The tensor's path without the section and the wrapper's prefix that only the new side has."""
+    if entry.old is None or entry.new is None:
+        return entry.path
+    section = entry.section if entry.old_section is None else entry.old_section
+    name = entry.name if entry.old_name is None else entry.old_name
+    before = f"{section}.{name}" if section else name
+    return before if entry.path.endswith(f".{before}") else entry.path
 
 
 def _looks(entry: Entry) -> tuple[object, ...]:
@@ -93,13 +104,16 @@ def _looks(entry: Entry) -> tuple[object, ...]:
 def _row(name: str, entries: Sequence[Entry]) -> Row:
     values = [entry.values for entry in entries if entry.values is not None]
     in_numbers = [each for each in values if each.changed is not None]
+    largest = max((each.max_abs for each in in_numbers if each.max_abs is not None), default=None)
+    changed = sum(each.changed or 0 for each in in_numbers)
     return Row(
         name=name,
         entries=tuple(entries),
         numel=sum(each.numel for each in values),
-        changed=sum(each.changed or 0 for each in in_numbers) if in_numbers else None,
+        changed=changed if in_numbers else None,
         relative=_relative(in_numbers),
-        max_abs=max((each.max_abs for each in in_numbers if each.max_abs is not None), default=None),
+        # What changed, but by no number, became NaN or infinite.
+        max_abs=largest or (None if changed or not in_numbers else 0.0),
     )
 
 
@@ -110,7 +124,7 @@ def _relative(values: Sequence[ValueStatistics]) -> float | None:
         return None
     changed = hypot(*norms)
     if not changed:
-        return 0.0
+        return None if any(each.changed for each in values) else 0.0  # to NaN or infinity
     before = hypot(*(_norm_before(each.l2, each.rel_l2) for each in values if each.l2))
     return changed / before if before else inf
 

@@ -10,7 +10,7 @@ from bufscan.report.difference.rows import bar, limit_of, module_rows, rows_of
 from bufscan.report.difference.wording import changes_of, not_compared, number, share, verdict
 from bufscan.report.folding import fold
 from bufscan.report.sizes import count, plural
-from bufscan.report.text.layout import BLANK, Cell, Line, flowed, line, natural_widths, table, wrapped
+from bufscan.report.text.layout import BLANK, GAP, Cell, Line, flowed, line, natural_widths, table, wrapped
 from bufscan.report.text.layout import paint as painted
 from bufscan.report.wording import UNKNOWN, shape_of
 
@@ -27,6 +27,8 @@ MOST_ROWS = 40
 
 _ITEM_LIMIT = 500
 _LEAST_WORDS = 30  # columns, with the gaps between all
+_FEWEST_WORDS = 20  # columns; fewer would cut every word off
+_NARROW_NAME = 12  # columns that names keep when they give way
 
 _LEGEND = "changed: of the values; relative: norm of the change over that of the old values; largest: of one value"
 
@@ -191,13 +193,24 @@ def _cut(
     """As many rows as are to be shown, aligned, and how many were not; `titles`: the first is no tensor's."""
     most = limit_of(view, MOST_ROWS, len(rows)) + titles
     shown = rows[:most]
-    # The last column gives way by words, unless the others leave it no room.
-    widths = natural_widths(shown)
-    roomy = view.display.width is None or sum(widths[:-1]) + _LEAST_WORDS <= view.display.width
-    lines = table(shown, right=right, width=view.display.width, wrap_last=roomy)
+    # The last column gives way by words; where that is not enough, names stand on lines of their own, too.
+    width, widths = view.display.width, natural_widths(shown)
+    roomy = width is None or sum(widths[:-1]) + _LEAST_WORDS <= width
+    if width is not None and not roomy:
+        room = width - _NARROW_NAME - sum(widths[1:-1]) - len(GAP) * (len(widths) - 1)
+        shown = [row for each in shown for row in _broken(each, room)] if room >= _FEWEST_WORDS else shown
+    lines = table(shown, right=right, width=width, wrap_last=roomy)
     if len(rows) > most:
         lines.append(line(f"  ... and {count(len(rows) - most)} more: `--all` lists them", "warning"))
     return lines
+
+
+def _broken(row: Line, width: int) -> Iterator[Line]:
+    """The row with its last cell cut between words, and what is left of it in rows below."""
+    first, *more = wrapped(row[-1].text, width)
+    yield (*row[:-1], Cell(first, row[-1].style))
+    for text in more:
+        yield (*(Cell("") for _ in row[:-1]), Cell(text, row[-1].style))
 
 
 def _safe(text: str | None, view: DiffView) -> str:
