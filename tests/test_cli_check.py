@@ -43,7 +43,7 @@ class Run(Protocol):
 def out(folder: Path, monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]) -> Iterator[Run]:
     monkeypatch.chdir(folder)
     monkeypatch.setattr(sys, "dont_write_bytecode", True)  # a cached file of the same second counts as current
-    for name in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY", "COLUMNS"):
+    for name in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY", "GITHUB_WORKSPACE", "COLUMNS"):
         monkeypatch.delenv(name, raising=False)
 
     def run(*arguments: str, **settings: str) -> tuple[int, str]:
@@ -110,6 +110,26 @@ MISTAKES = {
     "no target": ((), "no target"),
     "configuration": (("fine.py", "--config", "no.toml"), "no.toml cannot be read: no such file"),
     "baseline": (("fine.py", "--baseline", "no.json"), "no.json: cannot be read: no such file"),
+    "two reports into one file": (
+        ("fine.py", "--output", "a", "--format", "json", "--output", "a"),
+        "two reports would go to `a`",
+    ),
+    "baseline and report": (
+        ("fine.py", "--write-baseline", "known.json", "--format", "json"),
+        "a baseline is written instead of a report",
+    ),
+    "output over source": (
+        ("fine.py:Model", "--output", "fine.py"),
+        "fine.py:Model: is both the target and the output",
+    ),
+    "baseline over source": (
+        ("fine.py:Model", "--write-baseline", "./fine.py"),
+        "fine.py:Model: is both the target and the output",
+    ),
+    "model without checkpoint": (
+        ("fine.py:Model", "--model", "fine.py:Model"),
+        "a model is joined to a checkpoint",
+    ),
     "bad baseline": (("fine.py", "--baseline", "fine.py"), "fine.py: no baseline"),
     "output over target": (("model.pt", "--output", "model.pt"), "model.pt: is both the target and the output"),
 }
@@ -123,6 +143,13 @@ def test_a_mistake_is_one_line_and_two(folder: Path, arguments: tuple[str, ...],
     assert (2, b"") == (done.returncode, done.stdout)
     assert lines[0].startswith(f"bufscan: {message}")
     assert len(lines) <= 2
+
+
+@pytest.mark.parametrize(
+    "codes", [("--select", "BUF1,BUF001"), ("--select", "BUF1", "--select", "BUF001"), ("--ignore", "BUF9, BUF2")]
+)
+def test_codes_are_given_at_once_or_one_by_one(out: Run, codes: tuple[str, ...]) -> None:
+    assert (1, "1 error in 1 target\n") == out("plain_attribute.py:Model", *codes, "--quiet")
 
 
 def test_several_formats_go_to_their_files_beside_the_text(folder: Path, out: Run) -> None:
@@ -159,6 +186,27 @@ def test_on_github_the_annotations_come_before_the_text_and_a_table_goes_to_the_
     assert summary.read_text().startswith("before\n### bufscan: 1 error in 1 target\n\n| severity |")
 
 
+@pytest.mark.parametrize("where", [{"GITHUB_STEP_SUMMARY": "no/such.md"}, {}], ids=["summary", "output"])
+def test_a_file_that_cannot_be_written_is_two_and_keeps_nobody_from_reading(
+    folder: Path, where: dict[str, str]
+) -> None:
+    arguments = ("plain_attribute.py:Model", *(() if where else ("--output", "no/such.md")))
+    done = bufscan("check", *arguments, cwd=folder, **where)
+    assert (2, (FAULTS / "plain_attribute.txt").read_text()) == (done.returncode, done.stdout.decode())
+    assert b"bufscan: no/such.md: cannot be written: no such file or directory\n" == done.stderr
+
+
+def test_on_github_files_are_named_from_the_root_of_the_repository(folder: Path, out: Run) -> None:
+    workspace = {"GITHUB_ACTIONS": "true", "GITHUB_WORKSPACE": str(folder.parent)}
+    _, text = out("plain_attribute.py:Model", **workspace)
+    assert f"file={folder.name}/plain_attribute.py,line=" in text
+    _, text = out("plain_attribute.py:Model", "--format", "sarif", **workspace)
+    place = json.loads(text)["runs"][0]["results"][0]["locations"][0]["physicalLocation"]["artifactLocation"]
+    assert f"{folder.name}/plain_attribute.py" == place["uri"]
+    _, text = out("plain_attribute.py:Model", "--format", "json", **workspace)
+    assert "plain_attribute.py" == json.loads(text)["targets"][0]["findings"][0]["location"]["file"]
+
+
 def test_on_github_a_format_that_is_asked_for_stands_alone(out: Run) -> None:
     _, text = out("plain_attribute.py:Model", "--format", "json", GITHUB_ACTIONS="true")
     json.loads(text)
@@ -191,6 +239,15 @@ def test_the_configuration_of_the_folder_holds_and_flags_come_before_it(folder: 
     assert 1 == out("plain_attribute.py:Model", "closure.py")[0]
     (folder / "other.toml").write_text('targets = ["fine.py"]\n')
     assert (0, "no findings in 1 target") == _last(*out("--config", "other.toml"))
+
+
+def test_an_ignore_that_is_not_in_force_breaks_no_report_that_leaves_it_out(folder: Path, out: Run) -> None:
+    text = (folder / "plain_attribute.py").read_text()
+    (folder / "plain_attribute.py").write_text(
+        text.replace("__init__(self", "__init__(self  # bufscan: ignore\n", 1)
+    )
+    for name in ("sarif", "json", "github", "junit", "markdown", "text"):
+        assert 1 == out("plain_attribute.py", "--select", "BUF001", "--format", name)[0]
 
 
 def _last(code: int, text: str) -> tuple[int, str]:
@@ -233,6 +290,14 @@ def test_explain_lists_the_rules_and_explains_one(tmp_path: Path) -> None:
     assert whole.startswith("BUF001: unregistered-tensor\n\nWhat it does\n")
     assert 'self.register_buffer("pe", torch.zeros(16, 4), persistent=False)' in whole
     assert "```" not in whole
+
+
+def test_an_explanation_fills_its_paragraphs_and_breaks_no_link(tmp_path: Path) -> None:
+    lines = bufscan("explain", "BUF004", cwd=tmp_path, COLUMNS="60").stdout.decode().splitlines()
+    assert "place of every buffer. The other name keeps the old one: on" in lines
+    assert lines[-1].startswith("- [torch.nn.Module.to](https://")
+    assert lines[-1].endswith("#torch.nn.Module.to)")
+    assert all(len(line) <= 60 for line in lines[:-1])
 
 
 @pytest.mark.parametrize(

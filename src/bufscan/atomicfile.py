@@ -1,4 +1,4 @@
-"""Files written whole or not at all."""
+"""Files written whole or not at all, and those that others write to as well."""
 
 from __future__ import annotations
 
@@ -26,6 +26,19 @@ def write_whole(path: Path, data: bytes) -> None:
             target.write_bytes(data)
         else:
             _replace(target, data)
+    except OSError as error:
+        raise BufscanError(f"cannot be written: {_reason(error)}") from error
+
+
+def add_to(path: Path, data: bytes) -> None:
+    """Write `data` after what `path` holds.
+
+    Raises:
+        BufscanError: when it cannot be written.
+    """
+    try:
+        with path.open("ab") as file:
+            file.write(data)
     except OSError as error:
         raise BufscanError(f"cannot be written: {_reason(error)}") from error
 

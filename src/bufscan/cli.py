@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from bufscan.atomicfile import write_whole
+from bufscan.atomicfile import add_to, write_whole
 from bufscan.commands import check, diff, explain
 from bufscan.commands.demo import demo
 from bufscan.commands.inspect import EXAMPLES, inspect
-from bufscan.commands.outcome import DONE, FAILED, Outcome, TargetError, about
+from bufscan.commands.outcome import DONE, FAILED, Outcome, Paper, TargetError, about
 from bufscan.commands.terminal import encoding
 from bufscan.errors import BufscanError
 from bufscan.report.escaping import show
@@ -165,9 +165,19 @@ def _run(arguments: list[str]) -> int:
     if outcome.output is None:
         _print(outcome.text)
     else:
-        with about(outcome.output):
-            write_whole(Path(outcome.output), outcome.text.encode("utf-8", "backslashreplace"))
+        _write(Paper(outcome.output, outcome.text))
+    for paper in outcome.papers:
+        _write(paper)
     return outcome.exit_code
+
+
+def _write(paper: Paper) -> None:
+    data = paper.text.encode("utf-8", "backslashreplace")
+    with about(paper.file):
+        if paper.adds:
+            add_to(Path(paper.file), data)
+        else:
+            write_whole(Path(paper.file), data)
 
 
 def _explain(error: Exception, arguments: Sequence[str]) -> int:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from bufscan.errors import UsageError
-from bufscan.findings import Severity  # noqa: TC001 - msgspec resolves the annotations when it converts
+from bufscan.findings import SEVERITIES, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -145,8 +145,10 @@ def _config(table: Mapping[str, Any], name: str) -> Config:
     except msgspec.ValidationError as error:
         what, _, place = str(error).partition(" - at `$")
         place = place.removeprefix(".").rstrip("`").replace("fail_on", "fail-on")
+        what = what.replace("`object`", "`table`").removeprefix("Object ")  # as TOML calls it
         what = what[:1].lower() + what[1:]
-        raise UsageError(f"{name}: `{place}`: {what}" if place else f"{name}: {what}") from error
+        hint = f"choose from {', '.join(SEVERITIES)}" if place == "fail-on" else None
+        raise UsageError(f"{name}: `{place}`: {what}" if place else f"{name}: {what}", hint=hint) from error
     return msgspec.structs.replace(config, file=name)
 
 

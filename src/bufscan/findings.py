@@ -141,9 +141,10 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
 def severity_of(tensor: Tensor) -> Severity:
     """How bad it is that a tensor is held wrongly.
 
-    A 0-dim tensor on the CPU meets device tensors without a clash, so all it loses is being saved. A cache is made
-    anew by the forward pass.
+    A 0-dim tensor on the CPU meets device tensors without a clash, so all it loses is being saved; one without
+    elements has nothing to lose, until something takes its place. A cache is made anew by the forward pass, and
+    what may move may do no harm.
     """
-    if tensor.shape == ():
+    if tensor.shape == () or tensor.numel == 0:
         return "note"
-    return "warning" if tensor.holding == "cache" else "error"
+    return "warning" if tensor.holding == "cache" or tensor.moves is None else "error"

@@ -87,21 +87,46 @@ def parse_target(text: str) -> Target:
 def parse_code_or_target(text: str) -> Target | ModuleTarget:
     """As `parse_target`, for a command that takes all the models of a module at once.
 
-    A Python file is code. What names no file is a module when its first part can be imported from the current
-    folder or is installed; looking that up imports nothing.
+    A Python file is code, and so is a package, which is a folder. What names no file is a module when its first
+    part can be imported from the current folder or is installed; looking that up imports nothing.
 
     Raises:
-        UsageError: as `parse_target`.
+        UsageError: as `parse_target`; a package that cannot be imported from here; neither a file nor a module.
     """
     target = parse_target(text)
+    if isinstance(target, FolderTarget) and _is_package(target.path):
+        return ModuleTarget(_module_of(target.path))
     if not isinstance(target, FileTarget):
         return target
     if target.path.suffix == ".py":
         return ModuleTarget(text)
     missing = not target.path.exists() and target.path.suffix not in _CHECKPOINT_SUFFIXES
-    if missing and _MODULE.fullmatch(text) and _is_importable(text.partition(".")[0]):
-        return ModuleTarget(text)
-    return target
+    if not missing or not _MODULE.fullmatch(text):
+        return target
+    first = text.partition(".")[0]
+    if not _is_importable(first):
+        raise UsageError(
+            f"no such file, and no module named `{first}`",
+            hint=f"looked in `{Path.cwd()}` and the installed packages",
+        )
+    return ModuleTarget(text)
+
+
+def _is_package(folder: Path) -> bool:
+    return (folder / "__init__.py").is_file()
+
+
+def _module_of(package: Path) -> str:
+    """What Python calls the package in a folder.
+
+    Raises:
+        UsageError: the folder that it would be imported from is not the current one.
+    """
+    parts = package.parts
+    importable = not package.is_absolute() and all(part.isidentifier() for part in parts)
+    if not importable or not all(map(_is_package, (package, *package.parents[:-1]))):
+        raise UsageError("a Python package, not a checkpoint", hint="name it as Python does: `package.module`")
+    return ".".join(parts)
 
 
 def _is_importable(name: str) -> bool:

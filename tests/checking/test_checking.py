@@ -10,7 +10,8 @@ from torch import nn
 
 from bufscan.checking import check
 from bufscan.config import BuildEntry, Config, IgnoreEntry
-from bufscan.errors import UsageError
+from bufscan.errors import UnreadableError, UsageError
+from bufscan.inspecting import inspect
 from bufscan.live.importing import import_source
 
 if TYPE_CHECKING:
@@ -177,6 +178,41 @@ def test_the_configuration_builds_what_needs_arguments_and_leaves_out_what_it_sa
     expected = [(small, "BUF003", "layers[0]"), (large, "BUF003", "layers[0]"), (large, "BUF003", "layers[1]")]
     assert (expected, 1) == (found(result), result.exit_code)
     assert ["needs a download"] == [each.reason for target in result.targets for each in target.skipped]
+
+
+@pytest.fixture
+def package(tmp_path: Path) -> Path:
+    """A package in the current folder, with another in it."""
+    inner = tmp_path / "in_folder" / "inner"
+    inner.mkdir(parents=True)
+    (inner.parent / "__init__.py").touch()
+    (inner / "__init__.py").write_text("from torch import nn\nclass Fine(nn.ReLU): ...\n")
+    return inner.parent
+
+
+@pytest.mark.parametrize("text", ["in_folder", "in_folder/", "in_folder/inner", "in_folder.inner"])
+@pytest.mark.usefixtures("package")
+def test_a_package_is_one_although_it_is_a_folder_too(text: str) -> None:
+    assert ["in_folder.inner:Fine"] == [each.target for each in check(text).targets]
+
+
+@pytest.mark.parametrize("elsewhere", ["outside/in_folder", "absolute"])
+def test_a_package_that_is_not_imported_from_here_is_to_be_named(package: Path, elsewhere: str) -> None:
+    (package.parent / "outside").mkdir()
+    package.rename(package.parent / "outside" / "in_folder")
+    text = str(package.parent / "outside" / "in_folder") if elsewhere == "absolute" else elsewhere
+    (target,) = check(text).targets
+    assert "a Python package, not a checkpoint" == (target.failure and target.failure.message)
+
+
+def test_a_folder_of_a_package_and_a_checkpoint_is_still_a_checkpoint_to_inspect(package: Path) -> None:
+    with pytest.raises(UnreadableError, match="a folder without a checkpoint"):
+        inspect(str(package))
+
+
+def test_what_is_neither_a_file_nor_a_module_is_said_to_be_neither() -> None:
+    (target,) = check("no_such_package.models").targets
+    assert "no such file, and no module named `no_such_package`" == (target.failure and target.failure.message)
 
 
 def test_an_entry_may_name_the_model_by_the_package_that_passes_it_on(tmp_path: Path) -> None:

@@ -89,12 +89,12 @@ MISTAKES = {
         "unknown key `ignore[0].glob`",
         "code, tensor, reason",
     ),
-    "no reason": ("[[ignore]]\ncode = 'BUF0'", "missing required field `reason`", None),
+    "no reason": ("[[ignore]]\ncode = 'BUF0'", "`ignore[0]`: missing required field `reason`", None),
     "empty reason": ("[[ignore]]\ncode='BUF0'\nreason=' '", "the reason is empty", None),
     "wrong type": ("targets = 'a'", "`targets`: expected `array`, got `str`", None),
     "wrong type inside": ("select = [1]", "`select[0]`: expected `str`, got `int`", None),
-    "entry that is no table": ("ignore = ['BUF0']", "`ignore[0]`: expected `object`, got `str`", None),
-    "unknown severity": ("fail-on = 'fatal'", "`fail-on`: invalid enum value 'fatal'", None),
+    "entry that is no table": ("ignore = ['BUF0']", "`ignore[0]`: expected `table`, got `str`", None),
+    "unknown severity": ("fail-on = 'fatal'", "`fail-on`: invalid enum value 'fatal'", "error, warning, note"),
     "no TOML": ("targets = [", "is no valid TOML", None),
 }
 

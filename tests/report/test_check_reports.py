@@ -132,6 +132,44 @@ def test_github_tells_of_one_line_once() -> None:
     assert "(and 7 more like it)" in lines[0]
 
 
+def test_github_tells_of_one_line_once_even_where_several_targets_share_it() -> None:
+    shared = [TargetResult(target=name, findings=(plain(f"{name}.pe", 21, suggestion="x"),)) for name in "abc"]
+    other = TargetResult(target="d", findings=(plain("pe", 22, location=None),))
+    lines = CHECK_REPORTS["github"](result(*shared, other, other), CheckView()).splitlines()
+    assert 3 == len(lines)
+    assert "::a: `a.pe` is" in lines[0]
+    assert "(and 2 more like it); fix: x" in lines[0]
+
+
+def test_files_are_named_from_the_root_of_the_repository_and_outside_it_as_they_are() -> None:
+    findings = (plain("pe", 1), plain("b", 2, location=at(2, "/site-packages/b.py")), plain("c", 3, location=None))
+    found = result(TargetResult(target="m.pt", file="m.pt", findings=findings))
+    view = CheckView(folder="libs/vision")
+    text = CHECK_REPORTS["github"](found, view)
+    assert ["libs/vision/src/models.py", "/site-packages/b.py"] == re.findall("file=(.+?),", text)
+    sarif = json.loads(CHECK_REPORTS["sarif"](found, view))
+    jsonschema.Draft4Validator(SARIF_SCHEMA).validate(sarif)
+    places = [each["locations"][0]["physicalLocation"] for each in sarif["runs"][0]["results"]]
+    assert ["libs/vision/src/models.py", "file:///site-packages/b.py", "libs/vision/m.pt"] == [
+        place["artifactLocation"]["uri"] for place in places
+    ]
+
+
+def test_the_note_on_a_fix_is_told_once_in_text_and_with_every_finding_elsewhere() -> None:
+    findings = tuple(plain(name, line, suggestion_note="old ones load") for line, name in enumerate("abc", 1))
+    found = result(*(TargetResult(target=name, findings=findings) for name in ("m", "n")))
+    assert 1 == CHECK_REPORTS["text"](found, CheckView()).count("\n      old ones load\n")
+    assert 6 == CHECK_REPORTS["json"](found, CheckView()).count('"suggestion_note": "old ones load"')
+    for name, number in (("sarif", 6), ("junit", 6), ("github", 3)):
+        assert number == CHECK_REPORTS[name](found, CheckView()).count("persistent=False) (old ones load)")
+
+
+def test_fingerprints_tell_findings_about_no_tensor_apart() -> None:
+    marks = [finding("BUF901", "", "matches no finding", mark=mark) for mark in ("a.py: BUF001", "a.py: BUF002")]
+    found = sarif_results(result(TargetResult(target="m", findings=tuple(marks))))
+    assert 2 == len({str(each["partialFingerprints"]) for each in found})
+
+
 def test_junit_counts_add_up() -> None:
     for suite in ET.fromstring(CHECK_REPORTS["junit"](sample(), CheckView())):  # noqa: S314 - as above
         assert int(suite.get("tests", "")) == len(suite)

@@ -21,6 +21,8 @@ CODES = {
     "stale_alias": "BUF004",
 }
 
+PLACEHOLDERS = [("count", ()), ("queue", (0,))]
+
 
 @pytest.mark.parametrize(("holding", "code"), CODES.items(), ids=CODES)
 def test_each_way_of_holding_belongs_to_one_rule(holding: str, code: str) -> None:
@@ -53,6 +55,39 @@ def test_a_message_names_only_what_was_measured_to_be_lost() -> None:
         "stays": "`stays` is a plain attribute: it does not move with the model",
         "lost": "`lost` is a plain attribute: it is not saved",
     }
+
+
+def test_what_was_not_measured_is_called_unknown_and_is_no_error() -> None:
+    found = live(held("pe", 4, moves=None), held("mask", 4, saved=None, moves=None), held("w", 4, saved=None))
+    assert [(each.severity, each.message.partition(": ")[2]) for each in said(found)] == [
+        ("warning", "it is not saved; whether it moves with the model is unknown"),
+        ("warning", "whether it is saved and moves with the model is unknown"),
+        ("error", "it does not move with the model; whether it is saved is unknown"),
+    ]
+
+
+@pytest.mark.parametrize("holding", ["attribute", "container", "cache", "global", "stale_alias"])
+def test_a_placeholder_without_elements_is_a_note(holding: str) -> None:
+    found = brief(live(held("queue", 0, holding=holding, alias_of="b"), held("rows", 0, 4, holding=holding)))
+    assert {"note"} == {severity for _, severity, _ in found}
+
+
+@pytest.mark.parametrize(
+    ("facts", "message"),
+    [
+        ({"saved": True, "moves": None, "trains": None}, "its tensor is not trained"),
+        ({"saved": True, "moves": True, "trains": True}, "`train()` and `eval()` do not reach it"),
+    ],
+    ids=["unknown", "looked after"],
+)
+def test_a_hidden_module_is_not_said_to_lose_what_was_not_measured(facts: dict[str, object], message: str) -> None:
+    hidden = held("net.w", 4, holding="hidden_module", holder="net", declared="parameter", **facts)
+    assert [f"no module registers the module `net`: {message}"] == [each.message for each in said(live(hidden))]
+
+
+def test_a_hidden_module_of_placeholders_is_a_note() -> None:
+    hidden = [held(f"net.{name}", *shape, holding="hidden_module", holder="net") for name, shape in PLACEHOLDERS]
+    assert [("BUF003", "note", "net")] == brief(live(*hidden))
 
 
 def test_a_hidden_module_is_one_finding_with_its_place_and_fix() -> None:

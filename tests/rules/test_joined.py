@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from inventories import brief, inventory, said, tensor
 
 from bufscan.inventory import Inventory, Join, Location, Mismatch
@@ -56,6 +57,26 @@ def test_a_prefix_of_the_model_is_put_on() -> None:
     scope: dict[str, Any] = {"state_dict": {"fc.weight": 1}}
     exec(finding.suggestion, scope)  # noqa: S102  # the line is ours
     assert {"model.fc.weight": 1} == scope["state_dict"]
+
+
+@pytest.mark.parametrize("prefix", ['x"): exit(1)#.', "{name}.", "a'b.", "a\"b'c\\."])
+def test_a_prefix_from_a_file_is_only_a_string_in_the_line_to_copy(prefix: str) -> None:
+    for found, expected in (
+        (joined(checkpoint_prefix=prefix), "w"),
+        (joined(model_prefix=prefix), prefix * 2 + "w"),
+    ):
+        (finding,) = said(found)
+        scope: dict[str, Any] = {"state_dict": {f"{prefix}w": 1}}
+        exec(finding.suggestion, scope)  # noqa: S102  # the line is ours, whatever the name
+        assert {expected: 1} == scope["state_dict"]
+
+
+@pytest.mark.parametrize("name", ["rope.inv_freq", 'x"]; exit(1)#'])
+def test_a_key_is_taken_out_of_its_own_state_dict(name: str) -> None:
+    (finding,) = said(joined(section="model", saved_non_persistent=(name,)))
+    scope: dict[str, Any] = {"state_dict": {name: 1}}
+    exec(finding.suggestion, scope)  # noqa: S102  # the line is ours, whatever the name
+    assert {} == scope["state_dict"]
 
 
 def test_shapes_are_told_one_by_one_and_dtypes_together() -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+import msgspec
 import typer
 
 from bufscan.commands.options import (
+    Build,
     Debug,
     Device,
     DType,
@@ -18,7 +21,7 @@ from bufscan.commands.options import (
     one_of,
     refuse_to_overwrite,
 )
-from bufscan.commands.outcome import DIFFERENT, DONE, FAILED, Outcome, about
+from bufscan.commands.outcome import DIFFERENT, DONE, FAILED, Outcome, Paper, about
 from bufscan.commands.terminal import display
 from bufscan.errors import UsageError
 from bufscan.findings import SEVERITIES
@@ -52,8 +55,10 @@ def check(  # noqa: PLR0913, PLR0917 - typer reads the options from the paramete
         ),
     ] = None,
     model: Model = None,
+    build: Build = False,
     select: Annotated[
-        list[str] | None, typer.Option("--select", metavar="CODE", help="Only these rules, as `BUF0`; repeatable.")
+        list[str] | None,
+        typer.Option("--select", metavar="CODE", help="Only these rules, as `BUF0,BUF101`; repeatable."),
     ] = None,
     ignore: Annotated[
         list[str] | None, typer.Option("--ignore", metavar="CODE", help="Not these rules; repeatable.")
@@ -97,11 +102,15 @@ def check(  # noqa: PLR0913, PLR0917 - typer reads the options from the paramete
     Exits with 1 when there are findings, and with 2 when something could not be checked.
     """
     formats = [one_of("format", each, tuple(CHECK_REPORTS)) for each in format_ or ()]
+    if write_baseline is not None and (formats or output):
+        raise UsageError(
+            "a baseline is written instead of a report", hint="`--baseline` with the same file gives the report"
+        )
     on_paper, on_screen = _paired(formats, output or [])
     settings = _config(config).with_flags(
         targets=targets or (),
-        select=select or (),
-        ignore=ignore or (),
+        select=_codes(select),
+        ignore=_codes(ignore),
         fail_on=None if fail_on is None else one_of("severity", fail_on, SEVERITIES),
     )
     for target in settings.targets:
@@ -115,6 +124,7 @@ def check(  # noqa: PLR0913, PLR0917 - typer reads the options from the paramete
         *(targets or ()),
         config=settings,
         model=model,
+        from_config=build,
         device=device,
         dtype=dtype,
         baseline=known,
@@ -122,13 +132,19 @@ def check(  # noqa: PLR0913, PLR0917 - typer reads the options from the paramete
     )
     if write_baseline is not None:
         return _write_baseline(result, write_baseline)
-    view = CheckView(version=_version(formats), quiet=quiet, display=display(None, no_color=no_color))
-    for format_name, file in on_paper:
-        _write(file, CHECK_REPORTS[format_name](result, CheckView(version=view.version, quiet=quiet)))
-    _add_to_step_summary(result)
+    plain = CheckView(version=_version(formats), folder=_folder_in_workspace(), quiet=quiet)
+    view = msgspec.structs.replace(plain, display=display(None, no_color=no_color))
+    papers = [Paper(file, CHECK_REPORTS[format_name](result, plain)) for format_name, file in on_paper]
+    if page := os.environ.get("GITHUB_STEP_SUMMARY"):  # what a step puts there is shown as Markdown
+        papers.append(Paper(page, CHECK_REPORTS["markdown"](result, plain), adds=True))
     text = "".join(CHECK_REPORTS[each](result, view) for each in on_screen)
     code = result.exit_code
-    return Outcome(text, exit_code=DONE if exit_zero and code == DIFFERENT else code)
+    return Outcome(text, exit_code=DONE if exit_zero and code == DIFFERENT else code, papers=tuple(papers))
+
+
+def _codes(given: Sequence[str] | None) -> list[str]:
+    """What was given at once or in several: `BUF0,BUF101`."""
+    return [code.strip() for text in given or () for code in text.split(",")]
 
 
 def _paired(formats: Sequence[str], outputs: Sequence[str]) -> tuple[list[tuple[str, str]], list[str]]:
@@ -137,8 +153,10 @@ def _paired(formats: Sequence[str], outputs: Sequence[str]) -> tuple[list[tuple[
     The first output belongs to the first format, and so on. With a file for each, people still get the text.
 
     Raises:
-        UsageError: more than one format is left for standard output.
+        UsageError: more than one format is left for standard output, or goes to the same file.
     """
+    if twice := [file for file, count in Counter(outputs).items() if count > 1]:
+        raise UsageError(f"two reports would go to `{twice[0]}`", hint="give each format an `--output` of its own")
     named = [*formats, *["text"] * (len(outputs) - len(formats))]
     rest = named[len(outputs) :]
     if len(rest) > 1:
@@ -167,6 +185,13 @@ def _version(formats: Sequence[str]) -> str:
     return str(__version__)
 
 
+def _folder_in_workspace() -> str:
+    """Where this is in the repository that a GitHub workflow checked out: GitHub counts paths from its root."""
+    workspace = os.environ.get("GITHUB_WORKSPACE")
+    here = Path.cwd()
+    return here.relative_to(workspace).as_posix() if workspace and here.is_relative_to(workspace) else "."
+
+
 def _read_baseline(file: str) -> frozenset[Known]:
     from bufscan.checking.baseline import read_baseline
 
@@ -180,35 +205,15 @@ def _read_baseline(file: str) -> frozenset[Known]:
 
 def _write_baseline(result: CheckResult, file: str) -> Outcome:
     """Everything found is known from now on; what could not be checked is not."""
+    from bufscan.atomicfile import write_whole
     from bufscan.checking.baseline import known_findings, written_baseline
     from bufscan.report.check_text import render_incomplete
     from bufscan.report.escaping import show
     from bufscan.report.sizes import plural
 
     known = known_findings(result)
-    _write(file, written_baseline(known))
+    with about(file):
+        write_whole(Path(file), written_baseline(known).encode())
     text = f"wrote {show(file)}: {plural(len(known), 'finding')}\n"
     left_out = render_incomplete(result, display(None, no_color=True))
     return Outcome(left_out + text, exit_code=FAILED if left_out else DONE)
-
-
-def _write(file: str, text: str) -> None:
-    from bufscan.atomicfile import write_whole
-
-    with about(file):
-        write_whole(Path(file), text.encode("utf-8", "backslashreplace"))
-
-
-def _add_to_step_summary(result: CheckResult) -> None:
-    """The page of a GitHub Actions step takes Markdown from a file that it names."""
-    file = os.environ.get("GITHUB_STEP_SUMMARY")
-    if not file:
-        return
-    from bufscan.report.markdown import render
-
-    with about(file):
-        try:
-            with Path(file).open("a", encoding="utf-8", errors="backslashreplace") as page:
-                page.write(render(result))
-        except OSError as error:
-            raise UsageError(f"cannot be written: {(error.strerror or 'unknown reason').lower()}") from error

@@ -68,7 +68,9 @@ def refuse_to_overwrite(target: str, output: str | None) -> None:
         UsageError: it is.
     """
     same = False
-    with suppress(OSError, ValueError):  # one of them does not exist, so nothing can be lost
-        same = output is not None and Path(output).samefile(target)
+    source, mark, _ = target.rpartition(".py:")  # of `models.py:Encoder`, where that is no file itself
+    for file in (target, f"{source}.py") if mark else (target,):
+        with suppress(OSError, ValueError):  # one of them does not exist, so nothing can be lost
+            same |= output is not None and Path(output).samefile(file)
     if same:
         raise UsageError("is both the target and the output", hint="give `--output` another name")

@@ -15,12 +15,24 @@ DIFFERENT = 1  # findings, or differences
 FAILED = 2
 
 
+class Paper(NamedTuple):
+    """A file to write, or to add to."""
+
+    file: str
+    text: str
+    adds: bool = False
+
+
 class Outcome(NamedTuple):
-    """What a command has to say, and the file it goes to; None for standard output."""
+    """What a command has to say, and the file it goes to; None for standard output.
+
+    `papers` are further files, written when the text is out: one that cannot be written keeps nobody from reading.
+    """
 
     text: str
     output: str | None = None
     exit_code: int = DONE
+    papers: tuple[Paper, ...] = ()
 
 
 class TargetError(Exception):

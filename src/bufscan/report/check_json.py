@@ -68,6 +68,7 @@ def finding_fields(finding: Finding) -> dict[str, Any]:
         "message": _text(finding.message),
         "location": None if location is None else {"file": _text(location.file), "line": location.line},
         "suggestion": None if finding.suggestion is None else _text(finding.suggestion),
+        "suggestion_note": None if finding.suggestion_note is None else _text(finding.suggestion_note),
     }
 
 

@@ -19,11 +19,13 @@ class CheckView(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         version: bufscan's own, for formats that name their tool.
+        folder: that of the check within the repository, from whose root GitHub counts paths; "." for the same.
         quiet: the summary line alone, where the format is for people.
         display: the output that text is made for; machine formats ignore it.
     """
 
     version: str = ""
+    folder: str = "."
     quiet: bool = False
     display: Display = Display()
 
@@ -46,13 +48,13 @@ def _json(result: CheckResult, _view: CheckView) -> str:
 def _sarif(result: CheckResult, view: CheckView) -> str:
     from bufscan.report.sarif import render
 
-    return render(result, version=view.version)
+    return render(result, version=view.version, folder=view.folder)
 
 
-def _github(result: CheckResult, _view: CheckView) -> str:
+def _github(result: CheckResult, view: CheckView) -> str:
     from bufscan.report.github import render
 
-    return render(result)
+    return render(result, folder=view.folder)
 
 
 def _junit(result: CheckResult, _view: CheckView) -> str:

@@ -29,7 +29,8 @@ def render(result: CheckResult, display: Display, *, quiet: bool = False) -> str
     last = list(_paragraph(0, verdict(result), display, style))
     if quiet:
         return paint(last, display)
-    blocks = [list(_target(target, display)) for target in result.targets]
+    told: set[str] = set()
+    blocks = [list(_target(target, display, told)) for target in result.targets]
     for known in result.fixed:
         what = f"{known.code} `{known.tensor}` of {known.target}"
         blocks.append(list(_paragraph(0, f"fixed: {what} no longer occurs: take it out of the baseline", display)))
@@ -48,10 +49,11 @@ def render_incomplete(result: CheckResult, display: Display) -> str:
     """What could not be checked, alone; "" when everything could."""
     targets = [target for target in result.targets if not target.is_complete]
     bare = [msgspec.structs.replace(target, findings=(), ignored=()) for target in targets]
-    return paint([each for target in bare for each in (*_target(target, display), BLANK)], display)
+    return paint([each for target in bare for each in (*_target(target, display, set()), BLANK)], display)
 
 
-def _target(target: TargetResult, display: Display) -> Iterator[Line]:
+def _target(target: TargetResult, display: Display, told: set[str]) -> Iterator[Line]:
+    """One target. Many findings share the note on their fix: it is told once, and `told` remembers it."""
     yield line(f"{display.show(target.target)}: {_state(target)}", "title")
     if target.failure is not None:
         yield from _paragraph(2, target.failure.message, display, "warning")
@@ -65,6 +67,10 @@ def _target(target: TargetResult, display: Display) -> Iterator[Line]:
             yield line(f"  in {display.show(module)}", "heading")
         for group in groups:
             yield from _finding(group, display)
+            note = group.first.suggestion_note
+            if note is not None and note not in told:
+                told.add(note)
+                yield from _paragraph(6, note, display, "dim")
     for skipped in target.skipped:
         if skipped.failed:
             yield from _paragraph(2, f"could not examine {skipped.what}: {skipped.reason}", display, "warning")

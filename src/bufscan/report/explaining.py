@@ -33,7 +33,13 @@ def rule_table(rules: Iterable[Rule]) -> str:
 
 def _body(rule: Rule, display: Display) -> Iterator[Line]:
     in_code = False
+    paragraph: list[str] = []
     for text in f"\n{rule.explanation.strip()}".split("\n"):
+        if not in_code and text and not text.startswith(("```", "## ", "- ")):
+            paragraph.append(text)
+            continue
+        yield from _prose(paragraph, display)
+        paragraph = []
         if text.startswith("```"):
             in_code = not in_code
         elif in_code:
@@ -41,4 +47,11 @@ def _body(rule: Rule, display: Display) -> Iterator[Line]:
         elif text.startswith("## "):
             yield line(text.removeprefix("## "), "heading")
         else:
-            yield from (line(each) for each in wrapped(text, display.width))
+            yield line(text)  # blank, or a link, which is never broken
+    yield from _prose(paragraph, display)
+
+
+def _prose(paragraph: list[str], display: Display) -> Iterator[Line]:
+    """Filled anew for a terminal; as it stands in the source otherwise."""
+    filled = paragraph if display.width is None else wrapped(" ".join(paragraph), display.width)
+    return (line(text) for text in filled if paragraph)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
 
 from bufscan.findings import SEVERITIES
 from bufscan.report.sizes import plural
@@ -31,11 +34,45 @@ def without_repeats(findings: Iterable[Finding]) -> list[Repeated]:
     """In the order of the first of each."""
     groups: dict[tuple[object, ...], list[Finding]] = {}
     for finding in findings:
-        fix = (finding.location, finding.suggestion)
-        same = fix if None not in fix else (*fix, finding.message.replace(f"`{finding.tensor}`", ""))
-        key = (finding.code, finding.severity, *same)
-        groups.setdefault(key, []).append(finding)
+        groups.setdefault(change_for(finding), []).append(finding)
     return [Repeated(group[0], tuple(group[1:])) for group in groups.values()]
+
+
+def change_for(finding: Finding) -> tuple[object, ...]:
+    """What tells the change that mends a finding from other changes."""
+    fix = (finding.location, finding.suggestion)
+    same = fix if None not in fix else (*fix, finding.message.replace(f"`{finding.tensor}`", ""))
+    return finding.code, finding.severity, *same
+
+
+def with_note(finding: Finding) -> str:
+    """The line that mends it, and what to know of that line; "" where no line is known."""
+    if finding.suggestion is None or finding.suggestion_note is None:
+        return finding.suggestion or ""
+    return f"{finding.suggestion} ({finding.suggestion_note})"
+
+
+def from_root(result: CheckResult, folder: str) -> CheckResult:
+    """The same with files named from the root of the repository, where the check ran in `folder`."""
+    if folder == ".":
+        return result
+    root = PurePosixPath(folder)
+
+    def moved(finding: Finding) -> Finding:
+        place = finding.location
+        at_root = place and msgspec.structs.replace(place, file=(root / place.file).as_posix())
+        return msgspec.structs.replace(finding, location=at_root)
+
+    targets = [
+        msgspec.structs.replace(
+            target,
+            findings=tuple(map(moved, target.findings)),
+            ignored=tuple(msgspec.structs.replace(each, finding=moved(each.finding)) for each in target.ignored),
+            file=target.file and (root / target.file).as_posix(),
+        )
+        for target in result.targets
+    ]
+    return msgspec.structs.replace(result, targets=tuple(targets))
 
 
 def module_of(path: str) -> str:

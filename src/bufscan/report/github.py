@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from bufscan.report.escaping import show
-from bufscan.report.findings import without_repeats
+from bufscan.report.findings import change_for, from_root, with_note, without_repeats
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,20 +19,31 @@ _COMMANDS: Final[dict[Severity, str]] = {"error": "error", "warning": "warning",
 _MESSAGE_LIMIT = 1000
 
 
-def render(result: CheckResult) -> str:
-    """One command a finding; those that one line causes together, for a step shows ten of a kind at most."""
-    return "".join(f"{command}\n" for target in result.targets for command in _commands(target))
+def render(result: CheckResult, *, folder: str = ".") -> str:
+    """One command a finding; those that one line causes together, for a step shows ten of a kind at most.
+
+    Args:
+        result: what was found.
+        folder: where in the repository it was run; paths are written from the root of the repository.
+    """
+    result = from_root(result, folder)
+    by_line = Counter(change_for(finding) for finding in result.findings if finding.location is not None)
+    return "".join(f"{command}\n" for target in result.targets for command in _commands(target, by_line))
 
 
-def _commands(target: TargetResult) -> Iterator[str]:
+def _commands(target: TargetResult, by_line: Counter[tuple[object, ...]]) -> Iterator[str]:
+    """Those of one target; what a line causes in several targets is counted in `by_line`, and taken from it."""
     if target.failure is not None:
         yield _command("error", "bufscan", f"{target.target}: {target.failure.message}")
     for first, others in without_repeats(target.findings):
+        more = len(others) if first.location is None else by_line.pop(change_for(first), 0) - 1
+        if more < 0:
+            continue  # told with an earlier target
         message = f"{target.target}: {first.message}"
-        if others:
-            message += f" (and {len(others):,} more like it)"
+        if more:
+            message += f" (and {more:,} more like it)"
         if first.suggestion is not None:
-            message += f"; fix: {first.suggestion}"
+            message += f"; fix: {with_note(first)}"
         place = () if first.location is None else (first.location.file, first.location.line)
         yield _command(_COMMANDS[first.severity], f"{first.code} {first.name}", message, *place)
     for skipped in target.skipped:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bufscan.report.escaping import show
+from bufscan.report.findings import with_note
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,7 +55,7 @@ def _case(target: TargetResult, finding: Finding, result: CheckResult) -> str:
         place = f' file="{_attribute(finding.location.file)}" line="{finding.location.line}"'
     text = _body(finding.message)
     if finding.suggestion is not None:
-        text += f"\nfix: {_body(finding.suggestion)}"
+        text += f"\nfix: {_body(with_note(finding))}"
     if result.is_failing(finding):
         kind = f"{finding.severity} {finding.code}"
         inner = f'<failure type="{kind}" message="{_attribute(finding.message)}">{text}</failure>'

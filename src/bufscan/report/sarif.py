@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any, Final
 
 from bufscan.report.escaping import MACHINE_LIMIT, show
+from bufscan.report.findings import from_root, with_note
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -15,11 +16,19 @@ if TYPE_CHECKING:
 
 _SCHEMA: Final = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 _ROOT: Final = "SRCROOT"
+_ROOT_WORDS: Final = ("The root of the repository.", "The folder in which bufscan was run.")
 _FINGERPRINT: Final = "bufscanFinding/v1"
 
 
-def render(result: CheckResult, *, version: str) -> str:
-    """One run; ignored findings are results with suppressions. `version` is bufscan's own."""
+def render(result: CheckResult, *, version: str, folder: str = ".") -> str:
+    """One run; ignored findings are results with suppressions.
+
+    Args:
+        result: what was found.
+        version: bufscan's own.
+        folder: where in the repository it was run; paths are written from the root of the repository.
+    """
+    result = from_root(result, folder)
     rules = _rules_spoken(result)
     positions = {rule.code: position for position, rule in enumerate(rules)}
     results = [found for target in result.targets for found in _results(target, positions)]
@@ -27,7 +36,7 @@ def render(result: CheckResult, *, version: str) -> str:
     run = {
         "tool": {"driver": driver},
         "columnKind": "unicodeCodePoints",
-        "originalUriBaseIds": {_ROOT: {"description": {"text": "The folder in which bufscan was run."}}},
+        "originalUriBaseIds": {_ROOT: {"description": {"text": _ROOT_WORDS[folder == "."]}}},
         "invocations": [
             {
                 "executionSuccessful": all(target.is_complete for target in result.targets),
@@ -64,7 +73,7 @@ def _results(target: TargetResult, positions: dict[str, int]) -> Iterator[dict[s
 
 
 def _result(target: TargetResult, finding: Finding, positions: dict[str, int]) -> dict[str, Any]:
-    text = finding.message if finding.suggestion is None else f"{finding.message}; fix: {finding.suggestion}"
+    text = finding.message if finding.suggestion is None else f"{finding.message}; fix: {with_note(finding)}"
     return {
         "ruleId": finding.code,
         "ruleIndex": positions[finding.code],

@@ -65,15 +65,17 @@ def words_for(tensor: Tensor) -> str:
 
 
 def loss_of(tensor: Tensor) -> str:
-    """What will go wrong with an unregistered tensor, by the facts that were measured on it."""
-    losses = []
-    if tensor.saved is not True:
-        losses.append("is not saved")
-    if tensor.moves is not True and tensor.shape != ():
-        losses.append("does not move with the model")
+    """What will go wrong with an unregistered tensor, by the facts that were measured on it, as a sentence."""
+    losses = ["is not saved"] * (tensor.saved is False)
+    unknown = ["is saved"] * (tensor.saved is None)
+    if tensor.shape != ():
+        losses += ["does not move with the model"] * (tensor.moves is False)
+        unknown += ["moves with the model"] * (tensor.moves is None)
     if tensor.declared == "parameter" and tensor.trains is not True:
         losses.append("is seen by no optimizer")
-    return listed(losses) or "no state_dict or optimizer knows it"
+    clauses = [f"it {listed(losses)}"] if losses else []
+    clauses += [f"whether it {listed(unknown)} is unknown"] if unknown else []
+    return "; ".join(clauses) or "no module registers it"
 
 
 def listed(phrases: list[str]) -> str:

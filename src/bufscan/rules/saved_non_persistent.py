@@ -51,7 +51,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bufscan.findings import Finding, Rule, Subject
-from bufscan.rules.joined import path_in
+from bufscan.rules.joined import path_in, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,8 +63,7 @@ def find_saved_non_persistent_buffers(rule: Rule, subject: Subject) -> Iterator[
         for name in join.saved_non_persistent:
             path = path_in(join, name)
             message = f"`{join.model}` registers `{path}` as non-persistent: strict loading of its key fails"
-            line = f'del state_dict["{path}"]'
-            yield rule.finding_on(path, message, severity="error", suggestion=line)
+            yield rule.finding_on(path, message, severity="error", suggestion=f"del state_dict[{quoted(name)}]")
 
 
 RULE = Rule(

@@ -58,7 +58,7 @@ def find_shared_tensors(rule: Rule, subject: Subject) -> Iterator[Finding]:
     """Loose tensors that live in code."""
     for tensor in loose_tensors(subject.inventory):
         if tensor.holding in SHARED_IN_CODE:
-            yield rule.finding(tensor, f"`{tensor.path}` {words_for(tensor)}: it {loss_of(tensor)}")
+            yield rule.finding(tensor, f"`{tensor.path}` {words_for(tensor)}: {loss_of(tensor)}")
 
 
 RULE = Rule(code="BUF005", name="shared-tensor-in-code", explanation=__doc__ or "", check=find_shared_tensors)

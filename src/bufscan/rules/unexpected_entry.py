@@ -53,7 +53,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bufscan.findings import Finding, Rule, Subject
-from bufscan.rules.joined import is_foreign, path_in
+from bufscan.rules.joined import is_foreign, path_in, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -77,12 +77,12 @@ def _prefixes(rule: Rule, join: Join) -> Iterator[Finding]:
     if join.checkpoint_prefix:
         prefix = join.checkpoint_prefix
         message = f"names of the checkpoint begin with `{prefix}`, those of `{join.model}` do not"
-        line = f'state_dict = {{name.removeprefix("{prefix}"): value for name, value in state_dict.items()}}'
+        line = f"state_dict = {{name.removeprefix({quoted(prefix)}): value for name, value in state_dict.items()}}"
         yield rule.finding_on(join.section, message, severity="warning", suggestion=line)
     if join.model_prefix:
         prefix = join.model_prefix
         message = f"names of `{join.model}` begin with `{prefix}`, those of the checkpoint do not"
-        line = f'state_dict = {{f"{prefix}{{name}}": value for name, value in state_dict.items()}}'
+        line = f"state_dict = {{{quoted(prefix)} + name: value for name, value in state_dict.items()}}"
         yield rule.finding_on(join.section, message, severity="warning", suggestion=line)
     if join.wrappers:
         parts = " and ".join(f"`{part}`" for part in join.wrappers)

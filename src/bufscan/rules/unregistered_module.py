@@ -43,11 +43,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from bufscan.findings import Finding, Rule, Subject
+from bufscan.findings import SEVERITIES, Finding, Rule, Subject, severity_of
 from bufscan.rules.held import listed, unregistered_tensors
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from bufscan.inventory import Inventory, Tensor
 
@@ -55,14 +55,23 @@ if TYPE_CHECKING:
 def find_unregistered_modules(rule: Rule, subject: Subject) -> Iterator[Finding]:
     """One finding a hidden module, placed where the source holds it."""
     for path, tensors in _hidden_modules(subject.inventory).items():
-        first = tensors[0]
-        count = f"its {len(tensors)} tensors are" if len(tensors) > 1 else "its tensor is"
-        losses = [f"{count} not saved", "not moved with the model"]
-        if any(tensor.declared == "parameter" for tensor in tensors):
-            losses.append("not trained")
-        found = rule.finding(first, f"no module registers the module `{path}`: {listed(losses)}")
-        severity = "error" if any(tensor.shape != () for tensor in tensors) else "note"
-        yield msgspec.structs.replace(found, tensor=path, severity=severity)
+        message = f"no module registers the module `{path}`: {_loss_of(tensors)}"
+        found = rule.finding(tensors[0], message, severity=min(map(severity_of, tensors), key=SEVERITIES.index))
+        yield msgspec.structs.replace(found, tensor=path)
+
+
+def _loss_of(tensors: Sequence[Tensor]) -> str:
+    """What will go wrong with them together, by the facts that were measured on each."""
+    losses = ["not saved"] * any(tensor.saved is False for tensor in tensors)
+    losses += ["not moved with the model"] * any(tensor.moves is False for tensor in tensors)
+    losses += ["not trained"] * any(tensor.declared == "parameter" and not tensor.trains for tensor in tensors)
+    if not losses:
+        return "`train()` and `eval()` do not reach it"
+    return (
+        f"its {len(tensors)} tensors are {listed(losses)}"
+        if len(tensors) > 1
+        else f"its tensor is {listed(losses)}"
+    )
 
 
 def _hidden_modules(inventory: Inventory) -> dict[str, list[Tensor]]:

@@ -54,7 +54,7 @@ def find_unregistered_parameters(rule: Rule, subject: Subject) -> Iterator[Findi
     """Loose Parameters."""
     for tensor in loose_tensors(subject.inventory):
         if tensor.holding not in SHARED_IN_CODE and tensor.declared == "parameter":
-            message = f"`{tensor.path}`, an nn.Parameter, {words_for(tensor)}: it {loss_of(tensor)}"
+            message = f"`{tensor.path}`, an nn.Parameter, {words_for(tensor)}: {loss_of(tensor)}"
             yield rule.finding(tensor, message)
 
 

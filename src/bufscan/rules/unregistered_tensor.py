@@ -7,7 +7,8 @@ Looks for tensors that a module holds as a plain attribute, or in a list, dict, 
 `nn.Module` knows only the tensors that are registered with it. A tensor it merely holds is missing from the
 `state_dict`, so a loaded model runs with another value than the saved one, and `.to(device)` leaves it behind, so
 the first forward pass on a GPU stops with "expected all tensors to be on the same device". A 0-dim tensor meets
-tensors on any device, so it is reported as a note; a tensor that the forward pass assigns anew, as a warning.
+tensors on any device, and one without elements has nothing to lose yet: they are notes. A tensor that the forward
+pass assigns anew is a warning.
 
 ## Example
 
@@ -62,7 +63,7 @@ def find_unregistered_tensors(rule: Rule, subject: Subject) -> Iterator[Finding]
     """Loose tensors that are neither Parameters nor shared in code."""
     for tensor in loose_tensors(subject.inventory):
         if tensor.holding not in SHARED_IN_CODE and tensor.declared != "parameter":
-            yield rule.finding(tensor, f"`{tensor.path}` {words_for(tensor)}: it {loss_of(tensor)}")
+            yield rule.finding(tensor, f"`{tensor.path}` {words_for(tensor)}: {loss_of(tensor)}")
 
 
 RULE = Rule(code="BUF001", name="unregistered-tensor", explanation=__doc__ or "", check=find_unregistered_tensors)
