@@ -14,37 +14,29 @@ import pytest
 from command_line import bufscan, environment
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the demo's files."""
-    folder = tmp_path_factory.mktemp("demo")
-    assert 0 == bufscan("demo", "--write", str(folder)).returncode
-    return folder
-
-
-def test_inspect_prints_the_listing_and_nothing_to_stderr(folder: Path) -> None:
-    done = bufscan("inspect", "model.pt", cwd=folder)
+def test_inspect_prints_the_listing_and_nothing_to_stderr(demo_files: Path) -> None:
+    done = bufscan("inspect", "model.pt", cwd=demo_files)
     assert (0, b"") == (done.returncode, done.stderr)
     lines = done.stdout.decode().splitlines()
     assert "model.pt: torch-zip, all on cpu" == lines[0]
     assert lines[-1].startswith("28 tensors: 14 parameters, ")
 
 
-def test_the_installed_command_is_the_same_program(folder: Path) -> None:
+def test_the_installed_command_is_the_same_program(demo_files: Path) -> None:
     command = Path(sys.executable).parent / "bufscan"
     done = subprocess.run(
-        [command, "inspect", "model.pt"], cwd=folder, capture_output=True, env=environment(), check=True
+        [command, "inspect", "model.pt"], cwd=demo_files, capture_output=True, env=environment(), check=True
     )
-    assert bufscan("inspect", "model.pt", cwd=folder).stdout == done.stdout
+    assert bufscan("inspect", "model.pt", cwd=demo_files).stdout == done.stdout
 
 
-def test_standard_input_is_a_target(folder: Path) -> None:
-    done = bufscan("inspect", "-", "--quiet", stdin=(folder / "weights.safetensors").read_bytes())
+def test_standard_input_is_a_target(demo_files: Path) -> None:
+    done = bufscan("inspect", "-", "--quiet", stdin=(demo_files / "weights.safetensors").read_bytes())
     assert 0 == done.returncode
     assert done.stdout.startswith(b"18 tensors")
 
 
-def test_roles_can_be_written_with_hyphens_and_repeated(folder: Path) -> None:
+def test_roles_can_be_written_with_hyphens_and_repeated(demo_files: Path) -> None:
     arguments = (
         "inspect",
         "model.pt",
@@ -55,14 +47,14 @@ def test_roles_can_be_written_with_hyphens_and_repeated(folder: Path) -> None:
         "--role",
         "unregistered",
     )
-    report = json.loads(bufscan(*arguments, cwd=folder).stdout)
+    report = json.loads(bufscan(*arguments, cwd=demo_files).stdout)
     assert {"non_persistent_buffer", "unregistered"} == {each["role"] for each in report["tensors"]}
     assert {"roles": ["non_persistent_buffer", "unregistered"], "match": [], "of_tensors": 28} == report[
         "selection"
     ]
 
 
-def test_patterns_and_order(folder: Path) -> None:
+def test_patterns_and_order(demo_files: Path) -> None:
     arguments = (
         "inspect",
         "model.pt",
@@ -75,31 +67,33 @@ def test_patterns_and_order(folder: Path) -> None:
         "--sort",
         "name",
     )
-    rows = list(csv.DictReader(StringIO(bufscan(*arguments, cwd=folder).stdout.decode())))
+    rows = list(csv.DictReader(StringIO(bufscan(*arguments, cwd=demo_files).stdout.decode())))
     names = ["bias", "num_batches_tracked", "running_mean", "running_var", "weight"]
     assert ["head.weight", *(f"stem.{name}" for name in names)] == [row["name"] for row in rows]
 
 
-def test_depth_asks_for_the_tree(folder: Path) -> None:
-    text = bufscan("inspect", "model.pt", "--depth", "1", cwd=folder).stdout.decode()
+def test_depth_asks_for_the_tree(demo_files: Path) -> None:
+    text = bufscan("inspect", "model.pt", "--depth", "1", cwd=demo_files).stdout.decode()
     assert "├── blocks " in text
     assert "{0,1}" not in text
 
 
-def test_csv_ends_its_lines_as_rfc_4180_says(folder: Path) -> None:
-    lines = bufscan("inspect", "model.pt", "--format", "csv", cwd=folder).stdout.split(b"\n")
+def test_csv_ends_its_lines_as_rfc_4180_says(demo_files: Path) -> None:
+    lines = bufscan("inspect", "model.pt", "--format", "csv", cwd=demo_files).stdout.split(b"\n")
     assert 30 == len(lines)
     assert all(line.endswith(b"\r") for line in lines[:-1])
 
 
-def test_two_runs_are_byte_identical(folder: Path) -> None:
+def test_two_runs_are_byte_identical(demo_files: Path) -> None:
     for report in ("text", "json", "csv"):
-        first, second = (bufscan("inspect", "model.pt", "--format", report, cwd=folder).stdout for _ in range(2))
+        first, second = (
+            bufscan("inspect", "model.pt", "--format", report, cwd=demo_files).stdout for _ in range(2)
+        )
         assert first == second
 
 
-def test_output_goes_to_the_file_and_nowhere_else(folder: Path, tmp_path: Path) -> None:
-    done = bufscan("inspect", "model.pt", "--format", "json", "--output", str(tmp_path / "a.json"), cwd=folder)
+def test_output_goes_to_the_file_and_nowhere_else(demo_files: Path, tmp_path: Path) -> None:
+    done = bufscan("inspect", "model.pt", "--format", "json", "--output", str(tmp_path / "a.json"), cwd=demo_files)
     assert (0, b"", b"") == (done.returncode, done.stdout, done.stderr)
     assert "bufscan.inspect/1" == json.loads((tmp_path / "a.json").read_text())["schema"]
     assert [tmp_path / "a.json"] == list(tmp_path.iterdir())
@@ -112,35 +106,35 @@ def test_a_failed_inspection_leaves_the_old_output_alone(tmp_path: Path) -> None
     assert "old" == output.read_text()
 
 
-def test_output_keeps_the_permissions_and_the_link_of_what_it_replaces(folder: Path, tmp_path: Path) -> None:
+def test_output_keeps_the_permissions_and_the_link_of_what_it_replaces(demo_files: Path, tmp_path: Path) -> None:
     (tmp_path / "real.txt").write_text("old")
     (tmp_path / "real.txt").chmod(0o640)
     (tmp_path / "link.txt").symlink_to("real.txt")
-    assert 0 == bufscan("inspect", "model.pt", "--output", str(tmp_path / "link.txt"), cwd=folder).returncode
+    assert 0 == bufscan("inspect", "model.pt", "--output", str(tmp_path / "link.txt"), cwd=demo_files).returncode
     assert (tmp_path / "link.txt").is_symlink()
     assert 0o640 == stat.S_IMODE((tmp_path / "real.txt").stat().st_mode)
     assert "old" != (tmp_path / "real.txt").read_text()
 
 
-def test_a_device_is_written_to_and_not_replaced(folder: Path) -> None:
-    assert 0 == bufscan("inspect", "model.pt", "--output", "/dev/null", cwd=folder).returncode
+def test_a_device_is_written_to_and_not_replaced(demo_files: Path) -> None:
+    assert 0 == bufscan("inspect", "model.pt", "--output", "/dev/null", cwd=demo_files).returncode
     assert stat.S_ISCHR(Path("/dev/null").stat().st_mode)
 
 
-def test_quiet_prints_the_summary_line_alone(folder: Path) -> None:
-    lines = bufscan("inspect", "model.pt", "--quiet", cwd=folder).stdout.decode().splitlines()
+def test_quiet_prints_the_summary_line_alone(demo_files: Path) -> None:
+    lines = bufscan("inspect", "model.pt", "--quiet", cwd=demo_files).stdout.decode().splitlines()
     assert [
         "28 tensors: 14 parameters, 4 persistent buffers, 3 non-persistent buffers, 7 unregistered; 26.6 kB stored"
     ] == lines
 
 
-def test_a_closed_pipe_is_quiet(folder: Path) -> None:
+def test_a_closed_pipe_is_quiet(demo_files: Path) -> None:
     read, write = os.pipe()
     os.close(read)
     with os.fdopen(write, "wb") as closed:
         done = subprocess.run(
             [sys.executable, "-m", "bufscan", "inspect", "model.pt"],
-            cwd=folder,
+            cwd=demo_files,
             stdout=closed,
             stderr=subprocess.PIPE,
             env=environment(),
@@ -149,12 +143,12 @@ def test_a_closed_pipe_is_quiet(folder: Path) -> None:
     assert (141, b"") == (done.returncode, done.stderr)
 
 
-def test_unbuffered_output_to_a_slow_reader_is_complete(folder: Path) -> None:
-    report = bufscan("inspect", "model.pt", "--format", "json", cwd=folder).stdout
+def test_unbuffered_output_to_a_slow_reader_is_complete(demo_files: Path) -> None:
+    report = bufscan("inspect", "model.pt", "--format", "json", cwd=demo_files).stdout
     read, write = os.pipe()
     process = subprocess.Popen(
         [sys.executable, "-m", "bufscan", *("inspect", "model.pt", "--format", "json")],
-        cwd=folder,
+        cwd=demo_files,
         stdout=write,
         env=environment(PYTHONUNBUFFERED="1"),
     )

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-import bufscan
 from command_line import environment
 
-MODEL = Path(bufscan.__file__).parent / "demo" / "files" / "model.pt"
-WEIGHTS = MODEL.with_name("weights.safetensors")
+if TYPE_CHECKING:
+    from pathlib import Path
 
 HEAVY = ("torch", "numpy", "safetensors", "pydantic", "transformers")
 
@@ -26,48 +25,52 @@ def stand_ins(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def heavy_modules_after(code: str, stand_ins: Path) -> set[str]:
-    """Which heavy modules a fresh interpreter has loaded once it has run `code`."""
+def heavy_modules_after(code: str, stand_ins: Path, folder: Path | None = None) -> set[str]:
+    """Which heavy modules a fresh interpreter has loaded once it has run `code` in the folder."""
     report = f"import sys; print('loaded:', *(name for name in {HEAVY!r} if name in sys.modules))"
     done = subprocess.run(
         [sys.executable, "-c", f"import sys\nsys.path.insert(0, {str(stand_ins)!r})\n{code}\n{report}"],
         capture_output=True,
         text=True,
+        cwd=folder,
         env=environment(),
         check=True,
     )
     return set(done.stdout.rpartition("loaded:")[2].split())
 
 
-def run(*arguments: str) -> str:
-    return f"from bufscan.cli import main; main({list(arguments)!r})"
+def test_importing_loads_nothing_heavy(stand_ins: Path) -> None:
+    assert set() == heavy_modules_after("import bufscan", stand_ins)
 
 
 @pytest.mark.parametrize(
-    "code",
+    ("arguments", "code"),
     [
-        pytest.param("import bufscan", id="import"),
-        pytest.param(run("--help"), id="help"),
-        pytest.param(run("inspect", "--help"), id="help of inspect"),
-        pytest.param(run("inspect", str(MODEL)), id="inspect as text"),
-        pytest.param(run("inspect", str(MODEL), "--by-module", "--depth", "2"), id="inspect as tree"),
-        pytest.param(run("inspect", str(MODEL), "--format", "json", "--role", "parameter"), id="inspect as json"),
-        pytest.param(run("inspect", str(MODEL), "--format", "csv", "--match", "*"), id="inspect as csv"),
-        pytest.param(run("inspect", "no-such-file"), id="inspect nothing"),
-        pytest.param(run("demo"), id="demo"),
-        pytest.param(run("diff", "--help"), id="help of diff"),
-        pytest.param(run("diff", str(MODEL), str(MODEL)), id="diff of equal files"),
-        pytest.param(run("diff", str(MODEL), str(WEIGHTS), "--no-values"), id="diff of structures"),
-        pytest.param(run("diff", "--textconv", str(WEIGHTS)), id="diff for git"),
-        pytest.param(run("check", "--help"), id="help of check"),
-        pytest.param(run("check", str(MODEL), "no-such-file"), id="check as text"),
-        pytest.param(run("check", str(MODEL), "--format", "sarif"), id="check as sarif"),
-        pytest.param(run("explain"), id="explain"),
-        pytest.param(run("explain", "BUF001"), id="explain a rule"),
+        pytest.param(["--help"], 0, id="help"),
+        pytest.param(["inspect", "--help"], 0, id="help of inspect"),
+        pytest.param(["inspect", "model.pt"], 0, id="inspect as text"),
+        pytest.param(["inspect", "weights.safetensors"], 0, id="inspect safetensors"),
+        pytest.param(["inspect", "model.pt", "--by-module", "--depth", "2"], 0, id="inspect as tree"),
+        pytest.param(["inspect", "model.pt", "--format", "json"], 0, id="inspect as json"),
+        pytest.param(["inspect", "model.pt", "--format", "csv", "--match", "*"], 0, id="inspect as csv"),
+        pytest.param(["inspect", "no-such-file"], 2, id="inspect nothing"),
+        pytest.param(["demo"], 0, id="demo"),
+        pytest.param(["diff", "--help"], 0, id="help of diff"),
+        pytest.param(["diff", "model.pt", "model.pt"], 0, id="diff of equal files"),
+        pytest.param(["diff", "model.pt", "weights.safetensors", "--no-values"], 0, id="diff of structures"),
+        pytest.param(["diff", "--textconv", "weights.safetensors"], 0, id="diff for git"),
+        pytest.param(["check", "--help"], 0, id="help of check"),
+        pytest.param(["check", "model.pt", "no-such-file"], 2, id="check as text"),
+        pytest.param(["check", "model.pt", "--format", "sarif"], 1, id="check as sarif"),
+        pytest.param(["explain"], 0, id="explain"),
+        pytest.param(["explain", "BUF001"], 0, id="explain a rule"),
     ],
 )
-def test_files_are_inspected_with_nothing_heavy(code: str, stand_ins: Path) -> None:
-    assert set() == heavy_modules_after(code, stand_ins)
+def test_files_are_inspected_with_nothing_heavy(
+    arguments: list[str], code: int, stand_ins: Path, demo_files: Path
+) -> None:
+    command = f"from bufscan.cli import main; assert {code} == main({arguments!r})"
+    assert set() == heavy_modules_after(command, stand_ins, demo_files)
 
 
 @pytest.mark.parametrize("name", HEAVY)
