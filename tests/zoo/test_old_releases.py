@@ -1,7 +1,8 @@
 """Tensors that real packages forgot to register, each in a release that anyone can still install.
 
 Every release is installed without its dependencies into a folder of its own and scanned in a process of its own,
-so that nothing of it stays. Deselected by default (they need a package index, numpy and einops): `pytest -m zoo`.
+so that nothing of it stays. Deselected by default, for they need a package index: with the extra `zoo` installed,
+`pytest -m zoo` runs them.
 """
 
 from __future__ import annotations
