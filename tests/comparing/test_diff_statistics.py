@@ -129,16 +129,26 @@ def check(found: ValueStatistics, pair: Pair) -> None:
     if both.any():
         assert close(difference.sum() / both.sum()) == found.mean_abs
     assert close(norm(difference)) == found.l2
-    if norm(left):
-        assert close(norm(difference) / norm(left)) == found.rel_l2
-    if found.cosine is not None:
-        product = (left.conj() * right).sum().real
-        assert pytest.approx(float(product / norm(left) / norm(right)), abs=1e-9) == found.cosine
+    assert (close(norm(difference) / norm(left)) if norm(difference) else 0.0) == found.rel_l2
+    product = (left.conj() * right).sum().real
+    cosine = float(product / norm(left) / norm(right))
+    assert (pytest.approx(cosine, abs=1e-9) if math.isfinite(cosine) else None) == found.cosine
     assert (int(old.isnan().sum()), int(new.isnan().sum())) == found.nan
     infinite = [int((each.isinf() & ~each.isnan()).sum()) for each in (old, new)]
     assert tuple(infinite) == found.inf
     if found.max_index is not None and found.max_abs is not None:
         assert close(difference[found.max_index]) == found.max_abs
+    assert bits_alone(pair, same) == (found.zero_signs, found.nan_payloads)
+
+
+def bits_alone(pair: Pair, same: torch.Tensor) -> tuple[int, int]:
+    """Equal values whose bits differ: zeros, and NaN."""
+    old, new = pair
+    word = WORDS[1 if old.element_size() == 16 else old.element_size()]
+    width = old.element_size() // word.itemsize
+    odd = (old.contiguous().view(word) != new.contiguous().view(word)).view(*old.shape, width).any(-1)
+    nan = as_float64(old).isnan()
+    return int((odd & same & ~nan).sum()), int((odd & same & nan).sum())
 
 
 @pytest.mark.parametrize("name", [*FLOATS, *EIGHT_BIT_FLOATS, *COMPLEX, *INTEGERS])
@@ -214,6 +224,15 @@ def test_signs_of_zeros_alone_are_a_difference_without_a_change(tmp_path: Path, 
     found = difference.entries[0].values
     assert found is not None
     assert (0, 0.0, 1) == (found.changed, found.max_abs, found.zero_signs)
+
+
+@pytest.mark.parametrize("name", COMPLEX)
+def test_a_complex_value_that_changed_in_both_parts_is_one_change_and_no_sign(tmp_path: Path, name: str) -> None:
+    dtype = getattr(torch, name)
+    pair = Pair(torch.tensor([1 + 2j, 3 + 4j]).to(dtype), torch.tensor([1 + 2j, 5 + 6j]).to(dtype))
+    found = compare(tmp_path, pair)
+    assert found is not None
+    assert (1, 0, 0) == (found.changed, found.zero_signs, found.nan_payloads)
 
 
 @pytest.mark.parametrize("name", FLOATS)

@@ -151,8 +151,8 @@ def _zero_signs(frame: Frame, explained: int) -> int:
     """Values that are equal but for the sign of a zero; `explained` differ in their bits for another reason."""
     import torch
 
-    if frame.comparison.same_decoding and frame.old.numbers.shape == frame.marks.shape:
-        # Integers compare fast when the marks are of their own type.
+    if frame.comparison.same_decoding and frame.width == 1 and frame.old.numbers.shape == frame.marks.shape:
+        # Where each integer is a value of its own. Integers compare fast when the marks are of their own type.
         return int(torch.ne(*frame.bits, out=frame.marks).sum(dtype=torch.int32)) - explained
     old, new = (row.view(-1, frame.width) for row in frame.both)
     equal = old == new
