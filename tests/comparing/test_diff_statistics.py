@@ -262,6 +262,26 @@ def test_neighbouring_whole_numbers_beyond_2_to_the_53_differ_by_one(tmp_path: P
     assert (1, 1.0) == (found.changed, found.max_abs)
 
 
+def test_neighbouring_whole_numbers_of_two_types_differ_by_one(tmp_path: Path) -> None:
+    pair = Pair(torch.tensor([1 << 60, 7]), torch.tensor([(1 << 60) + 1, 7]).to(torch.uint64))
+    found = compare(tmp_path, pair)
+    assert found is not None
+    assert (1, 1.0, None) == (found.changed, found.max_abs, found.rounding)
+
+
+@pytest.mark.parametrize(
+    ("whole", "rounding"), [((1 << 60) + 1, "rounded"), (1 << 52, "exact"), (7, "exact")], ids=str
+)
+def test_a_whole_number_that_float64_rounds_is_not_called_the_same(
+    tmp_path: Path, whole: int, rounding: str
+) -> None:
+    old = torch.tensor([whole])
+    for pair in (Pair(old, old.double()), Pair(old.double(), old)):
+        found = compare(tmp_path, pair)
+        assert found is not None
+        assert rounding == found.rounding
+
+
 def test_whole_numbers_at_both_ends_do_not_wrap(tmp_path: Path) -> None:
     smallest, largest = -(1 << 63), (1 << 63) - 1
     found = compare(tmp_path, Pair(torch.tensor([smallest]), torch.tensor([largest])))

@@ -110,7 +110,7 @@ class NumberPass:
         close = not same and self._tolerance is not None and not sums.changed
         old, new = content.old.dtype, content.new.dtype
         index = None if content.is_compound else total.index
-        values = statistics_of(sums, total.numel * total.values_per_element, index, between_types=old != new)
+        values = statistics_of(sums, total.numel * total.values_per_element, index, (old, new))
         return Verdict(same=same or close, close=close, values=values)
 
 

@@ -6,19 +6,19 @@ from math import isfinite, sqrt
 from typing import TYPE_CHECKING
 
 from bufscan.comparing.difference import Rounding, ValueStatistics
+from bufscan.comparing.sums import WIDE_INTEGERS
 
 if TYPE_CHECKING:
     from bufscan.comparing.sums import Sums
 
+_WHOLE_BELOW = float(1 << 53)  # smaller whole numbers are float64 numbers, each of them
+
 
 def statistics_of(
-    sums: Sums, numel: int, index: tuple[int, ...] | None, *, between_types: bool
+    sums: Sums, numel: int, index: tuple[int, ...] | None, dtypes: tuple[str | None, str | None]
 ) -> ValueStatistics:
-    """The sums of a whole tensor as what people ask for."""
+    """The sums of a whole tensor as what people ask for; `dtypes` are those of both sides."""
     old_norm, new_norm, l2 = sqrt(sums.old_square), sqrt(sums.new_square), sqrt(sums.difference_square)
-    rounding: Rounding | None = None
-    if between_types:
-        rounding = "exact" if not sums.differing else "rounded" if sums.rounded else None
     return ValueStatistics(
         numel=numel,
         changed=sums.changed,
@@ -32,8 +32,17 @@ def statistics_of(
         inf=(sums.old_inf, sums.new_inf),
         zero_signs=sums.zero_signs,
         nan_payloads=sums.nan_payloads,
-        rounding=rounding,
+        rounding=None if dtypes[0] == dtypes[1] else _rounding(sums, dtypes),
     )
+
+
+def _rounding(sums: Sums, dtypes: tuple[str | None, str | None]) -> Rounding | None:
+    if sums.differing:
+        return "rounded" if sums.rounded else None
+    wide = [dtype in WIDE_INTEGERS for dtype in dtypes]
+    # What float64 made equal of whole numbers and others may have been rounded for it.
+    is_large = max(sums.old_square, sums.new_square) >= _WHOLE_BELOW**2
+    return "rounded" if is_large and any(wide) and not all(wide) else "exact"
 
 
 def _finite(number: float) -> float | None:

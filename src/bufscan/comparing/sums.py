@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from bufscan.comparing.frame import Frame
 
 _EXACT_BELOW = float(1 << 62)
-_WIDE_INTEGERS = ("int64", "uint64")
+WIDE_INTEGERS = ("int64", "uint64")
+"""Types that float64 does not hold exactly."""
 
 
 class Sums(msgspec.Struct):
@@ -92,7 +93,7 @@ def _subtract(frame: Frame) -> None:
 
     difference = frame.difference
     torch.sub(frame.new.numbers, frame.old.numbers, out=difference)
-    if frame.same_type and frame.old.decoder.dtype.name in _WIDE_INTEGERS:
+    if all(side.decoder.dtype.name in WIDE_INTEGERS for side in (frame.old, frame.new)):
         # Neighbours beyond 2^53 have the same float64. Integers wrap, so those far apart are not asked.
         exact = (frame.bits[1] - frame.bits[0]).to(torch.float64)
         difference.copy_(torch.where(difference.abs() < _EXACT_BELOW, exact, difference))
