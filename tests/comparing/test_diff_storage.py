@@ -244,6 +244,58 @@ def test_values_in_other_places_are_a_difference_without_numbers(
     assert (remark, None) == (entry.remark, entry.values)
 
 
+def coordinates(indices: list[list[int]], values: list[float]) -> torch.Tensor:
+    return torch.sparse_coo_tensor(torch.tensor(indices), torch.tensor(values), (3, 5), check_invariants=True)
+
+
+ENTRIES = coordinates([[0, 1, 2], [1, 4, 0]], [1.0, 2.0, 3.0])
+
+
+def test_the_order_of_a_sparse_tensor_s_entries_is_no_difference(tmp_path: Path) -> None:
+    other = coordinates([[2, 0, 1], [0, 1, 4]], [3.0, 1.0, 2.0])
+    assert torch.equal(ENTRIES.to_dense(), other.to_dense())
+    assert compare(tmp_path, ENTRIES, other).identical
+
+
+@pytest.mark.parametrize(
+    ("new", "remark"),
+    [
+        (coordinates([[2, 0, 1], [0, 1, 4]], [3.0, 1.0, 9.0]), "values differ, and are stored in another order"),
+        (coordinates([[2, 0, 1], [0, 1, 3]], [3.0, 1.0, 2.0]), "what differs is where its values belong"),
+    ],
+    ids=["values", "places"],
+)
+def test_what_differs_beside_the_order_of_entries_is_said(tmp_path: Path, new: torch.Tensor, remark: str) -> None:
+    (entry,) = compare(tmp_path, ENTRIES, new).entries
+    assert remark == entry.remark
+
+
+def test_entries_that_are_yet_to_be_summed_are_not_compared(tmp_path: Path) -> None:
+    summed = coordinates([[0, 1, 1, 2], [1, 4, 4, 0]], [1.0, 0.5, 1.5, 3.0])
+    difference = compare(tmp_path, ENTRIES, summed)
+    assert [("w", "some of its indices occur more than once: their values stand for a sum")] == [
+        (each.path, each.reason) for each in difference.not_compared
+    ]
+    assert difference.identical is None
+    assert compare(tmp_path, summed, summed).identical
+
+
+def test_indices_of_another_type_are_not_put_in_order(tmp_path: Path) -> None:
+    """No writer makes them; the bytes differ all the same."""
+    old = zip_file(tmp_path / "old.pt", {"w": ENTRIES})
+    path = tmp_path / "new.pt"
+    torch.save({"w": coordinates([[2, 0, 1], [0, 1, 4]], [3.0, 1.0, 2.0])}, path)
+    path.write_bytes(path.read_bytes().replace(b"LongStorage", b"ByteStorage"))
+    for sides in ((old, str(path)), (str(path), old)):
+        assert diff(*sides).identical is not True
+
+
+def test_a_sparse_tensor_without_entries_differs_from_one_with_some(tmp_path: Path) -> None:
+    nothing = torch.sparse_coo_tensor(torch.empty(2, 0, dtype=torch.int64), [], (3, 5))
+    assert compare(tmp_path, nothing, nothing).identical
+    assert compare(tmp_path, nothing, ENTRIES).differs
+
+
 def test_another_layout_is_a_change_and_not_compared(tmp_path: Path) -> None:
     difference = compare(tmp_path, sparse(1, 2, 3), sparse(1, 2, 3).to_dense())
     assert [{"layout"}] == [entry.aspects for entry in difference.entries]

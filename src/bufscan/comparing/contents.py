@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bufscan.comparing.byte_pass import BytePass
+from bufscan.comparing.sparse import is_in_coordinates, verdict_in_order
 from bufscan.comparing.workers import Meter
 
 if TYPE_CHECKING:
@@ -25,7 +26,8 @@ def compare_contents(
 ) -> list[Verdict]:
     """Compare all pairs; the verdicts are in their order. Imports torch only when numbers are wanted."""
     meter = Meter(sum(content.nbytes for content in contents), progress)
-    settled = BytePass(contents).run(meter)
+    by_bytes = BytePass(contents).run(meter)
+    settled = [_in_order(content, sides, verdict) for content, verdict in zip(contents, by_bytes, strict=True)]
     unsettled = [content for content, verdict in zip(contents, settled, strict=True) if verdict is None]
     if not unsettled:
         return [verdict for verdict in settled if verdict is not None]
@@ -34,3 +36,10 @@ def compare_contents(
     meter.expect(sum(content.nbytes for content in unsettled))
     numbers = iter(NumberPass(unsettled, sides, tolerance).run(meter))
     return [next(numbers) if verdict is None else verdict for verdict in settled]
+
+
+def _in_order(content: Content, sides: tuple[Side, Side], verdict: Verdict | None) -> Verdict | None:
+    """Where values belong elsewhere by their bytes, the order they are stored in may be all that differs."""
+    if verdict is None or verdict.remark is None or not is_in_coordinates(content):
+        return verdict
+    return verdict_in_order(content, sides, verdict)
