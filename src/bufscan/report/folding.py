@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from itertools import pairwise, product
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Sequence
@@ -26,6 +26,10 @@ _MOST_RUNS = 4
 _SHORTEST_RUN = 3
 
 
+# As they are written: that is quicker to compare than to convert.
+_Numbers: TypeAlias = tuple[str, ...]
+
+
 class Fold(NamedTuple):
     """Names shown as one.
 
@@ -38,11 +42,6 @@ class Fold(NamedTuple):
     members: tuple[int, ...]
 
 
-class _Template(NamedTuple):
-    pieces: tuple[str, ...]  # the text around the numbers: one more than there are numbers
-    looks: Hashable
-
-
 def fold(entries: Iterable[tuple[str, Hashable]]) -> list[Fold]:
     """Fold the names that are equal but for numbers and whose rows look the same otherwise.
 
@@ -52,40 +51,38 @@ def fold(entries: Iterable[tuple[str, Hashable]]) -> list[Fold]:
     Returns:
         Folds in the order of their first members; together they hold every entry once.
     """
-    groups: dict[_Template, dict[tuple[int, ...], int]] = {}
+    # What a row shows and the text around the numbers: one piece more than there are numbers.
+    groups: dict[tuple[Hashable, tuple[str, ...]], dict[_Numbers, int]] = {}
     folds: list[Fold] = []
     for position, (name, looks) in enumerate(entries):
         parts = _INDEX.split(name)
         if not 1 <= len(parts) // 2 <= _MOST_SLOTS:
             folds.append(Fold(name, (position,)))
             continue
-        numbers = tuple(map(int, parts[1::2]))
-        group = groups.setdefault(_Template(tuple(parts[::2]), looks), {})
-        if numbers in group:  # the same name twice: shown twice
+        group = groups.setdefault((looks, tuple(parts[::2])), {})
+        if group.setdefault(tuple(parts[1::2]), position) != position:  # the same name twice: shown twice
             folds.append(Fold(name, (position,)))
-        else:
-            group[numbers] = position
-    for template, group in groups.items():
+    for (_, pieces), group in groups.items():
         for slots in _products(tuple(group)):
-            members = tuple(sorted(group[numbers] for numbers in product(*slots)))
-            folds.append(Fold(_pattern(template.pieces, slots), members))
+            members = sorted(group[numbers] for numbers in product(*(map(str, slot) for slot in slots)))
+            folds.append(Fold(_pattern(pieces, slots), tuple(members)))
     folds.sort(key=lambda each: each.members[0])
     return folds
 
 
-def _products(rows: Sequence[tuple[int, ...]]) -> list[list[list[int]]]:
+def _products(rows: Sequence[_Numbers]) -> list[list[list[int]]]:
     """Cut a set of number tuples into full products: each is a list of slots, each slot a list of numbers.
 
     Values of the first slot that go with the same tails belong together; the tails are cut the same way.
     """
     if not rows[0]:
         return [[]]
-    tails: dict[int, list[tuple[int, ...]]] = {}
+    tails: dict[str, list[_Numbers]] = {}
     for row in rows:
         tails.setdefault(row[0], []).append(row[1:])
-    alike: dict[frozenset[tuple[int, ...]], list[int]] = {}
+    alike: dict[frozenset[_Numbers], list[int]] = {}
     for value, rest in tails.items():
-        alike.setdefault(frozenset(rest), []).append(value)
+        alike.setdefault(frozenset(rest), []).append(int(value))
     return [
         [chunk, *slots]
         for rest, values in alike.items()
