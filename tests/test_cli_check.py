@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -248,6 +249,21 @@ def test_an_ignore_that_is_not_in_force_breaks_no_report_that_leaves_it_out(fold
     )
     for name in ("sarif", "json", "github", "junit", "markdown", "text"):
         assert 1 == out("plain_attribute.py", "--select", "BUF001", "--format", name)[0]
+
+
+@pytest.mark.parametrize("target", ["model.pt", "plain_attribute.py:Model", "commented.py:Model", "fine.py:Model"])
+def test_inspect_has_the_findings_of_check_in_its_json(
+    folder: Path, out: Run, target: str, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    shutil.copy(DEMO, folder / "model.pt")
+    text = (folder / "plain_attribute.py").read_text()
+    (folder / "commented.py").write_text(re.sub(r"(self\.pe = .*)", r"\1  # bufscan: ignore[BUF001] meant", text))
+    _, checked = out(target, "--format", "json")
+    (expected,) = json.loads(checked)["targets"]
+    assert 0 == main(["inspect", target, "--format", "json"])
+    inspected = json.loads(capfdbinary.readouterr().out)
+    assert expected["findings"] == inspected["findings"]
+    assert (target == "model.pt" or target.startswith("plain")) == bool(inspected["findings"])
 
 
 def _last(code: int, text: str) -> tuple[int, str]:

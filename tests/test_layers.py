@@ -19,7 +19,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("target", "config"),
     ("formats", "live", "roles", "rules", "values"),
     ("joining",),
-    ("inspecting",),
+    ("inspecting", "judging"),
     ("checking", "comparing"),
     ("report", "demo"),
     ("testing",),

@@ -105,6 +105,8 @@ def test_a_storage_larger_than_what_is_seen_of_it_is_told_of_its_first_tensor() 
         tensor("small", 4, storage="padded", stored_bytes=512),
     )
     assert [("BUF305", "warning", "row"), ("BUF305", "note", "small")] == brief(found)
+    stretched = inventory(tensor("one", 8, stride=(0,), storage="s", stored_bytes=16))
+    assert [("BUF305", "note", "one")] == brief(stretched)
     assert "has 1,000,000 bytes, and no tensor shows 999,968 of them" in said(found)[0].message
 
 
@@ -115,6 +117,8 @@ def test_a_storage_larger_than_what_is_seen_of_it_is_told_of_its_first_tensor() 
         [tensor("flat_a", 2, storage="s", stored_bytes=16),
          tensor("flat_b", 2, storage="s", storage_offset=2, stored_bytes=16)],
         [tensor("expanded", 8, 4, stride=(0, 1), storage="s", stored_bytes=16)],
+        [tensor("row", 4, storage="s", stored_bytes=64), tensor("whole", 4, 4, storage="s", stored_bytes=64)],
+        [tensor("all", 4, 4, storage="s", stored_bytes=64), tensor("row", 4, storage="s", stored_bytes=64)],
         [tensor("empty", 0, 4, storage="s", stored_bytes=0)],
         [tensor("shard", 8, local_shape=(4,), storage="s", stored_bytes=64)],
     ],

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 from contextlib import ExitStack
-from itertools import chain
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -18,6 +16,7 @@ from bufscan.config import Config
 from bufscan.errors import UsageError
 from bufscan.findings import Finding
 from bufscan.inventory import Skipped
+from bufscan.judging import judge
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -79,8 +78,12 @@ def check(  # noqa: PLR0913 - all but the targets have names and defaults
         at_hand = {None, "model" if workshop.joins else None, "values" if values else None}
         policy = Policy(config, [rule for rule in rules if rule.needs in at_hand], baseline)
         examined = _examine_files_first(named, workshop)
-        results = [_judge(each, rules, policy) for each in examined]
-    results = [_with_idle_comments(result, each, policy) for result, each in zip(results, examined, strict=True)]
+        results = [_judged(each, rules, policy) for each in examined]
+    # When all findings are known, ignores can be: the comment on a class may be needed by another target.
+    results = [
+        _with(result, policy.idle_comments(each.classes), policy)
+        for result, each in zip(results, examined, strict=True)
+    ]
     if not targets and config.file is not None and all(result.is_complete for result in results):
         idle = _idle_in_file(config, config.file, policy, [each.target for each in examined])
         results += [idle] if idle.findings or idle.ignored or idle.skipped else []
@@ -103,47 +106,21 @@ def _examine_files_first(targets: Sequence[str | nn.Module], workshop: Workshop)
     return [each for position in range(len(targets)) for each in found[position]]
 
 
-def _judge(examined: Examined, rules: Iterable[Rule], policy: Policy) -> TargetResult:
-    said = _said(examined, rules)
-    found = [
-        policy.verdict(examined.target, each) for each in _once(each for each in said if isinstance(each, Finding))
-    ]
-    return TargetResult(
+def _judged(examined: Examined, rules: Iterable[Rule], policy: Policy) -> TargetResult:
+    said = judge(examined.subjects, rules)
+    unread = [skipped for subject in examined.subjects for skipped in subject.inventory.skipped]
+    result = TargetResult(
         target=examined.target,
-        findings=tuple(sorted((each for each in found if isinstance(each, Finding)), key=_order)),
-        ignored=tuple(sorted((each for each in found if isinstance(each, Ignored)), key=_order_of_ignored)),
-        skipped=(*examined.skipped, *(each for each in said if isinstance(each, Skipped))),
+        skipped=(*examined.skipped, *unread, *said.skipped),
         failure=examined.failure,
         file=examined.file,
     )
+    return _with(result, said.findings, policy)
 
 
-def _said(examined: Examined, rules: Iterable[Rule]) -> list[Finding | Skipped]:
-    """What the rules say of the target, after what could not be read of it."""
-    said: list[Finding | Skipped] = []
-    for subject in examined.subjects:
-        said += subject.inventory.skipped
-        said += chain.from_iterable(rule.check(rule, subject) for rule in rules)
-    return said
-
-
-def _once(findings: Iterable[Finding]) -> Iterable[Finding]:
-    """A fault that a pickled module shows and its model too is the same; the model knows the line."""
-    known: dict[tuple[str, str, str], Finding] = {}
-    for finding in findings:
-        key = (finding.code, finding.tensor, finding.message)
-        if key not in known or known[key].location is None:
-            known[key] = finding
-    return known.values()
-
-
-def _with_idle_comments(result: TargetResult, examined: Examined, policy: Policy) -> TargetResult:
-    return _with_idle(result, policy.idle_comments(examined.classes), policy)
-
-
-def _with_idle(result: TargetResult, idle: Iterable[Finding], policy: Policy) -> TargetResult:
-    """The result with findings on ignores, which only the whole check can make."""
-    found = [policy.verdict(result.target, each) for each in idle]
+def _with(result: TargetResult, findings: Iterable[Finding], policy: Policy) -> TargetResult:
+    """The result with these findings too, as far as they count."""
+    found = [policy.verdict(result.target, each) for each in findings]
     return msgspec.structs.replace(
         result,
         findings=(*result.findings, *(each for each in found if isinstance(each, Finding))),
@@ -161,7 +138,7 @@ def _idle_in_file(config: Config, file: str, policy: Policy, examined: Collectio
     )
     skips = [entry.target for entry in entries if entry.skip is not None]
     result = TargetResult(target=file, skipped=builds, file=file)
-    return _with_idle(result, policy.idle_entries(skips), policy)
+    return _with(result, policy.idle_entries(skips), policy)
 
 
 def _fixed(named: Iterable[str | nn.Module], results: Iterable[TargetResult], policy: Policy) -> tuple[Known, ...]:
@@ -172,21 +149,3 @@ def _fixed(named: Iterable[str | nn.Module], results: Iterable[TargetResult], po
     unknown += [skipped.what for result in results for skipped in result.skipped]
     outside = tuple(f"{name}{mark}" for name in unknown for mark in _AFTER_CODE)
     return policy.fixed(within=within, outside=outside)
-
-
-def _order_of_ignored(ignored: Ignored) -> tuple[object, ...]:
-    return _order(ignored.finding)
-
-
-def _order(finding: Finding) -> tuple[object, ...]:
-    """By path, `layers[2]` before `layers[10]`, then by code: never by the order in which things were met."""
-    natural = tuple(_natural(part) for part in re.split(r"(\d+)", finding.tensor))
-    return natural, finding.code, finding.message
-
-
-def _natural(part: str) -> tuple[int, str]:
-    """Numbers by length, then by digits: a name from a file may have more of them than Python parses."""
-    if not part.isdecimal():
-        return -1, part
-    digits = part.lstrip("0")
-    return len(digits), digits

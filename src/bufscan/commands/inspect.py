@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
+import msgspec
 import typer
 
 from bufscan.commands.options import (
@@ -22,7 +23,7 @@ from bufscan.commands.options import (
 from bufscan.commands.outcome import Outcome, about
 from bufscan.commands.terminal import display
 from bufscan.inventory import ROLES
-from bufscan.report import REPORTS
+from bufscan.report import REPORTS, WITH_FINDINGS
 from bufscan.report.selecting import SORT_KEYS, Selection
 from bufscan.report.view import View
 
@@ -93,4 +94,8 @@ def inspect(  # noqa: PLR0913, PLR0917 - typer reads the options from the parame
         from bufscan.inspecting import inspect as read
 
         inventory = read(target, model=model, from_config=build, device=device, dtype=dtype)
+        if format_ in WITH_FINDINGS:
+            from bufscan.checking.inspected import findings_in
+
+            view = msgspec.structs.replace(view, findings=findings_in(inventory))
         return Outcome(render(inventory, view), output)

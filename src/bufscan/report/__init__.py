@@ -34,3 +34,6 @@ def _csv(inventory: Inventory, view: View) -> str:
 
 REPORTS: Final[dict[str, Callable[[Inventory, View], str]]] = {"text": _text, "json": _json, "csv": _csv}
 """By the name that `--format` takes."""
+
+WITH_FINDINGS: Final = frozenset(("json",))
+"""Those that show what the rules say: running them takes a tenth of the time that a listing takes."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from json.encoder import JSONEncoder
 from typing import TYPE_CHECKING, Any, Final
 
+from bufscan.report.check_json import finding_fields
 from bufscan.report.escaping import MACHINE_LIMIT, shorten
 from bufscan.report.selecting import count_ties_once, select
 
@@ -35,7 +36,7 @@ def render(inventory: Inventory, view: View) -> str:
         "totals": _encode({role: _total(total) for role, total in totals.items()}),
         "stored_bytes": _encode(shown.stored_bytes),
         "joins": _lines(_encode(_join(join)) for join in shown.joins),
-        "findings": _lines(()),
+        "findings": _lines(_encode(finding_fields(finding)) for finding in view.findings),
         "skipped": _lines(_encode(_skipped(each)) for each in shown.skipped),
         "anomalies": _lines(_encode({"kind": a.kind, "message": _text(a.message)}) for a in shown.anomalies),
         "globals": _lines(_encode(_text(name)) for name in shown.globals),

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import msgspec
 
 from bufscan.report.escaping import NAME_LIMIT, show
 from bufscan.report.selecting import Selection
+
+if TYPE_CHECKING:
+    from bufscan.findings import Finding
 
 
 class Display(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,6 +42,7 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
         exact: sizes to the byte.
         quiet: the summary line alone.
         display: the output that text is made for; machine formats ignore it.
+        findings: what the rules say of the inventory; only reports in `WITH_FINDINGS` show them.
     """
 
     selection: Selection = Selection()
@@ -46,3 +52,4 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     exact: bool = False
     quiet: bool = False
     display: Display = Display()
+    findings: tuple[Finding, ...] = ()

@@ -48,18 +48,25 @@ _WORTH_A_WARNING = 64 * 1024
 
 def find_oversized_storages(rule: Rule, subject: Subject) -> Iterator[Finding]:
     """Storages that the tensors do not fill, even if no two of these overlapped; told of the first that looks."""
+    storages = subject.inventory.storages
+    full: set[str] = set()
     shown: dict[str, dict[tuple[object, ...], int]] = {}
     first: dict[str, Tensor] = {}
     for tensor in subject.inventory.tensors:
+        if tensor.saved is False:
+            continue
+        if tensor.storage in storages and _fills(tensor, storages[tensor.storage].nbytes):
+            full.add(tensor.storage)
+            continue
         for view in tensor.parts or (tensor,):
-            if view.storage is not None and tensor.saved is not False:
+            if view.storage is not None:
                 first.setdefault(view.storage, tensor)
                 look = (view.storage_offset, view.shape, view.stride, view.dtype)
                 shown.setdefault(view.storage, {})[look] = _bytes_shown(view)
-    for key, storage in subject.inventory.storages.items():
-        if key not in first:
+    for key, tensor in first.items():
+        if key in full or key not in storages:
             continue
-        stored, tensor = storage.nbytes, first[key]
+        stored = storages[key].nbytes
         unseen = stored - sum(shown[key].values())
         if unseen > 0 and tensor.local_shape is None:
             severity: Severity = "warning" if unseen >= _WORTH_A_WARNING else "note"
@@ -67,6 +74,11 @@ def find_oversized_storages(rule: Rule, subject: Subject) -> Iterator[Finding]:
                 f"the storage of `{tensor.path}` has {stored:,} bytes, and no tensor shows {unseen:,} of them"
             )
             yield rule.finding(tensor, message, severity=severity)
+
+
+def _fills(tensor: Tensor, stored: int) -> bool:
+    """Whether it shows the whole storage at a glance, as nearly every tensor does."""
+    return not tensor.parts and (tensor.nbytes or 0) >= stored and 0 not in (tensor.stride or ())
 
 
 def _bytes_shown(view: Tensor | Part) -> int:

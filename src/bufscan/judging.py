@@ -1,0 +1,60 @@
+"""What rules say of inventories: each fault once, in an order that does not depend on the run."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+from bufscan.findings import Finding
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from bufscan.findings import Rule, Subject
+    from bufscan.inventory import Skipped
+
+
+class Said(NamedTuple):
+    """Findings by path and code, and what a rule should have looked at and could not."""
+
+    findings: list[Finding]
+    skipped: list[Skipped]
+
+
+def judge(subjects: Iterable[Subject], rules: Iterable[Rule]) -> Said:
+    """What the rules say of everything that belongs to one target."""
+    rules = tuple(rules)
+    found: list[Finding] = []
+    skipped: list[Skipped] = []
+    for subject in subjects:
+        for rule in rules:
+            for each in rule.check(rule, subject):
+                if isinstance(each, Finding):
+                    found.append(each)
+                else:
+                    skipped.append(each)
+    return Said(sorted(_once(found), key=path_and_code), skipped)
+
+
+def path_and_code(finding: Finding) -> tuple[object, ...]:
+    """For sorting by path, `layers[2]` before `layers[10]`, then by code."""
+    natural = tuple(_natural(part) for part in re.split(r"(\d+)", finding.tensor))
+    return natural, finding.code, finding.message
+
+
+def _once(findings: Iterable[Finding]) -> Iterable[Finding]:
+    """A fault that a pickled module shows and its model too is the same; the model knows the line."""
+    known: dict[tuple[str, str, str], Finding] = {}
+    for finding in findings:
+        key = (finding.code, finding.tensor, finding.message)
+        if key not in known or known[key].location is None:
+            known[key] = finding
+    return known.values()
+
+
+def _natural(part: str) -> tuple[int, str]:
+    """Numbers by length, then by digits: a name from a file may have more of them than Python parses."""
+    if not part.isdecimal():
+        return -1, part
+    digits = part.lstrip("0")
+    return len(digits), digits
