@@ -81,3 +81,16 @@ def test_a_model_that_cannot_be_measured_does_not_pass() -> None:
 
     with pytest.raises(AssertionError, match="not today"):
         assert_registered(Broken())
+
+
+@pytest.mark.parametrize("model", [Forgetful, "package.models:Encoder", None], ids=["class", "name", "nothing"])
+def test_what_is_no_model_is_refused_in_one_line(model: object) -> None:
+    with pytest.raises(UsageError, match="is no model") as failure:
+        assert_registered(model)  # type: ignore[arg-type]
+    assert "make one" in str(failure.value.hint)
+
+
+def test_a_pattern_that_outlived_its_finding_is_a_warning_where_it_is_used() -> None:
+    with pytest.warns(UserWarning, match=r"the ignore of `gone\*` matches no finding any more") as warned:
+        assert_registered(Forgetful(), ignore={"pe": "legacy", "gone*": "nobody knows"})
+    assert [__file__] == [each.filename for each in warned]

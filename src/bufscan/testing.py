@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING
 
 from bufscan.checking import check
+from bufscan.checking.policy import matches
 from bufscan.config import Config, IgnoreEntry
 from bufscan.errors import UsageError
 from bufscan.findings import SEVERITIES
@@ -34,9 +36,15 @@ def assert_registered(
 
     Raises:
         AssertionError: something is not; the message shows what, where and the line that mends it.
-        UsageError: `fail_on` is no severity, or a reason is empty.
+        UsageError: `model` is none, `fail_on` is no severity, or a reason is empty.
+
+    Warns:
+        UserWarning: an ignore matches nothing any more.
     """
     __tracebackhide__ = True
+    if isinstance(model, type) or not hasattr(model, "state_dict"):
+        what = f"the class {model.__name__}" if isinstance(model, type) else f"a {type(model).__name__}"
+        raise UsageError(f"{what} is no model", hint="make one: `assert_registered(Encoder(dim=64))`")
     if fail_on not in SEVERITIES:
         raise UsageError(f"no such severity: `{fail_on}`", hint=f"choose from {', '.join(SEVERITIES)}")
     try:
@@ -48,3 +56,7 @@ def assert_registered(
     result = check(model, config=Config(select=_RULES, ignore=entries, fail_on=fail_on))
     if result.exit_code:
         raise AssertionError(f"not every tensor is registered\n\n{render(result, Display())}")
+    ignored = [each.finding.tensor for target in result.targets for each in target.ignored if each.by == "config"]
+    for entry in entries:
+        if not any(matches(entry.tensor, tensor) for tensor in ignored):
+            warnings.warn(f"the ignore of `{entry.tensor}` matches no finding any more", stacklevel=2)

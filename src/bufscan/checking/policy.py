@@ -112,13 +112,13 @@ class Policy:
 
     def _entry_for(self, finding: Finding) -> IgnoreEntry | None:
         for position, entry in enumerate(self._config.ignore):
-            if covers((entry.code,), finding.code) and _matches(entry.tensor, finding.tensor):
+            if covers((entry.code,), finding.code) and matches(entry.tensor, finding.tensor):
                 self._used_entries.add(position)
                 return entry
         return None
 
 
-def _matches(pattern: str, tensor: str) -> bool:
+def matches(pattern: str, tensor: str) -> bool:
     """Whether it is a shell pattern of the path. Brackets are those of the path too: `layers[*].pe`."""
     return fnmatchcase(tensor, pattern.replace("[", "[[]")) or fnmatchcase(tensor, pattern)
 
