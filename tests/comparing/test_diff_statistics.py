@@ -435,6 +435,6 @@ def test_packed_elements_are_compared_one_by_one(tmp_path: Path) -> None:
 def test_bits_without_values_differ_without_numbers(tmp_path: Path) -> None:
     old, new = (torch.tensor([byte], dtype=torch.uint8).view(torch.bits8) for byte in (1, 2))
     entry = one_difference(tmp_path, Pair(old, new)).entries[0]
-    assert "bits8 has no values to calculate with" == entry.remark
+    assert "values of bits8 are compared bit by bit alone" == entry.remark
     assert entry.values is not None
     assert (None, None) == (entry.values.changed, entry.values.max_abs)

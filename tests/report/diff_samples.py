@@ -73,7 +73,7 @@ def sample() -> Difference:
         ),
         changed("head.weight", statistics(0.31, numel=100_000, changed=97_615), old_name="module.head.weight"),
         changed("head.bias", statistics(0.0, changed=0, max_index=None, zero_signs=1, nan_payloads=2)),
-        changed("head.mask", ValueStatistics(numel=9), remark="bits8 has no values to calculate with"),
+        changed("head.mask", ValueStatistics(numel=9), remark="values of bits8 are compared bit by bit alone"),
         changed(
             "head.tied",
             None,

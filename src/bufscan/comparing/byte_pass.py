@@ -82,7 +82,7 @@ class BytePass:
         if not content.has_values:
             values = ValueStatistics(numel=content.new.numel or 0)
             return Verdict(
-                same=False, values=values, remark=f"{content.new.dtype} has no values to calculate with"
+                same=False, values=values, remark=f"values of {content.new.dtype} are compared bit by bit alone"
             )
         return None
 
