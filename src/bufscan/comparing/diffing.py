@@ -102,7 +102,7 @@ class _Compared(NamedTuple):
 def _difference(
     inventories: tuple[Inventory, Inventory], matching: Matching, compared: Sequence[_Compared]
 ) -> Difference:
-    entries = [*_entries(compared), *_lone_entries(matching)]
+    entries = [*_entries(compared), *_lone_entries(matching, inventories)]
     entries.sort(key=_order_of(inventories))
     differing = {id(entry.new) for entry in entries}
     same = [
@@ -171,14 +171,15 @@ def _entries(compared: Iterable[_Compared]) -> Iterator[Entry]:
             )
 
 
-def _lone_entries(matching: Matching) -> Iterator[Entry]:
+def _lone_entries(matching: Matching, inventories: tuple[Inventory, Inventory]) -> Iterator[Entry]:
+    doubts = [_doubt(side, inventory) for side, inventory in zip(("old", "new"), inventories, strict=True)]
     for group in matching.groups:
         matched = {tensor.name for match in group.matches for tensor in (match.old, match.new)}
         for name, tensor in group.removed.items():
-            remark = _tie_of(tensor, matched)
+            remark = _tie_of(tensor, matched) or doubts[1]
             yield Entry(status="removed", name=name, section=tensor.section, old=tensor, remark=remark)
         for name, tensor in group.added.items():
-            remark = _tie_of(tensor, matched)
+            remark = _tie_of(tensor, matched) or doubts[0]
             yield Entry(status="added", name=name, section=tensor.section, new=tensor, remark=remark)
 
 
@@ -186,6 +187,12 @@ def _tie_of(tensor: Tensor, matched: set[str]) -> str | None:
     """That the elements are still, or already were, there under another name."""
     partner = tensor.alias_of
     return f"tied to `{partner}`, which both sides have" if partner in matched else None
+
+
+def _doubt(side: str, inventory: Inventory) -> str | None:
+    """Why a tensor that this side seems to lack may be there after all."""
+    unread = any(skipped.failed for skipped in inventory.skipped)
+    return f"or in the part of the {side} side that could not be read" if unread else None
 
 
 def _order_of(inventories: tuple[Inventory, Inventory]) -> Callable[[Entry], tuple[int, int]]:
