@@ -210,6 +210,35 @@ def test_the_sign_of_zeros_is_told_apart_from_changes(tmp_path: Path) -> None:
     assert (1, 2) == (found.changed, found.zero_signs)
 
 
+@pytest.mark.parametrize("name", FLOATS)
+def test_signs_of_zeros_are_counted_among_changes(tmp_path: Path, name: str) -> None:
+    """Zeros of either sign that stay as they are, or become or cease to be a number, count as what they are."""
+    old = torch.tensor([0.0, -0.0, -0.0, 0.0, -0.0, 1.0, 2.0, 3.0, float("nan")] * 8, dtype=getattr(torch, name))
+    new = torch.tensor([-0.0, 0.0, -0.0, 0.0, 1.0, -0.0, 2.0, 4.0, -0.0] * 8, dtype=getattr(torch, name))
+    for size in (9, len(old)):
+        found = compare(tmp_path, Pair(old[:size], new[:size]))
+        assert found is not None
+        assert (4 * size // 9, 2 * size // 9) == (found.changed, found.zero_signs)
+
+
+@pytest.mark.parametrize("name", ["float64", "float32", "bfloat16"])
+@pytest.mark.parametrize("factor", [-1e-9, 1e-3, 1e9])
+def test_the_cosine_of_values_of_another_magnitude_is_exact(tmp_path: Path, name: str, factor: float) -> None:
+    old = ordinary(getattr(torch, name), (1000,), 1)
+    pair = Pair(old, (old * factor).flip(0))
+    found = compare(tmp_path, pair)
+    assert found is not None
+    assert found.cosine is not None
+    check(found, pair)
+
+
+def test_values_that_all_became_zero_have_no_cosine(tmp_path: Path) -> None:
+    old = ordinary(torch.float32, (1000,), 1)
+    found = compare(tmp_path, Pair(old, torch.zeros_like(old)))
+    assert found is not None
+    assert (1.0, None) == (found.rel_l2, found.cosine)
+
+
 @pytest.mark.parametrize("name", [*FLOATS, "complex64", "float4_e2m1fn_x2"])
 def test_signs_of_zeros_alone_are_a_difference_without_a_change(tmp_path: Path, name: str) -> None:
     if name == "float4_e2m1fn_x2":

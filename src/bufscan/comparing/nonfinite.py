@@ -31,7 +31,7 @@ NOTHING_ASIDE = Aside()
 
 
 def set_aside(frame: Frame) -> Aside:
-    """Put zeros where a side is not finite: in both rows of numbers and in their difference."""
+    """Put zeros where a side is not finite, in both rows of numbers."""
     import torch
 
     width = frame.width
@@ -54,6 +54,5 @@ def set_aside(frame: Frame) -> Aside:
         payloads=payloads,
     )
     kept = finite.repeat_interleave(width)
-    for numbers in (*frame.both, frame.difference):
-        numbers.copy_(torch.where(kept, numbers, 0.0))
+    frame.both.copy_(torch.where(kept, frame.both, 0.0))
     return aside

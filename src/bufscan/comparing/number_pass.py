@@ -49,10 +49,13 @@ class NumberPass:
 
     def run(self, meter: Meter) -> list[Verdict]:
         """A verdict for each content."""
+        import torch
+
         jobs = [job for at, content in enumerate(self._contents) for job in self._jobs_of(at, content)]
         sums: list[Sums | None] = [None] * len(jobs)
 
         def work(numbered: Iterator[tuple[int, _Job]]) -> None:
+            torch.set_num_threads(1)  # part of it is kept for each thread
             reader = _Reader()
             for number, job in numbered:
                 sums[number] = self._sums_of(job, reader, meter)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from bufscan.comparing.nonfinite import NOTHING_ASIDE, set_aside
+from bufscan.comparing.nonfinite import NOTHING_ASIDE, Aside, set_aside
 from bufscan.comparing.rounding import is_rounded
 
 if TYPE_CHECKING:
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from bufscan.comparing.frame import Frame
 
 _EXACT_BELOW = float(1 << 62)
+# A new square that is less than this share of those it is made of has lost digits to cancellation.
+_CANCELLED = 1e-3
 WIDE_INTEGERS = ("int64", "uint64")
 """Types that float64 does not hold exactly."""
 
@@ -61,79 +63,101 @@ _ADDED = tuple(set(Sums.__struct_fields__) - {"max_abs", "max_position", "rounde
 
 def add_frame(sums: Sums, frame: Frame, start: int) -> None:
     """Compare the elements in the frame, which begin at position `start` of the walk."""
-    old, new = frame.old, frame.new
-    old.decoder.decode(old.typed, start, old.numbers)
-    if frame.comparison.same_decoding and _add_equal(sums, frame):
+    odd = _count_odd_bits(frame) if frame.comparison.same_decoding else None
+    if odd == 0 and _add_equal(sums, frame, start):
         return
-    new.decoder.decode(new.typed, start, new.numbers)
+    frame.decode(start)
     if sums.rounded and not frame.same_type:
-        sums.rounded = is_rounded(old, new, start)
-    _subtract(frame)
-    _add_numbers(sums, frame, start * old.decoder.values_per_element)
+        sums.rounded = is_rounded(frame.old, frame.new, start)
+    aside = _add_products(sums, frame, start)
+    size = _sizes(frame.difference, frame.width)
+    sums.finite += size.numel() - aside.values
+    sums.abs_sum += float(size.sum())
+    peak = float(size.amax())
+    if peak > sums.max_abs or sums.max_position is None:
+        first = start * frame.old.decoder.values_per_element
+        sums.max_abs, sums.max_position = peak, first + int(size.max(0).indices)  # faster than argmax
+    tolerance = frame.comparison.tolerance
+    beyond = None if tolerance is None else _count_beyond(tolerance, frame, size) + aside.differing
+    differing, zero_signs = _count_differing(frame, size, aside, odd, start)
+    sums.differing += differing
+    sums.changed += differing if beyond is None else beyond
+    sums.zero_signs += zero_signs
 
 
-def _add_equal(sums: Sums, frame: Frame) -> bool:
-    """Add a chunk whose bits are the same on both sides; False, and nothing added, when they are not."""
+def _count_odd_bits(frame: Frame) -> int:
+    """Integers that differ between the sides: values, or parts of them."""
     import torch
 
-    if not torch.equal(*frame.bits):
-        return False
-    square = float(torch.dot(frame.old.numbers, frame.old.numbers))
+    marks = torch.ne(*frame.bits, out=frame.marks)  # fast because the marks are integers of the same type
+    width = 8 * marks.itemsize
+    if width == 8:  # noqa: PLR2004 - too narrow to add up
+        return int(marks.view(torch.bool).count_nonzero())
+    if marks.nbytes % 8:
+        return int(marks.sum(dtype=torch.int32))
+    total = int(marks.view(torch.int64).sum())  # all marks of 8 bytes at once, each in bits of its own
+    return sum(total >> shift & ((1 << width) - 1) for shift in range(0, 64, width))
+
+
+def _add_equal(sums: Sums, frame: Frame, start: int) -> bool:
+    """Add a chunk whose bits are the same on both sides; False, and nothing added, when it is not finite."""
+    import torch
+
+    old = frame.old
+    old.decoder.decode(old.typed, start, old.numbers)
+    square = float(torch.dot(old.numbers, old.numbers))
     if not isfinite(square):
         return False
-    sums.finite += frame.old.numbers.numel() // frame.width
+    sums.finite += old.numbers.numel() // frame.width
     sums.old_square += square
     sums.new_square += square
     sums.product += square
     return True
 
 
-def _subtract(frame: Frame) -> None:
-    import torch
+def _add_products(sums: Sums, frame: Frame, start: int) -> Aside:
+    """Add what is quadratic, and leave the difference of the numbers in the frame."""
+    _subtract(frame)
+    (old_square, moved), (_, difference_square) = _gram(frame)
+    # The new numbers are the old ones and the difference: one pass over two rows tells all products of the three.
+    product = old_square + moved
+    new_square = product + moved + difference_square
+    aside = NOTHING_ASIDE
+    if not new_square > _CANCELLED * (old_square + difference_square):  # nor when one of them is not finite
+        frame.decode(start)
+        (old_square, product), (_, new_square) = _gram(frame)
+        if not all(map(isfinite, (old_square, product, new_square))):
+            aside = set_aside(frame)
+            (old_square, product), (_, new_square) = _gram(frame)
+        _subtract(frame)
+        difference_square = _gram(frame)[1][1]
+    sums.old_square += old_square
+    sums.new_square += new_square
+    sums.product += product
+    sums.difference_square += difference_square
+    sums.old_nan += aside.old_nan
+    sums.new_nan += aside.new_nan
+    sums.old_inf += aside.old_inf
+    sums.new_inf += aside.new_inf
+    sums.nan_payloads += aside.payloads
+    return aside
 
-    difference = frame.difference
-    torch.sub(frame.new.numbers, frame.old.numbers, out=difference)
+
+def _subtract(frame: Frame) -> None:
+    difference = frame.difference.sub_(frame.old.numbers)
     if all(side.decoder.dtype.name in WIDE_INTEGERS for side in (frame.old, frame.new)):
+        import torch
+
         # Neighbours beyond 2^53 have the same float64. Integers wrap, so those far apart are not asked.
         exact = (frame.bits[1] - frame.bits[0]).to(torch.float64)
         difference.copy_(torch.where(difference.abs() < _EXACT_BELOW, exact, difference))
 
 
-def _add_numbers(sums: Sums, frame: Frame, start: int) -> None:
+def _gram(frame: Frame) -> list[list[float]]:
+    """The products of the two rows of numbers with each other, in one pass."""
     import torch
 
-    products, aside = _products(frame.both), NOTHING_ASIDE
-    if not all(map(isfinite, products)):
-        aside = set_aside(frame)
-        products = _products(frame.both)
-        sums.old_nan += aside.old_nan
-        sums.new_nan += aside.new_nan
-        sums.old_inf += aside.old_inf
-        sums.new_inf += aside.new_inf
-        sums.nan_payloads += aside.payloads
-    sums.old_square += products[0]
-    sums.product += products[1]
-    sums.new_square += products[2]
-    sums.difference_square += float(torch.dot(frame.difference, frame.difference))
-    size = _sizes(frame.difference, frame.width)
-    sums.finite += size.numel() - aside.values
-    sums.abs_sum += float(size.sum())
-    peak = float(size.amax())
-    if peak > sums.max_abs or sums.max_position is None:
-        sums.max_abs, sums.max_position = peak, start + int(size.argmax())
-    tolerance = frame.comparison.tolerance
-    beyond = None if tolerance is None else _count_beyond(tolerance, frame, size)
-    differing = int(size.ne_(0).sum())
-    sums.differing += differing + aside.differing
-    sums.changed += (differing if beyond is None else beyond) + aside.differing
-    if differing < size.numel() and frame.old.decoder.dtype.kind in ("float", "complex"):
-        sums.zero_signs += _zero_signs(frame, differing + aside.differing + aside.payloads)
-
-
-def _products(both: torch.Tensor) -> tuple[float, float, float]:
-    """Squared norm of the old numbers, product of both, squared norm of the new: one pass over both."""
-    (old_square, product), (_, new_square) = (both @ both.T).tolist()
-    return old_square, product, new_square
+    return torch.mm(frame.both, frame.turned, out=frame.gram).tolist()
 
 
 def _sizes(numbers: torch.Tensor, width: int) -> torch.Tensor:
@@ -148,13 +172,23 @@ def _count_beyond(tolerance: Tolerance, frame: Frame, size: torch.Tensor) -> int
     return int((size > allowed).sum())
 
 
-def _zero_signs(frame: Frame, explained: int) -> int:
-    """Values that are equal but for the sign of a zero; `explained` differ in their bits for another reason."""
-    import torch
+def _count_differing(
+    frame: Frame, size: torch.Tensor, aside: Aside, odd: int | None, start: int
+) -> tuple[int, int]:
+    """Values that differ, and those that are equal but for the sign of a zero."""
+    is_signed = frame.old.decoder.dtype.kind in ("float", "complex")
+    if odd is not None and frame.comparison.bits_are_values:
+        zero_signs = _count_zero_signs(frame, start) if is_signed and frame.may_have_negative_zeros() else 0
+        return odd - zero_signs - aside.payloads, zero_signs
+    differing = int(size.ne_(0).sum()) + aside.differing
+    if differing == size.numel() or not is_signed or not frame.may_have_negative_zeros():
+        return differing, 0
+    return differing, _count_zero_signs(frame, start)
 
-    if frame.comparison.same_decoding and frame.width == 1 and frame.old.numbers.shape == frame.marks.shape:
-        # Where each integer is a value of its own. Integers compare fast when the marks are of their own type.
-        return int(torch.ne(*frame.bits, out=frame.marks).sum(dtype=torch.int32)) - explained
+
+def _count_zero_signs(frame: Frame, start: int) -> int:
+    """Values that are equal but for the sign of a zero. Takes the place of the difference."""
+    frame.decode(start)
     old, new = (row.view(-1, frame.width) for row in frame.both)
     equal = old == new
     return int((equal.all(1) & (old.signbit() != new.signbit()).any(1)).sum())

@@ -69,6 +69,12 @@ class Decoder(msgspec.Struct, frozen=True, kw_only=True):
         """2 for complex types, whose real and imaginary parts alternate, else 1."""
         return numbers_in_element(self.dtype)[1]
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether the bits are those of floating-point numbers, as they are."""
+        is_float = self.dtype.kind in ("float", "complex") and self.dtype.name != _PACKED
+        return is_float and self.quantization is None and not self.pending
+
     def typed(self, raw: torch.Tensor) -> torch.Tensor:
         """Bytes as what torch computes with: numbers for complex types, codes for quantised ones."""
         import torch
