@@ -227,6 +227,16 @@ def test_a_record_that_fetches_what_was_never_stored_breaks() -> None:
         run_pickle(record_with_location(300))
 
 
+def test_a_record_fetches_what_was_stored_last(recognised: list[Instance]) -> None:
+    first = record_with_location(3).removesuffix(b".")
+    second = first[first.index(b"h\x00((") :]
+    for position in reversed(range(311, 316)):
+        second = second.replace(b"r" + pack("<I", position), b"r" + pack("<I", position + 5))
+    value = run_pickle(first + b"U\x04cudaq\x030" + second + b"\x86.").value
+    assert list(value) == recognised
+    assert ["cpu", "cuda"] == [record.args[0].value[3] for record in recognised]
+
+
 def mutations(data: bytes, seed: int, count: int) -> list[bytes]:
     """The pickle with a few bytes changed, most of them in the middle of its records."""
     chance = random.Random(seed)  # noqa: S311 - for the same bytes at every run

@@ -25,8 +25,8 @@ _END_SIGNATURE = b"PK\5\6"
 _END_OF_DIRECTORY = Struct("<4s4H2LH")
 _END_OF_DIRECTORY_64 = Struct("<4sQ2H2L4Q")
 _LOCATOR_64 = Struct("<4sLQL")
-_ENTRY = Struct("<4s6H3L5H2L")
-_LOCAL_HEADER = Struct("<4s5H3L2H")
+_ENTRY = Struct("<4s4x2H4x3L4H6xL")  # without versions, times and attributes
+_LOCAL_HEADER = Struct("<4s2x2H4x3L2H")
 _MAX_COMMENT = 0xFFFF
 _ZIP64_EXTRA = 1
 _SEE_ZIP64 = 0xFFFFFFFF
@@ -87,22 +87,25 @@ class ZipDirectory:
             self._anomalies.note("overlapping_records", "several directory entries point to the same local header")
         if headers and headers[0]:
             self._anomalies.note("unused_bytes", f"{headers[0]} bytes before the first record")
+        records, local_header = self.records, _LOCAL_HEADER.size
         for name_bytes, method, crc, stored_size, size, header, flags in entries:
             # Names are only compared with names that we make ourselves; odd bytes stay distinct.
             name = name_bytes.decode("utf-8", "surrogateescape")
             if flags & _ENCRYPTED:
                 raise UnreadableError(f"record {quoted(name)} is encrypted")
             # Which of two torch finds is an accident.
-            if (folded := name.lower()) in self.records:
+            if (folded := name.lower()) in records:
                 raise UnreadableError(f"two records of the zip archive are called {quoted(name)}")
-            if header + _LOCAL_HEADER.size + stored_size > following[header]:
+            limit = following[header]
+            if header + local_header + stored_size > limit:
                 if header >= directory:
                     raise UnreadableError(f"record {quoted(name)} lies outside the archive", hint=_TRUNCATED_HINT)
                 self._anomalies.note("overlapping_records", f"record {quoted(name)} runs into what follows it")
             if size > stored_size if method == STORED else size > _LARGEST_INFLATION * stored_size:
                 raise UnreadableError(f"record {quoted(name)} is said to be larger than its bytes can make it")
-            limit = following[header] - (_DESCRIPTOR_BYTES if flags & _DESCRIPTOR else 0)
-            self.records[folded] = Record(name, size, stored_size, method, crc, header, limit)
+            if flags & _DESCRIPTOR:
+                limit -= _DESCRIPTOR_BYTES
+            records[folded] = Record(name, size, stored_size, method, crc, header, limit)
 
     def data_offset(self, record: Record) -> int:
         """Where the record's bytes start: after its local header, whose lengths differ from the directory's.
@@ -112,8 +115,8 @@ class ZipDirectory:
         """
         name = record.name.encode("utf-8", "surrogateescape")
         header = self._headers.read(record.header, _LOCAL_HEADER.size + len(name))
-        signature, _, flags, method, _, _, crc, stored_size, size, name_length, extra_length = (
-            _LOCAL_HEADER.unpack_from(header)
+        signature, flags, method, crc, stored_size, size, name_length, extra_length = _LOCAL_HEADER.unpack_from(
+            header
         )
         if signature != ZIP_LOCAL_HEADER:
             raise UnreadableError(f"record {quoted(record.name)} has no local header", hint=_TRUNCATED_HINT)
@@ -231,8 +234,8 @@ def _parse_entries(data: bytes, count: int) -> list[_Entry]:
     try:
         while position < len(data):
             (
-                signature, _, _, flags, method, _, _, crc, stored_size, size,
-                name_length, extra_length, comment_length, disk, _, _, header,
+                signature, flags, method, crc, stored_size, size,
+                name_length, extra_length, comment_length, disk, header,
             ) = unpack_entry(data, position)  # fmt: skip
             if signature != b"PK\1\2":
                 break
