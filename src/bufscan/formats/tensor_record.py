@@ -30,6 +30,7 @@ _RECORD = (
     rb"tr(.{4})Rr(.{4})"
 )
 _SHORT_INDICES = 256
+_MOST_RUNS = 100  # one for each element type and device; the memory they take must not grow with the file
 _BINGET = ord("h")
 _BININT = ord("J")
 _TRUE = b"\x88"
@@ -52,8 +53,7 @@ class TensorRecords:
         self._memo = memo
         self._integers: dict[bytes, int] = {}
         self._tuples: dict[bytes, tuple[int, ...]] = {b"": ()}
-        self._gets = b""
-        self._fetched: list[Any] = []
+        self._fetched: dict[bytes, list[Any]] = {}
 
     def match(self, position: int, rebuild: Global) -> tuple[Instance, int] | None:
         """The record whose arguments start at `position`, and where it ends; its values are memoised.
@@ -78,11 +78,9 @@ class TensorRecords:
         if fetched is None or key_text is MISSING:
             return None
         tag, storage_class, location_text, hooks_class = fetched
-        numel_int = self._integer(numel)
+        storage_id: tuple[Any, ...] = (tag, storage_class, key_text, location_text, self._integer(numel))
         if view:
-            storage_id: tuple[Any, ...] = (tag, storage_class, key_text, location_text, numel_int, None)
-        else:
-            storage_id = (tag, storage_class, key_text, location_text, numel_int)
+            storage_id += (None,)
         sizes, strides = self._integer_tuple(size), self._integer_tuple(stride)
         no_hooks = Instance(hooks_class, ())
         args = (PersistentId(storage_id), self._integer(offset), sizes, strides, grad == _TRUE, no_hooks)
@@ -99,7 +97,7 @@ class TensorRecords:
 
     def forget(self) -> None:
         """A memo entry has changed: what was fetched may no longer be what is there."""
-        self._gets = b""
+        self._fetched.clear()
 
     def _counts_up(self, puts: bytes) -> bool:
         """Whether memo indices count up from the memo's end, as writers number them."""
@@ -109,19 +107,23 @@ class TensorRecords:
     def _fetch(self, gets: bytes) -> list[Any] | None:
         """The memo entries that a run of BINGET and LONG_BINGET opcodes reads; None when one was never stored.
 
-        The last run is remembered: one record after the other fetches the same.
+        The last runs are remembered: one record after the other fetches the same.
         """
-        if gets != self._gets:
-            values = []
-            position = 0
-            while position < len(gets):
-                width = 2 if gets[position] == _BINGET else 5
-                values.append(self._fetch_one(gets[position : position + width]))
-                position += width
-            if MISSING in values:
-                return None
-            self._gets, self._fetched = gets, values
-        return self._fetched
+        known = self._fetched.get(gets)
+        if known is not None:
+            return known
+        values: list[Any] = []
+        position = 0
+        while position < len(gets):
+            width = 2 if gets[position] == _BINGET else 5
+            values.append(self._fetch_one(gets[position : position + width]))
+            position += width
+        if any(value is MISSING for value in values):
+            return None
+        if len(self._fetched) == _MOST_RUNS:
+            self._fetched.clear()
+        self._fetched[gets] = values
+        return values
 
     def _fetch_one(self, get: bytes) -> Any:
         index = get[1] if get[0] == _BINGET else _U32.unpack_from(get, 1)[0]
