@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from bufscan.comparing.difference import Tolerance
     from bufscan.values.decoding import Decoder
 
-CHUNK = 1 << 15
-"""Elements looked at in one go: few enough that all that is made of them stays in the second-level cache, and
-enough that each step takes longer than Python takes to start it."""
+CHUNK = 48 << 10
+"""Elements looked at in one go: few enough that their bytes and numbers stay in a second-level cache of 2 MB, and
+enough that each step takes much longer than Python takes to start it, or one thread to wait for the other to do so."""
 
 _WIDEST = 16  # bytes of a complex128
 
