@@ -34,6 +34,7 @@ Holding = Literal[
     "hidden_module",
     "stale_alias",
     "cache",
+    "lost_parameter",
     # Neither parameter nor buffer, but none of the user's mistakes.
     "moved_by_apply",
     "computed",
@@ -49,9 +50,10 @@ Holding = Literal[
 """How a tensor is held: one word for machines.
 
 `hidden_module`: in a module that no module registers. `stale_alias`: shows elements of a registered tensor, until
-`.to()` leaves it behind. `cache`: a forward pass assigns it anew. `moved_by_apply`: an overridden `_apply` moves
-it. `computed`: a result of autograd. `recomputed`: a hook computes it at every forward pass (old `weight_norm`).
-`packed_params`: of a quantised module.
+`.to()` leaves it behind. `cache`: a forward pass assigns it anew. `lost_parameter`: computed from an
+`nn.Parameter` that nothing else holds (`nn.Parameter(x).to(dtype)`). `moved_by_apply`: an overridden `_apply`
+moves it. `computed`: a result of autograd. `recomputed`: a hook computes it at every forward pass (old
+`weight_norm`). `packed_params`: of a quantised module.
 """
 
 HARMLESS_HOLDINGS: frozenset[str] = frozenset(

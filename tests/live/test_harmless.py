@@ -216,6 +216,17 @@ def test_the_same_attribute_without_its_hook_is_a_finding() -> None:
     assert {"weight": "stale_alias"} == findings(model)
 
 
+def test_what_was_computed_from_a_parameter_alone_is_that_parameter_lost() -> None:
+    weight = nn.Parameter(torch.ones(3))
+    lost = nn.Parameter(torch.ones(3)).to(torch.float64)
+    both = nn.Parameter(torch.ones(3)) * nn.Parameter(torch.ones(3))
+    model = holding(weight=weight, twice=weight * 2, lost=lost, viewed=lost[:2] * 0.1, both=both)
+    model.bare = [kept := nn.Parameter(torch.ones(3)), kept.double()]
+    loose = {"weight": "attribute", "bare[0]": "container"}
+    assert loose | {"lost": "lost_parameter", "viewed": "lost_parameter"} == findings(model)
+    assert {"computed"} == {tensors(model)[name].holding for name in ("twice", "both", "bare[1]")}
+
+
 def test_what_forward_assigns_anew_is_a_cache() -> None:
     class Rotary(nn.Module):
         def __init__(self) -> None:

@@ -35,8 +35,9 @@ def suggestions_for(model: nn.Module) -> Iterator[tuple[str, Suggestion | None]]
     modules, _ = registered_modules(model)
     measurement = measure(model, [entry.module for entry in modules if entry.first])
     registered = [tensor for entry in modules for tensor in registered_tensors(entry)]
-    classifier = Classifier(registered, measurement.moved)
-    for reached in walk(modules).reached:
+    met = walk(modules).reached
+    classifier = Classifier(registered, met, measurement.moved)
+    for reached in met:
         verdict = classifier.verdict(reached)
         if verdict is not None:
             yield reached.place.path, suggestion_at(reached.place, reached.tensor, verdict)
@@ -52,6 +53,22 @@ HEADER = "import torch\nfrom torch import nn\n"
 # The line marked `# fix` is replaced by what is suggested; a suggestion for another place is written where
 # `# in __init__` or `# in the class body` stands, and a line marked `# gone` is deleted.
 MENDED = {
+    "computed from a Parameter": """
+        class Model(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.scale = nn.Parameter(torch.ones(3)).to(torch.float64)  # fix
+    """,
+    "alias of a buffer that is set again": """
+        class Model(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.register_buffer("inv_freq", torch.ones(3))
+                self.original = self.inv_freq  # fix
+
+            def update(self, x):
+                self.register_buffer("inv_freq", x)
+    """,
     "attribute": """
         class Model(nn.Module):
             def __init__(self):

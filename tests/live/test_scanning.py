@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -334,6 +335,7 @@ class Origins(nn.Module):
         super().__init__()
         self.pe = torch.ones(4)
         self.layers = [nn.Linear(1, 1)]
+        self.tables = SimpleNamespace(pe=torch.ones(2))
         self.prior = torch.distributions.Normal(torch.zeros(2), torch.ones(2))
 
 
@@ -349,8 +351,9 @@ def _line_of(text: str) -> int:
         ("table", "table = torch.ones(3)"),
         ("layers[0].weight", "self.layers = [nn.Linear(1, 1)]"),
         ("prior.loc", "self.prior = torch"),
+        ("tables.pe", "self.tables = SimpleNamespace("),
     ],
-    ids=["attribute", "class attribute", "hidden module", "torch's object"],
+    ids=["attribute", "class attribute", "hidden module", "torch's object", "the standard library's object"],
 )
 def test_the_origin_is_the_assignment_in_the_users_source(name: str, text: str) -> None:
     origin = tensors(Origins())[name].origin
@@ -363,6 +366,23 @@ class Misusing(nn.Module):
         super().__init__()
         self.register_buffer("temperature", torch.ones(1, requires_grad=True))
         self.pe = torch.ones(4)
+
+
+def test_what_is_registered_amiss_says_so() -> None:
+    model = Misusing()
+    model.register_buffer("weight", nn.Parameter(torch.ones(2)))
+    found = tensors(model)
+    assert "registered buffer of Misusing, requires_grad" == found["temperature"].evidence
+    assert "registered buffer of Misusing, an nn.Parameter" == found["weight"].evidence
+
+
+def test_sets_are_listed_in_the_same_order_in_every_run() -> None:
+    """By what the elements are: hashes are addresses."""
+    sizes = [5, 3, 8, 1, 9, 2, 7]
+    model = holding(items={torch.ones(size) for size in sizes}, hidden={nn.Linear(2, size) for size in sizes})
+    found = tensors(model)
+    assert [(size,) for size in sorted(sizes)] == [found[f"list(items)[{i}]"].shape for i in range(7)]
+    assert [(size,) for size in sorted(sizes)] == [found[f"list(hidden)[{i}].bias"].shape for i in range(7)]
 
 
 def test_the_line_that_mends_it_comes_with_the_record() -> None:

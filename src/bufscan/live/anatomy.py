@@ -188,6 +188,11 @@ def is_torch_class(cls: type) -> bool:
     return _is_torch_module(module_of(cls))
 
 
+def is_stdlib_class(cls: type) -> bool:
+    """Whether the standard library defines the class, or the interpreter itself."""
+    return _is_stdlib_module(module_of(cls))
+
+
 def _derives(cls: type, *bases: type) -> bool:
     # By identity: `in` and `issubclass` would ask a metaclass.
     return any(own is base for own in mro_of(cls) for base in bases)

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from bufscan.live.walking import Reached
 
 
+_LONGEST_CHAIN = 16  # `.to()`, `.cuda()`, `* 0.02`: a whole forward pass is not what made an attribute
+
+
 class Verdict(NamedTuple):
     """What an unregistered tensor is.
 
@@ -43,9 +46,11 @@ class Classifier:
     def __init__(
         self,
         registered: Iterable[RegisteredTensor],
+        reached: Iterable[Reached],
         moved: Mapping[int, torch.Tensor] | None,
     ) -> None:
         self._moved = moved
+        self._reached = {id(found.tensor) for found in reached}
         self._assigned: dict[tuple[int, tuple[str, ...]], frozenset[str]] = {}
         self._parameters: set[int] = set()
         self._buffers: dict[int, str] = {}
@@ -71,6 +76,10 @@ class Classifier:
         harmless = self._harmless(place, tensor)
         if harmless is not None:
             return harmless
+        if self._is_lost_parameter(tensor):
+            return Verdict(
+                "lost_parameter", self._left_behind(), "computed from an nn.Parameter that nothing holds"
+            )
         shared = self._buffers.get(id(tensor)) or self._overlapped(tensor)
         if shared is not None:
             return self._alias(shared)
@@ -86,9 +95,14 @@ class Classifier:
             )
         if place.module is not None and is_recomputed(place.module, _attribute_at(place)):
             return Verdict("recomputed", self._left_behind(), "a pre-forward hook computes it at every pass")
-        if is_result(tensor):
+        if is_result(tensor) and not self._is_lost_parameter(tensor):
             return Verdict("computed", self._left_behind(), "a result of autograd, no leaf")
         return None
+
+    def _is_lost_parameter(self, tensor: torch.Tensor) -> bool:
+        """Whether it is what became of a Parameter that only autograd's graph holds any more."""
+        leaf = _parameter_before(tensor)
+        return leaf is not None and id(leaf) not in self._parameters and id(leaf) not in self._reached
 
     def _note_range(self, tensor: torch.Tensor, name: str) -> None:
         found = byte_range(tensor)
@@ -141,6 +155,24 @@ def overrides(cls: type, method: str) -> bool:
 def is_result(tensor: torch.Tensor) -> bool:
     """Whether autograd computed it: it cannot be registered, and its inputs are the model's state."""
     return not is_uninitialised(tensor) and not tensor.is_leaf
+
+
+def _parameter_before(tensor: torch.Tensor) -> torch.Tensor | None:
+    """The Parameter that the tensor was computed from, and from nothing else that autograd follows."""
+    from torch import nn
+
+    if is_uninitialised(tensor):
+        return None
+    node = tensor.grad_fn
+    for _ in range(_LONGEST_CHAIN):
+        if node is None:
+            return None
+        if type(node).__name__ == "AccumulateGrad":
+            leaf = node.variable  # type: ignore[attr-defined]  # the one kind of node that has it
+            return leaf if isinstance(leaf, nn.Parameter) else None
+        inputs = [before for before, _ in node.next_functions if before is not None]
+        node = inputs[0] if len(inputs) == 1 else None
+    return None
 
 
 def is_recomputed(module: nn.Module, attribute: str) -> bool:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-import sys
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from bufscan.live.anatomy import attributes_of, class_dict, is_torch_class, kind_of, mro_of
+from bufscan.live.anatomy import attributes_of, class_dict, is_stdlib_class, is_torch_class, kind_of, mro_of
 from bufscan.live.describing import elements_of
 from bufscan.live.origin import find_assignment, find_default, find_global_assignment
 from bufscan.live.registry import table_of
@@ -61,6 +60,7 @@ def suggestion_at(place: Place, tensor: torch.Tensor, verdict: Verdict) -> Sugge
     container = _container_of(way)
     key = way.steps[0].anchor.key if container and way.steps[0].anchor else None
     is_alias = verdict.holding == "stale_alias"
+    target = _below(verdict.alias_of, place) if is_alias else None
     fault = Fault(
         kind="shadowed_by_instance" if _hides_a_registered(way) else verdict.holding,
         name=way.name,
@@ -71,8 +71,9 @@ def suggestion_at(place: Place, tensor: torch.Tensor, verdict: Verdict) -> Sugge
         owner=_object_on(way) if is_alias else _own_class_on(way),
         is_parameter=_wants_to_train(tensor),
         is_leaf=tensor.is_leaf,
-        is_view=is_alias and not _shows_all_of(tensor, place.home.module, _below(verdict.alias_of, place)),
-        target=_below(verdict.alias_of, place) if is_alias else None,
+        is_view=is_alias and not _shows_all_of(tensor, place.home.module, target),
+        target=target,
+        target_changes=target is not None and _is_set_again(type(place.home.module), target),
     )
     return _suggest(fault, _assignment_of(way), type(place.home.module))
 
@@ -182,6 +183,12 @@ def _value_of(way: _Way) -> Any:
     return (class_dict(owner) if isinstance(owner, type) else owner.__globals__).get(way.name)
 
 
+def _is_set_again(owner: type, buffer: str) -> bool:
+    """Whether the class gives the buffer another tensor later: its alias may keep the first one on purpose."""
+    found = find_assignment(owner, buffer, "registration")
+    return found is not None and not found.is_only
+
+
 def _own_class_on(way: _Way) -> str | None:
     """The user's own class of the last object on the way, where it could be made a module."""
     for step in reversed(way.steps):
@@ -202,7 +209,7 @@ def _can_be_module(owner: type) -> bool:
     namespaces = [class_dict(cls) for cls in mro_of(owner)]
     if is_torch_class(owner) or any(name in namespace for namespace in namespaces for name in _GENERATED_INIT):
         return False
-    return str(class_dict(owner).get("__module__")).partition(".")[0] not in sys.stdlib_module_names
+    return not is_stdlib_class(owner)
 
 
 def _object_on(way: _Way) -> str | None:

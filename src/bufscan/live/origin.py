@@ -39,7 +39,7 @@ the class itself has under the name, what registers it (`register_buffer`, a Par
 what sets it without registering it.
 """
 
-_LONGEST_VALUE = 72
+_LONGEST_VALUE = 100
 _MOST_IMPORTS_FOLLOWED = 8
 _MODULE_BASE = "torch.nn.modules.module"  # defines nn.Module, which gives its instances no tensor
 
@@ -244,7 +244,7 @@ def _best(candidates: list[_Candidate], want: Want, key: Key | None) -> Assignme
         receiver=site.receiver,
         in_init=depth is not None,
         starts_empty=not may_hold_tensor(site.value),
-        is_only=sum(given.site.kind in ("whole", "augmented") for given in candidates) <= 1,
+        is_only=sum(given.site.kind in ("whole", "augmented", "registration") for given in candidates) <= 1,
         nn=source.spelling_of_nn,
         uses_buffer_class=source.uses_buffer_class,
     )

@@ -76,7 +76,7 @@ class _Scanner:
         self._measurement = measurement
         self._registered = [entry for module in modules for entry in registered_tensors(module)]
         self._saved = SavedNames(measurement.saved, (entry.name for entry in self._registered))
-        self._classifier = Classifier(self._registered, measurement.moved)
+        self._classifier = Classifier(self._registered, reached, measurement.moved)
         self._first_names: dict[int | Elements, str] = {}
         self._by_prefix: dict[str, list[Tensor]] = {}
         self._rest: list[Tensor] = []
@@ -146,6 +146,8 @@ class _Scanner:
         evidence = f"registered {entry.kind} of {owner}"
         if not entry.persistent:
             evidence += ", persistent=False"
+        if entry.kind == "buffer" and tensor.requires_grad:
+            evidence += ", an nn.Parameter" if _declared(tensor) == "parameter" else ", requires_grad"
         if is_uninitialised(tensor):
             evidence += ", not initialised yet"
         if other != entry.name:

@@ -56,6 +56,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
         is_leaf: False for a result of autograd.
         is_view: of a stale alias: whether it shows other elements than the buffer.
         target: of a stale alias: the buffer's path from the module that holds the alias; None where there is none.
+        target_changes: of a stale alias: whether the class gives the buffer another tensor later.
         persistent: of a registered buffer.
     """
 
@@ -70,6 +71,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
     is_leaf: bool = True
     is_view: bool = False
     target: str | None = None
+    target_changes: bool = False
     persistent: bool = True
 
 
@@ -120,6 +122,7 @@ class _Words:
         self.is_only = assignment is None or assignment.is_only
         self.set_later = assignment is not None and not assignment.in_init
         self.name, self.value, self.before = fault.name, self.quoted or fault.name, ""
+        self._given_name = fault.name if fault.where == "instance" else None
         if self.mentions(fault.name):
             self.value = fault.name  # it is built from what it replaces
         if fault.where == "function":
@@ -132,6 +135,11 @@ class _Words:
             self.name += "_buffer"
             self.before += f"the class has its own `{fault.name}`, which register_buffer refuses; "
         self._uses_buffer_class = has_buffer_class and assignment is not None and assignment.uses_buffer_class
+
+    def before_using(self, value: str) -> str:
+        """What to do before a line that takes `value`: make it, where the source does not spell it out."""
+        unmade = value == self._given_name != self.quoted and not self.made_empty
+        return f"{self.before}with `{value}` made first; " if unmade else self.before
 
     def mentions(self, path: str) -> bool:
         """Whether the value is built from `path` of the same object."""
@@ -163,11 +171,10 @@ def _unregistered(fault: Fault, words: _Words) -> Suggestion | None:
 
 
 def _registered(fault: Fault, words: _Words, value: str) -> Suggestion:
-    if fault.where == "instance" and value == fault.name != words.quoted:
-        words.before += f"with `{value}` made first; "
+    before = words.before_using(value)
     if fault.is_parameter:
-        return Suggestion(line=words.parameter(value), note=words.before + NEW_PARAMETERS)
-    return Suggestion(line=words.register(value), note=words.before + KEEPS_CHECKPOINTS)
+        return Suggestion(line=words.parameter(value), note=before + NEW_PARAMETERS)
+    return Suggestion(line=words.register(value), note=before + KEEPS_CHECKPOINTS)
 
 
 def _in_container(fault: Fault, words: _Words) -> Suggestion | None:
@@ -184,7 +191,7 @@ def _in_container(fault: Fault, words: _Words) -> Suggestion | None:
         name += '.replace(".", "_")'
     line = f"for {step}, tensor in {items}: {words.receiver}.register_buffer({name}, tensor, persistent=False)"
     note = f"torch has no buffer list: read them with `{words.receiver}.get_buffer({name})`; {KEEPS_CHECKPOINTS}"
-    return Suggestion(line=line, note=words.before + note)
+    return Suggestion(line=line, note=words.before_using(source) + note)
 
 
 def _deep_inside(fault: Fault, words: _Words) -> Suggestion | None:
@@ -210,7 +217,7 @@ def _hidden_module(fault: Fault, words: _Words) -> Suggestion | None:
     if fault.container:
         return _registered_container(fault, words, "Module")
     if not fault.inner:
-        note = words.before + NEW_PARAMETERS
+        note = words.before_using(words.value) + NEW_PARAMETERS
         return Suggestion(line=f"{words.receiver}.{words.name} = {words.value}", note=note)
     if fault.owner:
         return _owner_as_module(fault, words, NEW_PARAMETERS)
@@ -222,7 +229,7 @@ def _hidden_module(fault: Fault, words: _Words) -> Suggestion | None:
 
 def _registered_container(fault: Fault, words: _Words, of: Literal["Module", "Parameter"]) -> Suggestion:
     """`nn.ModuleList`, `nn.ParameterDict` and their like: made empty, they are filled as the plain ones were."""
-    value, note = "" if words.made_empty else words.value, words.before
+    value, note = "" if words.made_empty else words.value, words.before_using(words.value)
     kind = "Dict" if fault.container == "mapping" else "List"
     if kind == "Dict" and (not isinstance(fault.key, str) or "." in fault.key):
         note += "its keys must be strings without a dot; "
@@ -236,6 +243,9 @@ def _stale_alias(fault: Fault, words: _Words) -> Suggestion | None:
     """A property reads the buffer anew each time, so `.to()` cannot leave it behind."""
     if fault.where != "instance" or fault.target is None or fault.owner:
         return None
+    if fault.target_changes and not fault.inner:
+        note = f"a copy of its own follows the model and keeps the first values; {KEEPS_CHECKPOINTS}"
+        return Suggestion(line=words.register(f"{_atom(words.value)}.clone()"), note=words.before + note)
     if words.mentions(fault.target):
         value = words.quoted
     elif fault.inner:
@@ -249,6 +259,14 @@ def _stale_alias(fault: Fault, words: _Words) -> Suggestion | None:
         return None  # a property cannot be assigned to
     note = f"in the class body, in place of the assignment: it reads the buffer wherever it is; {NOTHING_SAVED}"
     return Suggestion(line=f"{fault.name} = property(lambda {words.receiver}: {value})", note=note)
+
+
+def _lost_parameter(fault: Fault, words: _Words) -> Suggestion | None:
+    if fault.inner:
+        return None
+    line = f"{words.receiver}.{words.name} = {words.nn}.Parameter({_atom(words.value)}.detach())"
+    note = "nn.Parameter comes last: what is computed from one (`.to()`, `.cuda()`) is a plain tensor"
+    return Suggestion(line=line, note=f"{words.before_using(words.value)}{note}; {NEW_PARAMETERS}")
 
 
 def _shadowed_by_instance(_: Fault, words: _Words) -> Suggestion:
@@ -289,6 +307,7 @@ _MENDING: dict[Holding | Misregistration, Callable[[Fault, _Words], Suggestion |
     "global": _unregistered,
     "hidden_module": _hidden_module,
     "stale_alias": _stale_alias,
+    "lost_parameter": _lost_parameter,
     "shadowed_by_instance": _shadowed_by_instance,
     "shadowed_by_class": _shadowed_by_class,
     "trainable_buffer": _trainable_buffer,

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from bufscan.inventory import Skipped
 from bufscan.live import anatomy
 from bufscan.live.anatomy import class_dict, kind_of, mro_of
+from bufscan.live.describing import is_uninitialised
 from bufscan.live.functions import files_of, functions_in, globals_of
 from bufscan.live.naming import Place, key_step, root_place
 from bufscan.live.registry import child_step, is_script, table_of
@@ -262,8 +263,24 @@ def _mapping(place: Place, value: Any) -> Iterator[tuple[Place, Any]]:
 def _set(place: Place, value: Any) -> Iterator[tuple[Place, Any]]:
     if anatomy.holds_only_atoms(anatomy.items_of_set(value)):
         return
-    for position, item in enumerate(anatomy.items_of_set(value)):
+    # A set's own order differs from run to run: by what the items are, as far as that tells them apart.
+    for position, item in enumerate(sorted(anatomy.items_of_set(value), key=_looks_of)):
         yield place.element(f")[{position}]", prefix="list("), item
+
+
+def _looks_of(item: Any) -> tuple[str, list[str]]:
+    """What can be told of an object without running its code, and stays the same from run to run."""
+    cls = type(item)
+    tensors: list[Any] = []
+    if kind_of(cls) == "tensor":
+        tensors = [item]
+    elif kind_of(cls) == "module":
+        tensors = [tensor for name in ("_parameters", "_buffers") for tensor in table_of(item, name).values()]
+    looks = [
+        "none" if tensor is None or is_uninitialised(tensor) else f"{tensor.dtype} {tuple(tensor.shape)}"
+        for tensor in tensors
+    ]
+    return type.__repr__(cls), looks
 
 
 def _partial(place: Place, value: Any) -> Iterator[tuple[Place, Any]]:
@@ -284,10 +301,10 @@ def _hooks(place: Place, table: str, hooks: dict[int, Any]) -> Iterator[tuple[Pl
 
 def _attributes(place: Place, value: Any) -> Iterator[tuple[Place, Any]]:
     owner = type(value)
-    is_torchs = any(map(anatomy.is_torch_class, mro_of(owner)))
+    is_foreign = anatomy.is_stdlib_class(owner) or any(map(anatomy.is_torch_class, mro_of(owner)))
     for name, item in list(anatomy.attributes_of(value)):
-        # torch's source says nothing about the model: what counts is where it makes the object.
-        yield place.step(f".{name}", "object") if is_torchs else place.attribute(owner, name, "object"), item
+        # The source of such a class says nothing about the model: what counts is where that makes the object.
+        yield place.step(f".{name}", "object") if is_foreign else place.attribute(owner, name, "object"), item
 
 
 def _class_values(place: Place, cls: type, hidden: frozenset[str] = frozenset()) -> Iterator[tuple[Place, Any]]:

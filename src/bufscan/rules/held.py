@@ -24,6 +24,7 @@ _WORDS = {
     "partial": "is an argument of a functools.partial",
     "hook": "is held by a hook",
     "closure": "is held by a closure",
+    "lost_parameter": "became a plain tensor when something was computed from it",
     "cache": "is a plain attribute that the forward pass assigns anew",
     "class_attribute": "is a class attribute, shared by all objects of the class",
     "global": "is a global that the forward pass uses",
@@ -64,6 +65,11 @@ def words_for(tensor: Tensor) -> str:
     return _WORDS.get(tensor.holding or "", "is registered by no module")
 
 
+def is_parameter(tensor: Tensor) -> bool:
+    """Whether it was made to be trained: as an nn.Parameter."""
+    return tensor.declared == "parameter" or tensor.holding == "lost_parameter"
+
+
 def loss_of(tensor: Tensor) -> str:
     """What will go wrong with an unregistered tensor, by the facts that were measured on it, as a sentence."""
     losses = ["is not saved"] * (tensor.saved is False)
@@ -71,7 +77,7 @@ def loss_of(tensor: Tensor) -> str:
     if tensor.shape != ():
         losses += ["does not move with the model"] * (tensor.moves is False)
         unknown += ["moves with the model"] * (tensor.moves is None)
-    if tensor.declared == "parameter" and tensor.trains is not True:
+    if is_parameter(tensor) and tensor.trains is not True:
         losses.append("is seen by no optimizer")
     clauses = [f"it {listed(losses)}"] if losses else []
     clauses += [f"whether it {listed(unknown)} is unknown"] if unknown else []

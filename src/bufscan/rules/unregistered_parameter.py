@@ -1,12 +1,14 @@
 """## What it does
 
-Looks for an `nn.Parameter` in a list, tuple, dict or plain object.
+Looks for an `nn.Parameter` in a list, tuple, dict or plain object, and for one that was computed on before it was
+assigned.
 
 ## Why is this bad?
 
 `nn.Module` registers a Parameter only when it is assigned to an attribute of the module itself. Inside a container
 it is no part of `model.parameters()`: the optimizer never updates it, although it gets a gradient. It is not
-saved and does not move either.
+saved and does not move either. What `.to()` or `.cuda()` makes of a Parameter is a plain tensor:
+`self.scale = nn.Parameter(x).cuda()` registers nothing.
 
 ## Example
 
@@ -44,7 +46,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bufscan.findings import Finding, Rule, Subject
-from bufscan.rules.held import SHARED_IN_CODE, loose_tensors, loss_of, words_for
+from bufscan.rules.held import SHARED_IN_CODE, is_parameter, loose_tensors, loss_of, words_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,7 +55,7 @@ if TYPE_CHECKING:
 def find_unregistered_parameters(rule: Rule, subject: Subject) -> Iterator[Finding]:
     """Loose Parameters."""
     for tensor in loose_tensors(subject.inventory):
-        if tensor.holding not in SHARED_IN_CODE and tensor.declared == "parameter":
+        if tensor.holding not in SHARED_IN_CODE and is_parameter(tensor):
             message = f"`{tensor.path}`, an nn.Parameter, {words_for(tensor)}: {loss_of(tensor)}"
             yield rule.finding(tensor, message)
 

@@ -53,7 +53,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bufscan.findings import Finding, Rule, Subject
-from bufscan.rules.held import SHARED_IN_CODE, loose_tensors, loss_of, words_for
+from bufscan.rules.held import SHARED_IN_CODE, is_parameter, loose_tensors, loss_of, words_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -62,7 +62,7 @@ if TYPE_CHECKING:
 def find_unregistered_tensors(rule: Rule, subject: Subject) -> Iterator[Finding]:
     """Loose tensors that are neither Parameters nor shared in code."""
     for tensor in loose_tensors(subject.inventory):
-        if tensor.holding not in SHARED_IN_CODE and tensor.declared != "parameter":
+        if tensor.holding not in SHARED_IN_CODE and not is_parameter(tensor):
             yield rule.finding(tensor, f"`{tensor.path}` {words_for(tensor)}: {loss_of(tensor)}")
 
 
