@@ -80,10 +80,10 @@ def optimizer() -> bytes:
     return HEAD + mapping(text("model"), entries(), text("optimizer"), saved)
 
 
-_INSPECT = """
+_RUN = """
 import sys
 from bufscan.cli import main
-sys.exit(main(["inspect", *sys.argv[1:]]))
+sys.exit(main(sys.argv[1:]))
 """
 
 
@@ -95,6 +95,15 @@ def test_shapes_of_one_hash_take_no_longer_than_others(
     """The guard of `child_process` bounds the time."""
     path = tmp_path / "model.pt"
     path.write_bytes(checkpoint(pickled(make())))
-    done = run(_INSPECT, str(path), *options)
+    done = run(_RUN, "inspect", str(path), *options)
     assert (0, "") == (done.returncode, done.stderr)
     assert "60,000" in done.stdout
+
+
+def test_checking_and_comparing_them_takes_no_longer(tmp_path: Path) -> None:
+    path, other = tmp_path / "model.pt", tmp_path / "other.pt"
+    path.write_bytes(checkpoint(pickled(state_dict())))
+    other.write_bytes(checkpoint(pickled(state_dict().replace(b"layers.", b"blocks."))))
+    assert 0 == run(_RUN, "check", str(path), "--fail-on", "error").returncode
+    done = run(_RUN, "diff", "--no-values", "--quiet", str(path), str(other))
+    assert (1, "") == (done.returncode, done.stderr)

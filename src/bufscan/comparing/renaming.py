@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from bufscan.comparing.workers import Progress
     from bufscan.inventory import Tensor
 
-_Kind: TypeAlias = tuple[object, ...]
 _Candidate: TypeAlias = "tuple[int, str, Tensor]"
 """Side, name, record."""
 
@@ -52,10 +51,11 @@ def find_renamed(group: Group, sides: tuple[Side, Side], progress: Progress | No
     return found
 
 
-def _kind(tensor: Tensor) -> _Kind:
+def _kind(tensor: Tensor) -> str:
     """What tensors of equal content must share besides."""
-    parts = tuple((part.name, part.shape, part.dtype) for part in tensor.parts)
-    return tensor.shape, tensor.dtype, tensor.layout, tensor.pending, tensor.quantization, parts
+    parts = [(part.name, part.shape, part.dtype) for part in tensor.parts]
+    # As text: hashes of numbers can be foreseen, those of texts are salted.
+    return repr((tensor.shape, tensor.dtype, tensor.layout, tensor.pending, tensor.quantization, parts))
 
 
 def _digests(

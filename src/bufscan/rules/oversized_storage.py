@@ -50,7 +50,7 @@ def find_oversized_storages(rule: Rule, subject: Subject) -> Iterator[Finding]:
     """Storages that the tensors do not fill, even if no two of these overlapped; told of the first that looks."""
     storages = subject.inventory.storages
     full: set[str] = set()
-    shown: dict[str, dict[tuple[object, ...], int]] = {}
+    shown: dict[str, dict[str, int]] = {}
     first: dict[str, Tensor] = {}
     for tensor in subject.inventory.tensors:
         if tensor.saved is False:
@@ -61,7 +61,8 @@ def find_oversized_storages(rule: Rule, subject: Subject) -> Iterator[Finding]:
         for view in tensor.parts or (tensor,):
             if view.storage is not None:
                 first.setdefault(view.storage, tensor)
-                look = (view.storage_offset, view.shape, view.stride, view.dtype)
+                # As text: hashes of numbers can be foreseen, those of texts are salted.
+                look = repr((view.storage_offset, view.shape, view.stride, view.dtype))
                 shown.setdefault(view.storage, {})[look] = _bytes_shown(view)
     for key, tensor in first.items():
         if key in full or key not in storages:
