@@ -86,6 +86,11 @@ def test_a_named_model_is_built_on_the_meta_device(tmp_path: Path, monkeypatch: 
     assert ["meta", "cpu"] == sys.modules["named_model"].devices
 
 
+def test_a_checkpoint_is_held_against_one_model(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="`--model` names the model and `--build` makes another"):
+        bufscan.inspect(str(tmp_path), model="named_model:Net", from_config=True)
+
+
 def test_a_model_whose_constructor_reads_values_is_built_with_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

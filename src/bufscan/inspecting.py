@@ -13,6 +13,7 @@ import msgspec
 from bufscan.bytesource import MemorySource
 from bufscan.errors import UnreadableError, UsageError
 from bufscan.formats.reading import read_file, read_path
+from bufscan.joining.counterpart import require_one_model
 from bufscan.roles.deciding import decide
 from bufscan.target import FileTarget, FolderTarget, ObjectTarget, StandardInput, parse_target
 
@@ -45,7 +46,8 @@ def inspect(
     Args:
         target: what to inspect.
         model: the model that a checkpoint belongs to, or its name; it makes the checkpoint's roles exact and shows
-            what is missing, unexpected or of another shape. A named model is built on the meta device.
+            what is missing, unexpected or of another shape. A named model is built on the meta device or,
+            where its constructor reads values, on torch's default one.
         from_config: build that model from the `config.json` of the Hugging Face folder that `target` is.
         device: where a named model is built; None for torch's default.
         dtype: default dtype while a named model is built; None for torch's default.
@@ -63,6 +65,7 @@ def inspect(
     if isinstance(parsed, ObjectTarget):
         _refuse_model(model, from_config=from_config)
         return _build_and_scan(parsed, target, device=device, dtype=dtype)
+    require_one_model(model, from_config=from_config)
     builds = isinstance(model, str)
     if not builds and (device is not None or dtype is not None):
         raise UsageError("a device and a dtype are for models that are built, and nothing is built here")
@@ -94,28 +97,18 @@ def _joined(
     dtype: str | None,
 ) -> Inventory:
     """The checkpoint with its model: given, named, or described by the checkpoint's own folder."""
+    from bufscan.joining.counterpart import Counterpart, build_described, build_named
     from bufscan.joining.fit import join
-    from bufscan.live.importing import build_stand_in
     from bufscan.live.scanning import scan
 
-    if isinstance(model, str):
-        named = parse_target(model)
-        if not isinstance(named, ObjectTarget):
-            raise UsageError(f"`{model}` names no model", hint="name one as `package.module:Model`")
-        built, note = build_stand_in(named, device=device, dtype=dtype)
-        joined = join(checkpoint, scan(built, model))
-        return msgspec.structs.replace(joined, notes=(*joined.notes, note)) if note else joined
-    if model is not None:
-        return join(checkpoint, scan(model, type(model).__qualname__))
-    if not isinstance(target, FolderTarget):
-        raise UsageError(
-            "only a folder can be built from its `config.json`", hint="name the model: `--model SPEC`"
-        )
-    from bufscan.live.huggingface import build_from_config, converted_names
-
-    built = build_from_config(target.path)
-    converted = converted_names(built, [tensor.name for tensor in checkpoint.tensors])
-    return join(checkpoint, scan(built, str(target.path / "config.json")), converted)
+    if model is None:
+        other = build_described(target, [tensor.name for tensor in checkpoint.tensors])
+    elif isinstance(model, str):
+        other = build_named(model, device=device, dtype=dtype)
+    else:
+        other = Counterpart(model, type(model).__qualname__)
+    joined = join(checkpoint, scan(other.model, other.name), other.converted)
+    return msgspec.structs.replace(joined, notes=(*joined.notes, other.note)) if other.note else joined
 
 
 def _read(target: FileTarget | FolderTarget | StandardInput, text: str) -> Inventory:

@@ -16,6 +16,7 @@ from bufscan.config import Config
 from bufscan.errors import UsageError
 from bufscan.findings import Finding
 from bufscan.inventory import Skipped
+from bufscan.joining.counterpart import require_one_model
 from bufscan.judging import judge
 
 if TYPE_CHECKING:
@@ -93,8 +94,7 @@ def check(  # noqa: PLR0913 - all but the targets have names and defaults
 
 
 def _require_checkpoint(targets: Sequence[str | nn.Module], workshop: Workshop) -> None:
-    if workshop.model is not None and workshop.from_config:
-        raise UsageError("`--model` names the model and `--build` makes another", hint="choose one of them")
+    require_one_model(workshop.model, from_config=workshop.from_config)
     if workshop.joins and all(map(is_code, targets)):
         raise UsageError("a model is joined to a checkpoint, and every target is a model itself")
 

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from bufscan.checking.arguments import call_of, entries_for
-from bufscan.checking.counterpart import build_described, build_named
 from bufscan.checking.results import Failure
 from bufscan.errors import BufscanError, UsageError
 from bufscan.findings import Subject
 from bufscan.inspecting import inspect
 from bufscan.inventory import Skipped
+from bufscan.joining.counterpart import build_described, build_named
 from bufscan.joining.fit import join
 from bufscan.target import FileTarget, FolderTarget, ModuleTarget, ObjectTarget, parse_code_or_target
 

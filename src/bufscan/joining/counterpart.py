@@ -23,11 +23,23 @@ class Counterpart(NamedTuple):
         model: on the meta device, unless another was asked for.
         name: what reports call it.
         converted: what loading makes of entries whose names or shapes are not the model's.
+        note: what a person should know of how it was built.
     """
 
     model: nn.Module
     name: str
     converted: Mapping[str, Converted] | None = None
+    note: str | None = None
+
+
+def require_one_model(model: object, *, from_config: bool) -> None:
+    """Refuse to hold a checkpoint against two models.
+
+    Raises:
+        UsageError: one is named and another described.
+    """
+    if model is not None and from_config:
+        raise UsageError("`--model` names the model and `--build` makes another", hint="choose one of them")
 
 
 def build_named(name: str, *, device: str | None, dtype: str | None) -> Counterpart:
@@ -42,10 +54,10 @@ def build_named(name: str, *, device: str | None, dtype: str | None) -> Counterp
     from bufscan.live.importing import build_stand_in
 
     try:
-        model, _ = build_stand_in(named, device=device, dtype=dtype)
+        model, note = build_stand_in(named, device=device, dtype=dtype)
     except BufscanError as error:
         raise type(error)(f"`{name}`: {error.message}", hint=error.hint) from error
-    return Counterpart(model, name)
+    return Counterpart(model, name, note=note)
 
 
 def build_described(checkpoint: Target | ModuleTarget, names: Iterable[str]) -> Counterpart:
