@@ -290,6 +290,22 @@ def test_indices_of_another_type_are_not_put_in_order(tmp_path: Path) -> None:
         assert diff(*sides).identical is not True
 
 
+@pytest.mark.filterwarnings("ignore:Sparse invariant checks are implicitly disabled")
+def test_values_without_indices_are_compared_by_their_bytes(tmp_path: Path) -> None:
+    """All of them belong to the one place there is, where they are summed."""
+    once, twice = (
+        torch.sparse_coo_tensor(torch.empty(0, count, dtype=torch.int64), torch.ones(count, 3), (3,))
+        for count in (1, 2)
+    )
+    assert compare(tmp_path, once, twice).differs
+    assert compare(tmp_path, once, once).identical
+
+
+def test_sparse_values_of_another_type_are_not_said_to_be_in_another_order(tmp_path: Path) -> None:
+    (entry,) = compare(tmp_path, ENTRIES, ENTRIES.double()).entries
+    assert "its `values` has another shape or type" == entry.remark
+
+
 def test_a_sparse_tensor_without_entries_differs_from_one_with_some(tmp_path: Path) -> None:
     nothing = torch.sparse_coo_tensor(torch.empty(2, 0, dtype=torch.int64), [], (3, 5))
     assert compare(tmp_path, nothing, nothing).identical

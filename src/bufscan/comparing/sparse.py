@@ -23,11 +23,11 @@ _Entries = list[tuple[tuple[int, ...], bytes]]
 
 
 def is_in_coordinates(content: Content) -> bool:
-    """Whether both sides list indices and values."""
-    return all(
-        tensor.layout == "sparse_coo" and len(tensor.parts) == 2  # noqa: PLR2004 - of each, one part
-        for tensor in (content.old, content.new)
-    )
+    """Whether both sides list indices and values, and these are of one type."""
+    sides = (content.old, content.new)
+    if any(tensor.layout != "sparse_coo" or len(tensor.parts) != 2 for tensor in sides):  # noqa: PLR2004 - one of each
+        return False
+    return content.old.parts[1].dtype == content.new.parts[1].dtype
 
 
 def verdict_in_order(content: Content, sides: tuple[Side, Side], by_bytes: Verdict) -> Verdict:
@@ -55,8 +55,9 @@ def _entries(tensor: Tensor, side: Side) -> _Entries:
     """
     indices, values = tensor.parts
     count = values.shape[0] if values.shape else 0
-    is_list = indices.dtype == "int64" and len(indices.shape) == 2 and indices.shape[1] == count  # noqa: PLR2004 - a matrix
-    if count > _MOST_ENTRIES or not is_list:
+    # Indices without a row say of no value where it belongs.
+    rows = indices.shape[0] if indices.shape[1:] == (count,) else 0
+    if count > _MOST_ENTRIES or not rows or indices.dtype != "int64":
         raise UnreadableError("it is no small list of indices and values")
     if not count:
         return []
