@@ -51,7 +51,7 @@ Holding = Literal[
 
 `hidden_module`: in a module that no module registers. `stale_alias`: shows elements of a registered tensor, until
 `.to()` leaves it behind. `cache`: a forward pass assigns it anew. `lost_parameter`: computed from an
-`nn.Parameter` that nothing else holds (`nn.Parameter(x).to(dtype)`). `moved_by_apply`: an overridden `_apply`
+`nn.Parameter` that the model does not hold (`nn.Parameter(x).to(dtype)`). `moved_by_apply`: an overridden `_apply`
 moves it. `computed`: a result of autograd. `recomputed`: a hook computes it at every forward pass (old
 `weight_norm`). `packed_params`: of a quantised module.
 """

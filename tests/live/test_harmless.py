@@ -227,6 +227,21 @@ def test_what_was_computed_from_a_parameter_alone_is_that_parameter_lost() -> No
     assert {"computed"} == {tensors(model)[name].holding for name in ("twice", "both", "bare[1]")}
 
 
+def test_what_forward_computed_from_a_parameter_that_was_replaced_is_no_lost_parameter() -> None:
+    class Prompting(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.prompt = nn.Parameter(torch.ones(1, 3))
+
+        def forward(self) -> None:
+            self.last = self.prompt.expand(2, 3)
+
+    model = Prompting()
+    model()
+    model.load_state_dict(model.state_dict(), assign=True)
+    assert "computed" == tensors(model)["last"].holding
+
+
 def test_what_forward_assigns_anew_is_a_cache() -> None:
     class Rotary(nn.Module):
         def __init__(self) -> None:

@@ -59,7 +59,7 @@ MENDED = {
                 super().__init__()
                 self.scale = nn.Parameter(torch.ones(3)).to(torch.float64)  # fix
     """,
-    "alias of a buffer that is set again": """
+    "alias of a buffer that is replaced later": """
         class Model(nn.Module):
             def __init__(self):
                 super().__init__()
@@ -196,6 +196,18 @@ MENDED = {
                 super().__init__()
                 self.register_buffer("pe", torch.ones(3))
                 self.alias = self.pe  # gone
+    """,
+    "alias of a buffer that construction fills and that changes in place": """
+        class Model(nn.Module):
+            # in the class body
+            def __init__(self):
+                super().__init__()
+                self.register_buffer("pe", None)
+                self.pe = torch.ones(3)
+                self.alias = self.pe  # gone
+
+            def update(self, x):
+                self.pe += x
     """,
     "view by a local name": """
         class Model(nn.Module):

@@ -385,6 +385,33 @@ def test_sets_are_listed_in_the_same_order_in_every_run() -> None:
     assert [(size,) for size in sorted(sizes)] == [found[f"list(hidden)[{i}].bias"].shape for i in range(7)]
 
 
+class Loud(torch.Tensor):
+    @classmethod
+    def __torch_function__(cls, *_: object) -> None:
+        raise AssertionError("the user's code was run")
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+@pytest.mark.parametrize(
+    "odd",
+    [
+        lambda: torch.nested.nested_tensor([torch.ones(2), torch.ones(3)]),
+        lambda: torch.ones(3).as_subclass(Loud),
+        nn.UninitializedParameter,
+    ],
+    ids=["ragged", "subclass", "uninitialised"],
+)
+def test_any_tensor_can_be_in_a_set(odd: Callable[[], torch.Tensor]) -> None:
+    found = unregistered(holding(items={torch.ones(2), odd()}))
+    assert {"list(items)[0]": "container", "list(items)[1]": "container"} == found
+
+
+def test_a_module_in_a_set_may_hold_anything_where_buffers_belong() -> None:
+    hidden = nn.Linear(1, 1)
+    hidden._buffers["odd"] = 5  # type: ignore[assignment]
+    assert {"list(items)[0].weight", "list(items)[0].bias"} == set(unregistered(holding(items={hidden})))
+
+
 def test_the_line_that_mends_it_comes_with_the_record() -> None:
     found = tensors(Misusing())
     assert 'self.register_buffer("pe", torch.ones(4), persistent=False)' == found["pe"].suggestion

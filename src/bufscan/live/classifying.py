@@ -76,10 +76,8 @@ class Classifier:
         harmless = self._harmless(place, tensor)
         if harmless is not None:
             return harmless
-        if self._is_lost_parameter(tensor):
-            return Verdict(
-                "lost_parameter", self._left_behind(), "computed from an nn.Parameter that nothing holds"
-            )
+        if is_result(tensor):
+            return self._computed(place, tensor)
         shared = self._buffers.get(id(tensor)) or self._overlapped(tensor)
         if shared is not None:
             return self._alias(shared)
@@ -95,14 +93,19 @@ class Classifier:
             )
         if place.module is not None and is_recomputed(place.module, _attribute_at(place)):
             return Verdict("recomputed", self._left_behind(), "a pre-forward hook computes it at every pass")
-        if is_result(tensor) and not self._is_lost_parameter(tensor):
-            return Verdict("computed", self._left_behind(), "a result of autograd, no leaf")
         return None
 
-    def _is_lost_parameter(self, tensor: torch.Tensor) -> bool:
-        """Whether it is what became of a Parameter that only autograd's graph holds any more."""
+    def _computed(self, place: Place, tensor: torch.Tensor) -> Verdict:
+        """What autograd computed: from the model's state, unless that is a Parameter which the model lost.
+
+        What a forward pass keeps may outlive a Parameter too, one that `load_state_dict(assign=True)` replaced.
+        """
         leaf = _parameter_before(tensor)
-        return leaf is not None and id(leaf) not in self._parameters and id(leaf) not in self._reached
+        is_lost = leaf is not None and id(leaf) not in self._parameters and id(leaf) not in self._reached
+        if is_lost and not self._is_made_by_forward(place):
+            evidence = "computed from an nn.Parameter that the model does not hold"
+            return Verdict("lost_parameter", self._left_behind(), evidence)
+        return Verdict("computed", self._left_behind(), "a result of autograd, no leaf")
 
     def _note_range(self, tensor: torch.Tensor, name: str) -> None:
         found = byte_range(tensor)
@@ -127,8 +130,11 @@ class Classifier:
     def _holding(self, place: Place) -> Holding:
         if place.holding not in ("attribute", "container", "object"):
             return place.holding
-        made_anew = self._assigned_by(type(place.home.module), "forward", "__call__")
-        return "cache" if place.first_attribute in made_anew else place.holding
+        return "cache" if self._is_made_by_forward(place) else place.holding
+
+    def _is_made_by_forward(self, place: Place) -> bool:
+        """Whether a forward pass assigns the attribute that leads to the tensor."""
+        return place.first_attribute in self._assigned_by(type(place.home.module), "forward", "__call__")
 
     def _may_be_made_anew(self, place: Place) -> bool:
         """Whether an `_apply` of the module's own assigns the attribute that leads to the tensor.

@@ -183,6 +183,13 @@ def _placement(placement: object) -> str:
     return f"{type(placement).__name__}({dimension if isinstance(dimension, int) else ''})"
 
 
+def brief(tensor: torch.Tensor) -> str:
+    """Type and shape, for telling tensors apart that have no names."""
+    if is_uninitialised(tensor):
+        return "uninitialised"
+    return f"{_dtype_of(tensor)} {_shape_of(tensor)}"
+
+
 def _is_plainly_strided(tensor: torch.Tensor) -> bool:
     import torch
 

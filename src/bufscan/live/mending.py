@@ -73,7 +73,7 @@ def suggestion_at(place: Place, tensor: torch.Tensor, verdict: Verdict) -> Sugge
         is_leaf=tensor.is_leaf,
         is_view=is_alias and not _shows_all_of(tensor, place.home.module, target),
         target=target,
-        target_changes=target is not None and _is_set_again(type(place.home.module), target),
+        target_is_replaced=target is not None and _is_replaced(type(place.home.module), target),
     )
     return _suggest(fault, _assignment_of(way), type(place.home.module))
 
@@ -183,10 +183,10 @@ def _value_of(way: _Way) -> Any:
     return (class_dict(owner) if isinstance(owner, type) else owner.__globals__).get(way.name)
 
 
-def _is_set_again(owner: type, buffer: str) -> bool:
+def _is_replaced(owner: type, buffer: str) -> bool:
     """Whether the class gives the buffer another tensor later: its alias may keep the first one on purpose."""
     found = find_assignment(owner, buffer, "registration")
-    return found is not None and not found.is_only
+    return found is not None and found.is_replaced
 
 
 def _own_class_on(way: _Way) -> str | None:

@@ -93,6 +93,7 @@ class Assignment(msgspec.Struct, frozen=True, kw_only=True):
         in_init: whether building an object runs it; False for what a later `forward` sets.
         starts_empty: whether what is assigned can hold no tensor: a constant, an empty container.
         is_only: whether no other line sets the whole attribute anew.
+        is_replaced: whether a line that building an object does not run gives the attribute another object.
         nn: what the file calls `torch.nn`.
         uses_buffer_class: whether the file registers buffers with `nn.Buffer`.
     """
@@ -103,6 +104,7 @@ class Assignment(msgspec.Struct, frozen=True, kw_only=True):
     in_init: bool = True
     starts_empty: bool = False
     is_only: bool = True
+    is_replaced: bool = False
     nn: str = "nn"
     uses_buffer_class: bool = False
 
@@ -238,13 +240,15 @@ def _best(candidates: list[_Candidate], want: Want, key: Key | None) -> Assignme
     if not ranked:
         return None
     site, source, _, depth = min(ranked, key=lambda entry: entry[0])[1]
+    setting = [given for given in candidates if given.site.kind in ("whole", "augmented", "registration")]
     return Assignment(
         location=source.location(site.line),
         value=source.one_line(site.value, _LONGEST_VALUE) if site.value and site.kind != "augmented" else None,
         receiver=site.receiver,
         in_init=depth is not None,
         starts_empty=not may_hold_tensor(site.value),
-        is_only=sum(given.site.kind in ("whole", "augmented", "registration") for given in candidates) <= 1,
+        is_only=len(setting) <= 1,
+        is_replaced=any(given.depth is None and given.site.kind != "augmented" for given in setting),
         nn=source.spelling_of_nn,
         uses_buffer_class=source.uses_buffer_class,
     )

@@ -56,7 +56,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
         is_leaf: False for a result of autograd.
         is_view: of a stale alias: whether it shows other elements than the buffer.
         target: of a stale alias: the buffer's path from the module that holds the alias; None where there is none.
-        target_changes: of a stale alias: whether the class gives the buffer another tensor later.
+        target_is_replaced: of a stale alias: whether the class gives the buffer another tensor later.
         persistent: of a registered buffer.
     """
 
@@ -71,7 +71,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
     is_leaf: bool = True
     is_view: bool = False
     target: str | None = None
-    target_changes: bool = False
+    target_is_replaced: bool = False
     persistent: bool = True
 
 
@@ -243,7 +243,7 @@ def _stale_alias(fault: Fault, words: _Words) -> Suggestion | None:
     """A property reads the buffer anew each time, so `.to()` cannot leave it behind."""
     if fault.where != "instance" or fault.target is None or fault.owner:
         return None
-    if fault.target_changes and not fault.inner:
+    if fault.target_is_replaced and not fault.inner:
         note = f"a copy of its own follows the model and keeps the first values; {KEEPS_CHECKPOINTS}"
         return Suggestion(line=words.register(f"{_atom(words.value)}.clone()"), note=words.before + note)
     if words.mentions(fault.target):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from bufscan.inventory import Skipped
 from bufscan.live import anatomy
 from bufscan.live.anatomy import class_dict, kind_of, mro_of
-from bufscan.live.describing import is_uninitialised
+from bufscan.live.describing import brief, subclasses_not_asked
 from bufscan.live.functions import files_of, functions_in, globals_of
 from bufscan.live.naming import Place, key_step, root_place
 from bufscan.live.registry import child_step, is_script, table_of
@@ -270,17 +270,12 @@ def _set(place: Place, value: Any) -> Iterator[tuple[Place, Any]]:
 
 def _looks_of(item: Any) -> tuple[str, list[str]]:
     """What can be told of an object without running its code, and stays the same from run to run."""
-    cls = type(item)
-    tensors: list[Any] = []
-    if kind_of(cls) == "tensor":
-        tensors = [item]
-    elif kind_of(cls) == "module":
-        tensors = [tensor for name in ("_parameters", "_buffers") for tensor in table_of(item, name).values()]
-    looks = [
-        "none" if tensor is None or is_uninitialised(tensor) else f"{tensor.dtype} {tuple(tensor.shape)}"
-        for tensor in tensors
-    ]
-    return type.__repr__(cls), looks
+    held = [item]
+    if kind_of(type(item)) == "module":
+        held = [tensor for name in ("_parameters", "_buffers") for tensor in table_of(item, name).values()]
+    with subclasses_not_asked():
+        looks = [brief(each) for each in held if kind_of(type(each)) == "tensor"]
+    return type.__repr__(type(item)), looks
 
 
 def _partial(place: Place, value: Any) -> Iterator[tuple[Place, Any]]:
