@@ -54,6 +54,7 @@ Target: TypeAlias = StandardInput | FileTarget | FolderTarget | ObjectTarget
 
 # Of a name that is no file: which one was mistyped.
 _CHECKPOINT_SUFFIXES = (".pt", ".pth", ".bin", ".ckpt", ".safetensors", ".pt2")
+_ENDINGS_IN_CHECKPOINT_FOLDERS = (*_CHECKPOINT_SUFFIXES, ".index.json", "config.json")
 _MODULE = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*")
 _URL = re.compile(r"[a-z][a-z0-9+.-]+://")
 _OBJECT = re.compile(r"(?P<source>[\w./\\~ -]+\.py|[A-Za-z_][\w.]*):(?P<expression>[A-Za-z_].*)", re.DOTALL)
@@ -87,15 +88,19 @@ def parse_target(text: str) -> Target:
 def parse_code_or_target(text: str) -> Target | ModuleTarget:
     """As `parse_target`, for a command that takes all the models of a module at once.
 
-    A Python file is code, and so is a package, which is a folder. What names no file is a module when its first
-    part can be imported from the current folder or is installed; looking that up imports nothing.
+    A Python file is code. A package in the current folder is, by its name alone: the path of a folder promises that
+    nothing in it is run, and so does a checkpoint, which may be downloaded with Python files beside it. What names
+    no file is a module when its first part can be imported from the current folder or is installed; looking that
+    up imports nothing.
 
     Raises:
-        UsageError: as `parse_target`; a package that cannot be imported from here; neither a file nor a module.
+        UsageError: as `parse_target`; the path of a package; neither a file nor a module.
     """
     target = parse_target(text)
     if isinstance(target, FolderTarget) and _is_package(target.path):
-        return ModuleTarget(_module_of(target.path))
+        if text.isidentifier():
+            return ModuleTarget(text)
+        raise UsageError("a Python package, not a checkpoint", hint="name it as Python does: `package.module`")
     if not isinstance(target, FileTarget):
         return target
     if target.path.suffix == ".py":
@@ -113,20 +118,12 @@ def parse_code_or_target(text: str) -> Target | ModuleTarget:
 
 
 def _is_package(folder: Path) -> bool:
-    return (folder / "__init__.py").is_file()
-
-
-def _module_of(package: Path) -> str:
-    """What Python calls the package in a folder.
-
-    Raises:
-        UsageError: the folder that it would be imported from is not the current one.
-    """
-    parts = package.parts
-    importable = not package.is_absolute() and all(part.isidentifier() for part in parts)
-    if not importable or not all(map(_is_package, (package, *package.parents[:-1]))):
-        raise UsageError("a Python package, not a checkpoint", hint="name it as Python does: `package.module`")
-    return ".".join(parts)
+    """Whether a folder is there to be imported, and holds no checkpoint."""
+    try:
+        names = [path.name for path in folder.iterdir()]
+    except OSError:
+        return False  # reading it says why
+    return "__init__.py" in names and not any(name.endswith(_ENDINGS_IN_CHECKPOINT_FOLDERS) for name in names)
 
 
 def _is_importable(name: str) -> bool:

@@ -190,22 +190,29 @@ def package(tmp_path: Path) -> Path:
     return inner.parent
 
 
-@pytest.mark.parametrize("text", ["in_folder", "in_folder/", "in_folder/inner", "in_folder.inner"])
+@pytest.mark.parametrize("text", ["in_folder", "in_folder.inner"])
 @pytest.mark.usefixtures("package")
 def test_a_package_is_one_although_it_is_a_folder_too(text: str) -> None:
     assert ["in_folder.inner:Fine"] == [each.target for each in check(text).targets]
 
 
-@pytest.mark.parametrize("elsewhere", ["outside/in_folder", "absolute"])
-def test_a_package_that_is_not_imported_from_here_is_to_be_named(package: Path, elsewhere: str) -> None:
-    (package.parent / "outside").mkdir()
-    package.rename(package.parent / "outside" / "in_folder")
-    text = str(package.parent / "outside" / "in_folder") if elsewhere == "absolute" else elsewhere
-    (target,) = check(text).targets
+@pytest.mark.parametrize("text", ["in_folder/", "./in_folder", "in_folder/inner", "absolute"])
+def test_nothing_in_a_folder_that_is_named_by_its_path_is_run(package: Path, text: str) -> None:
+    (package / "__init__.py").write_text("raise SystemExit")
+    (target,) = check(str(package) if text == "absolute" else text).targets
     assert "a Python package, not a checkpoint" == (target.failure and target.failure.message)
 
 
-def test_a_folder_of_a_package_and_a_checkpoint_is_still_a_checkpoint_to_inspect(package: Path) -> None:
+@pytest.mark.parametrize("weights", ["model.safetensors", "model-1.safetensors.index.json", "w.pt", "config.json"])
+def test_nothing_beside_a_checkpoint_is_run(package: Path, weights: str) -> None:
+    (package / "__init__.py").write_text("raise SystemExit")
+    (package / weights).touch()
+    (target,) = check("in_folder").targets
+    assert target.failure is not None
+    assert "SystemExit" not in target.failure.message
+
+
+def test_a_package_that_is_a_folder_too_is_no_checkpoint_to_inspect(package: Path) -> None:
     with pytest.raises(UnreadableError, match="a folder without a checkpoint"):
         inspect(str(package))
 
