@@ -15,7 +15,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("errors",),
     ("dtypes", "bytesource", "atomicfile"),
     ("inventory",),
-    ("findings",),
+    ("findings", "ties"),
     ("target", "config"),
     ("formats", "live", "roles", "rules", "values"),
     ("joining",),

@@ -6,16 +6,12 @@ them. Nothing here reads files or judges.
 
 from __future__ import annotations
 
-from collections import Counter
 from math import prod
-from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple, get_args
 
 import msgspec
 
 from bufscan.dtypes import DTYPES
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 Role = Literal["parameter", "persistent_buffer", "non_persistent_buffer", "unregistered", "training_state"]
 Certainty = Literal["exact", "inferred", "assumed"]
@@ -215,6 +211,11 @@ class Tensor(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         """Section and name together: unique within an inventory of well-formed files."""
         return f"{self.section}.{self.name}" if self.section else self.name
 
+    @property
+    def lacks_registration(self) -> bool:
+        """Whether it should be registered and is not; some are looked after in another way."""
+        return self.role == "unregistered" and self.holding not in HARMLESS_HOLDINGS
+
 
 class Skipped(msgspec.Struct, frozen=True, kw_only=True):
     """Something that was not examined, and why.
@@ -392,30 +393,3 @@ def facts_of(role: Role, requires_grad: bool | None) -> Facts:
             return Facts(saved=False, moves=False, trains=False)
         case "training_state":
             return Facts(saved=False, moves=None, trains=False)
-
-
-def with_ties(tensors: Sequence[Tensor]) -> list[Tensor]:
-    """Mark the entries of a section that show exactly the elements an earlier entry shows.
-
-    A state_dict loses object identity (every entry is detached), so a tie is an equal storage, offset, shape,
-    stride and dtype. Views that overlap without being equal are no ties, and tensors without elements never are.
-    Entries that already name what they are an alias of are kept.
-    """
-    lookers = Counter(tensor.storage for tensor in tensors)
-    first: dict[tuple[str, str | None, str], str] = {}
-    marked: list[Tensor] = []
-    for tensor in tensors:
-        kept = tensor
-        if (
-            lookers[tensor.storage] > 1
-            and tensor.storage is not None
-            and tensor.alias_of is None
-            and tensor.stored_bytes
-        ):
-            # As text: its hash is salted. A file can hold very many integers or tuples of one hash.
-            elements = repr((tensor.storage_offset, tensor.shape, tensor.stride, tensor.dtype))
-            name = first.setdefault((tensor.section, tensor.storage, elements), tensor.name)
-            if name != tensor.name:
-                kept = msgspec.structs.replace(tensor, alias_of=name)
-        marked.append(kept)
-    return marked

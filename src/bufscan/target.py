@@ -88,10 +88,10 @@ def parse_target(text: str) -> Target:
 def parse_code_or_target(text: str) -> Target | ModuleTarget:
     """As `parse_target`, for a command that takes all the models of a module at once.
 
-    A Python file is code. So is a package in the current folder, by its name alone: who names a folder by its path,
-    or one with a checkpoint in it, is promised that nothing there is run, and what is downloaded may bring Python
-    files along. What names no file is a module when its first part can be imported from the current folder or is
-    installed; looking that up imports nothing.
+    A Python file is code. So is a package in the current folder, by its name alone: who names a folder by its
+    path, or one with a checkpoint in it, is promised that nothing there is run, and what is downloaded may bring
+    Python files along. What names no file is a module when its first part can be imported from the current folder
+    or is installed; looking that up imports nothing.
 
     Raises:
         UsageError: as `parse_target`; the path of a package; neither a file nor a module.

@@ -14,8 +14,8 @@ from bufscan.inventory import (
     Storage,
     Tensor,
     facts_of,
-    with_ties,
 )
+from bufscan.ties import with_ties
 
 
 def tensor(name: str, *shape: int, role: str = "parameter", **fields: Any) -> Tensor:

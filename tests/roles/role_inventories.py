@@ -9,7 +9,8 @@ from safetensors import TensorSpec, serialize
 from torch import nn
 
 from bufscan.inspecting import inspect
-from bufscan.inventory import Inventory, ModuleTree, Optimizer, OptimizerGroup, Tensor, with_ties
+from bufscan.inventory import Inventory, ModuleTree, Optimizer, OptimizerGroup, Tensor
+from bufscan.ties import with_ties
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -10,7 +10,8 @@ from bufscan.formats.known_globals import is_known
 from bufscan.formats.pickled_checkpoint import CheckpointReader
 from bufscan.formats.rebuilding import Rebuilder
 from bufscan.formats.storages import StorageTable
-from bufscan.inventory import Inventory, with_ties
+from bufscan.inventory import Inventory
+from bufscan.ties import with_ties
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

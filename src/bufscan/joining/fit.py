@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from bufscan.inventory import HARMLESS_HOLDINGS, Inventory, Join, Mismatch, Tensor
+from bufscan.inventory import Inventory, Join, Mismatch, Tensor
 from bufscan.joining.names import Renaming, find_renaming
 
 if TYPE_CHECKING:
@@ -245,12 +245,8 @@ def _notes_on(section: _Section, live: _Model, absent: _Absent) -> Iterator[str]
         yield f"stored once, under a name that they are tied to: {_listed(absent.tied)}"
     if absent.filled:
         yield f"written before BatchNorm counted batches, so loading fills in {_listed(absent.filled)}"
-    if lost := [tensor.name for tensor in live.unsaved.values() if _is_forgotten(tensor)]:
+    if lost := [tensor.name for tensor in live.unsaved.values() if tensor.lacks_registration]:
         yield f"the model also holds what no checkpoint of it has, unregistered: {_listed(lost)}"
-
-
-def _is_forgotten(tensor: Tensor) -> bool:
-    return tensor.role == "unregistered" and tensor.holding not in HARMLESS_HOLDINGS
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from bufscan.inventory import HARMLESS_HOLDINGS
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -45,7 +43,7 @@ def loose_tensors(inventory: Inventory) -> Iterator[Tensor]:
 def unregistered_tensors(inventory: Inventory) -> Iterator[Tensor]:
     """Tensors that are held by code or objects, neither registered nor harmless."""
     for tensor in inventory.tensors:
-        if tensor.role == "unregistered" and tensor.holding and tensor.holding not in HARMLESS_HOLDINGS:
+        if tensor.holding and tensor.lacks_registration:
             yield tensor
 
 

@@ -71,7 +71,7 @@ def _fitting_table(tensors: Sequence[Tensor], view: View) -> list[Line]:
         device=len({tensor.device for tensor in tensors}) > 1,
         files=_short_file_names(tensors, view),
         evidence=False,
-        mark=any(map(_is_worth_a_mark, tensors)),
+        mark=any(tensor.lacks_registration for tensor in tensors),
     )
     width = view.display.width
     if width is not None and width >= _WIDE:
@@ -79,11 +79,6 @@ def _fitting_table(tensors: Sequence[Tensor], view: View) -> list[Line]:
         if natural_width(lines) <= width:
             return lines
     return _table(tensors, columns, view, width)
-
-
-def _is_worth_a_mark(tensor: Tensor) -> bool:
-    """Whether it should be registered and is not; some are taken care of in another way."""
-    return tensor.role == "unregistered" and tensor.holding not in HARMLESS_HOLDINGS
 
 
 def _short_file_names(tensors: Sequence[Tensor], view: View) -> dict[str, str]:
@@ -194,11 +189,11 @@ def _row(row: _Row, columns: _Columns, view: View) -> Line:
     style: Style = "" if tensor.holding in HARMLESS_HOLDINGS else tensor.role
     name = view.display.show(row.name)
     if columns.mark:
-        name = f"! {name}" if _is_worth_a_mark(tensor) else f"  {name}"
+        name = f"! {name}" if tensor.lacks_registration else f"  {name}"
     if len(row.tensors) > 1:
         name += f" x{len(row.tensors)}"
     cells = [
-        Cell(name, "unregistered" if _is_worth_a_mark(tensor) else ""),
+        Cell(name, "unregistered" if tensor.lacks_registration else ""),
         Cell(role_of(tensor), style),
         Cell(shape_of(tensor)),
         Cell(tensor.dtype or UNKNOWN),
@@ -246,7 +241,7 @@ def _legend(tensors: Sequence[Tensor]) -> list[Line]:
         for present, text in (
             ("inferred" in certainties, "role~ inferred from evidence"),
             ("assumed" in certainties, "role? assumed"),
-            (any(map(_is_worth_a_mark, tensors)), "! neither parameter nor buffer"),
+            (any(tensor.lacks_registration for tensor in tensors), "! neither parameter nor buffer"),
         )
         if present
     ]
