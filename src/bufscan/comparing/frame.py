@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 CHUNK = 48 << 10
 """Elements looked at in one go: few enough that their bytes and numbers stay in a second-level cache of 2 MB, and
-enough that each step takes much longer than Python takes to start it, or one thread to wait for the other to do so."""
+enough that each step takes longer than Python takes to start it, or one thread to wait while another does."""
 
 _WIDEST = 16  # bytes of a complex128
 
