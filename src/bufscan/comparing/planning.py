@@ -33,7 +33,7 @@ class Plan:
         self.contents: list[Content] = []
         self.failures: dict[int, str] = {}
         self._sides = sides
-        self._known: dict[object, int] = {}
+        self._known: dict[tuple[str | None, str | None], int] = {}
         self._content_of_match: dict[int, int] = {}
         stored = max(side.inventory.stored_bytes for side in sides)
         self._left = _FREE_BYTES + _MOST_READINGS * stored
@@ -70,9 +70,10 @@ class Plan:
         return Verdict(same=True) if content is None else verdicts[content]
 
 
-def _elements(tensor: Tensor) -> object:
+def _elements(tensor: Tensor) -> str | None:
     """What elements it shows; None for a compound tensor."""
     if tensor.parts:
         return None
     stored = (tensor.storage, tensor.storage_offset, tensor.shape, tensor.stride)
-    return (*stored, tensor.dtype, tensor.layout, tensor.quantization, tensor.pending)
+    # As text: hashes of numbers can be foreseen, those of texts are salted.
+    return repr((stored, tensor.dtype, tensor.layout, tensor.quantization, tensor.pending))
