@@ -83,7 +83,11 @@ def test_a_model_that_cannot_be_measured_does_not_pass() -> None:
         assert_registered(Broken())
 
 
-@pytest.mark.parametrize("model", [Forgetful, "package.models:Encoder", None], ids=["class", "name", "nothing"])
+@pytest.mark.parametrize(
+    "model",
+    [Forgetful, "package.models:Encoder", None, torch.optim.SGD([torch.ones(1)])],
+    ids=["class", "name", "nothing", "optimizer"],
+)
 def test_what_is_no_model_is_refused_in_one_line(model: object) -> None:
     with pytest.raises(UsageError, match="is no model") as failure:
         assert_registered(model)  # type: ignore[arg-type]

@@ -42,7 +42,7 @@ def assert_registered(
         UserWarning: an ignore matches nothing any more.
     """
     __tracebackhide__ = True
-    if isinstance(model, type) or not hasattr(model, "state_dict"):
+    if isinstance(model, type) or not hasattr(model, "named_modules"):
         what = f"the class {model.__name__}" if isinstance(model, type) else f"a {type(model).__name__}"
         raise UsageError(f"{what} is no model", hint="make one: `assert_registered(Encoder(dim=64))`")
     if fail_on not in SEVERITIES:
