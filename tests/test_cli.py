@@ -99,6 +99,13 @@ def test_output_goes_to_the_file_and_nowhere_else(demo_files: Path, tmp_path: Pa
     assert [tmp_path / "a.json"] == list(tmp_path.iterdir())
 
 
+def test_a_dash_as_output_is_standard_output(demo_files: Path, tmp_path: Path) -> None:
+    command = ("inspect", str(demo_files / "model.pt"))
+    dashed = bufscan(*command, "--output", "-", cwd=tmp_path)
+    assert bufscan(*command).stdout == dashed.stdout
+    assert [] == list(tmp_path.iterdir())
+
+
 def test_a_failed_inspection_leaves_the_old_output_alone(tmp_path: Path) -> None:
     output = tmp_path / "a.txt"
     output.write_text("old")

@@ -82,6 +82,11 @@ def test_what_may_not_be_read_says_so(tmp_path: Path) -> None:
     )
 
 
+def test_an_empty_standard_input_is_no_empty_file() -> None:
+    done = bufscan("inspect", "-", stdin=b"")
+    assert (2, b"bufscan: -: nothing came from standard input\n") == (done.returncode, done.stderr)
+
+
 def test_a_cut_off_file_is_one_line(tmp_path: Path) -> None:
     assert 0 == bufscan("demo", "--write", str(tmp_path)).returncode
     for name in ("model.pt", "weights.safetensors"):

@@ -128,9 +128,11 @@ def standard_input() -> MemorySource:
     """What was piped in.
 
     Raises:
-        UnreadableError: it is too much to keep in memory.
+        UnreadableError: it is nothing, or too much to keep in memory.
     """
     data = sys.stdin.buffer.read(_MOST_PIPED_BYTES + 1)
+    if not data:
+        raise UnreadableError("nothing came from standard input")
     if len(data) > _MOST_PIPED_BYTES:
         raise UnreadableError("more than 1 GiB came from standard input", hint="write it to a file first")
     return MemorySource("standard input", data)

@@ -80,6 +80,9 @@ MODELS = """
     def pair():
         return Model(), None
 
+    def forgetful():
+        Model()
+
     config = {"dim": 3}
 """
 
@@ -223,6 +226,7 @@ def test_devices_and_dtypes_that_cannot_be(models: Path, options: dict[str, str]
         ("models.small()", UsageError, "already is a module", "leave the parentheses out"),
         ("config", UnreadableError, "`config` is a dict, not a module", None),
         ("pair", UnreadableError, "`pair` gives a tuple, not a torch.nn.Module", "returns the module alone"),
+        ("forgetful", UnreadableError, "`forgetful` returns None, not a torch.nn.Module", None),
         ("Huge", UnreadableError, "can't allocate memory", "`--device meta`"),
         ("exhausted", UnreadableError, "raised MemoryError", "`--device meta`"),
         ("leaves", UnreadableError, "called sys.exit(3)", "__main__"),

@@ -36,6 +36,7 @@ def _run(text: str) -> range:
         pytest.param([("blocks.{0..31}.w", 32)], [f"blocks.{i}.w" for i in range(32)], id="run"),
         pytest.param([("{0,1}.w", 2)], ["0.w", "1.w"], id="two"),
         pytest.param([("l.{0..5,7..11}.w", 11)], [f"l.{i}.w" for i in range(12) if i != 6], id="run with a gap"),
+        pytest.param([("l.{0,2,4}.w", 3)], [f"l.{i}.w" for i in range(0, 5, 2)], id="few steps"),
         pytest.param([("l.{1..9..2}.w", 5)], [f"l.{i}.w" for i in range(1, 10, 2)], id="every second"),
         pytest.param(
             [("l.{0..3}.e.{0..7}.w1", 32)],

@@ -9,12 +9,14 @@ import pytest
 from report_samples import blocks, inventory, sample, sharded, tensor
 
 import bufscan.report
-from bufscan.inventory import Join, Location, Mismatch
+from bufscan.inventory import Join, Location, Mismatch, Skipped
 from bufscan.report import REPORTS
+from bufscan.report.selecting import Selection
 from bufscan.report.view import Display, View
 
 if TYPE_CHECKING:
     from bufscan.inventory import Inventory
+    from bufscan.report.selecting import SortKey
 
 SAMPLES = {"sample": sample(), "blocks": blocks(), "sharded": sharded()}
 
@@ -60,7 +62,55 @@ def test_colour_adds_nothing_but_colour(found: Inventory) -> None:
 @pytest.mark.parametrize("width", [20, 40, 60, 80, 100, 120, 200])
 def test_no_line_is_wider_than_the_terminal_where_its_words_allow_it(width: int) -> None:
     lines = REPORTS["text"](blocks(), View(display=Display(width=width))).splitlines()
-    assert all(len(line) <= max(width, 78) for line in lines)
+    assert all(len(line) <= max(width, 60) for line in lines)
+
+
+def test_the_legend_goes_on_below_where_a_line_ends() -> None:
+    text = REPORTS["text"](blocks(), View(display=Display(width=60)))
+    assert "\nS saved in the state_dict, M moves with .to(device),\nT trains, - no\n" in text
+
+
+def test_folded_rows_that_are_sorted_by_size_are_sorted_by_the_size_that_they_show() -> None:
+    small = [tensor(f"l.{number}.w", 4) for number in range(50)]
+    view = View(selection=Selection(sort="size"))
+    rows = REPORTS["text"](inventory(tensor("big", 20), *small), view).splitlines()[3:5]
+    assert ["l.{0..49}.w x50", "big"] == [re.split(r"  +", row)[0] for row in rows]
+
+
+def test_modules_are_sorted_as_tensors_are() -> None:
+    found = inventory(tensor("l.10.w", 1), tensor("l.2.w", 9), tensor("head.w", 99))
+
+    def rows(sort: SortKey | None) -> list[str]:
+        text = REPORTS["text"](found, View(by_module=True, selection=Selection(sort=sort)))
+        return re.findall(r"─ (\S+)", text)
+
+    assert ["l", "10", "2", "head"] == rows(None)
+    assert ["head", "l", "2", "10"] == rows("size")
+    assert ["head", "l", "2", "10"] == rows("name")
+
+
+def test_a_module_of_tied_tensors_alone_says_why_it_has_no_bytes() -> None:
+    found = inventory(tensor("embed.w", 8), tensor("head.w", 8, storage="/embed.w", stored_bytes=32))
+    assert re.search(r"head +1 +0 +0 B  tied\n", REPORTS["text"](found, View(by_module=True)))
+
+
+def test_another_precision_than_the_model_s_is_said_once_and_hides_no_other_mismatch() -> None:
+    recast = [Mismatch(name=f"l{number}.w", dtype=("bfloat16", "float32")) for number in range(9)]
+    wrong = Mismatch(name="head.w", shape=((2,), (3,)))
+    found = inventory(tensor("w", 1), joins=(Join(model="net.py:Net", mismatched=(*recast, wrong)),))
+    text = REPORTS["text"](found, View())
+    assert (
+        "mismatched head.w: 2, in the model 3\n"
+        "           l0.w, l1.w, l2.w, l3.w and 5 more (`--all` lists them): bfloat16, in the model float32\n"
+    ) in text
+    assert "           l8.w: bfloat16, in the model float32\n" in REPORTS["text"](found, View(everything=True))
+
+
+def test_what_is_skipped_for_one_reason_is_said_together() -> None:
+    skipped = [Skipped(what=what, reason="no part of it") for what in ("optimizer.pt", "scheduler.pt")]
+    found = inventory(tensor("w", 1), skipped=(*skipped, Skipped(what="a.pt", reason="broken")))
+    text = REPORTS["text"](found, View())
+    assert "skipped    optimizer.pt, scheduler.pt: no part of it\n           a.pt: broken\n" in text
 
 
 def test_an_ascii_output_gets_ascii() -> None:

@@ -54,6 +54,11 @@ def test_sizes_sort_from_large_to_small_and_equal_ones_keep_their_order() -> Non
     assert ["b", "d", "a", "c"] == names(select(found, Selection(sort="size")))
 
 
+def test_numbers_in_names_sort_by_their_value() -> None:
+    found = inventory(*(tensor(name, 1) for name in ("l.10.w", "l.2.w", "l.2.b", "k.7", f"l.{'9' * 5000}.w")))
+    assert ["k.7", "l.2.b", "l.2.w", "l.10.w", f"l.{'9' * 5000}.w"] == names(select(found, Selection(sort="name")))
+
+
 def test_roles_sort_from_parameter_to_training_state() -> None:
     found = inventory(
         tensor("s", 1, role="training_state"),

@@ -18,12 +18,21 @@ MOST_DIGITS = 4
 
 Word = TypeVar("Word", bound=str)
 
+
+def _unless_dash(output: str | None) -> str | None:
+    """A dash means standard output, as everywhere; a file of that name is `./-`."""
+    return None if output == "-" else output
+
+
 NoColor = Annotated[bool, typer.Option("--no-color", help="No colours, whatever the terminal can do.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print the summary line alone.")]
 # No command asks for it: `main` looks for it before the parsing, which may be what fails.
 Debug = Annotated[bool, typer.Option("--debug", help="Show a traceback with every failure.")]
 Output = Annotated[
-    str | None, typer.Option("--output", metavar="FILE", help="Write to FILE instead of standard output.")
+    str | None,
+    typer.Option(
+        "--output", metavar="FILE", help="Write to FILE instead of standard output.", callback=_unless_dash
+    ),
 ]
 Model = Annotated[
     str | None,

@@ -121,6 +121,8 @@ class _Archive:
 
 def _other_archive(names: list[str]) -> UnreadableError:
     """What a zip archive without torch's pickle is."""
+    if any(name.endswith("/.data/extern_modules") for name in names):
+        return UnreadableError("a torch.package archive, which holds Python code and which bufscan does not read")
     if any(name.endswith("serialized_exported_program.json") or "/models/" in name for name in names):
         return UnreadableError("a torch.export archive (.pt2), which bufscan does not read yet")
     if any(name.endswith(".npy") for name in names):

@@ -296,6 +296,8 @@ def _require_module(made: Any, target: ObjectTarget) -> nn.Module:
 
     if isinstance(made, nn.Module):
         return made
+    if made is None:
+        raise UnreadableError(f"`{target.expression}` returns None, not a torch.nn.Module")
     raise UnreadableError(
         f"`{target.expression}` gives {_article(type(made))}, not a torch.nn.Module",
         hint="name a factory that returns the module alone",

@@ -25,6 +25,9 @@ _MOST_RUNS = 4
 # `0,1` is as short as `0..1` and easier to read.
 _SHORTEST_RUN = 3
 
+# `1,3,5` is as short as `1..5..2`.
+_FEWEST_STEPS = 4
+
 
 # As they are written: that is quicker to compare than to convert.
 _Numbers: TypeAlias = tuple[str, ...]
@@ -114,9 +117,9 @@ def _pattern(pieces: tuple[str, ...], slots: list[list[int]]) -> str:
 
 
 def number_runs(values: list[int]) -> str:
-    """`0..5,7,8` for ascending numbers; `1..31..2` for steps, as a shell's braces write them."""
+    """`0..5,7,8` for ascending numbers; `1..31..2` for many steps, as a shell's braces write them."""
     step = _step_of(values)
-    if step > 1:
+    if step > 1 and len(values) >= _FEWEST_STEPS:
         return f"{values[0]}..{values[-1]}..{step}"
     runs: list[list[int]] = []
     for value in values:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Literal, get_args
 
@@ -23,7 +24,8 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         roles: only these; all when empty.
         patterns: only tensors whose name or path one of these shell patterns matches; all when empty.
-        sort: by name, by size (largest first), by dtype or by role; None keeps the artefact's order.
+        sort: by name (numbers in it by their value), by size (largest first), by dtype or by role; None keeps the
+            artefact's order.
     """
 
     roles: tuple[Role, ...] = ()
@@ -44,8 +46,19 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
+_NUMBER = re.compile(r"([0-9]+)", re.ASCII)
+
+
+def counting_key(name: str) -> tuple[tuple[str, int, str], ...]:
+    """Sorts `blocks.2` before `blocks.10`."""
+    parts = _NUMBER.split(name)
+    # By length and then by text, as `int` of a number with thousands of digits raises; one part more than numbers.
+    numbers = [number.lstrip("0") for number in parts[1::2]] + [""]
+    return tuple((text, len(number), number) for text, number in zip(parts[::2], numbers, strict=True))
+
+
 _ORDERS: dict[SortKey, Callable[[Tensor], tuple[object, ...]]] = {
-    "name": lambda tensor: (tensor.name,),
+    "name": lambda tensor: counting_key(tensor.name),
     "size": lambda tensor: (-(tensor.nbytes or 0),),
     "dtype": lambda tensor: (tensor.dtype or "",),
     "role": lambda tensor: (ROLES.index(tensor.role),),

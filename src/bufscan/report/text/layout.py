@@ -47,8 +47,12 @@ Line: TypeAlias = "Sequence[Cell]"
 
 GAP = "  "
 
-# A first column narrower than this would put every name on a line of its own.
-_NARROWEST = 12
+# As wide as its title. Names that are longer stand on lines of their own, which a terminal reads better than rows
+# that it breaks.
+_NARROWEST_FIRST = 6
+
+# A last column narrower than this would break words.
+_NARROWEST_LAST = 12
 
 
 def line(text: str, style: Style = "") -> Line:
@@ -97,9 +101,9 @@ def table(
     if not widths:
         return list(rows)
     if width is not None:
-        giving_way = len(widths) - 1 if wrap_last else 0
+        giving_way, narrowest = (len(widths) - 1, _NARROWEST_LAST) if wrap_last else (0, _NARROWEST_FIRST)
         others = sum(widths) - widths[giving_way] + len(GAP) * (len(widths) - 1)
-        widths[giving_way] = min(widths[giving_way], max(width - others, _NARROWEST))
+        widths[giving_way] = min(widths[giving_way], max(width - others, narrowest))
     lines: list[Line] = []
     for row in rows:
         if len(row) == 1:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from bufscan.inventory import HARMLESS_HOLDINGS
 from bufscan.report.folding import fold
 from bufscan.report.sizes import plural, size
-from bufscan.report.text.layout import BLANK, Cell, Line, Style, line, natural_width, table
+from bufscan.report.text.layout import BLANK, Cell, Line, Style, flowed, line, natural_width, table
 from bufscan.report.wording import TIED, UNKNOWN, facts_of, role_of, shape_of
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def list_tensors(inventory: Inventory, view: View) -> list[Line]:
     if training:
         lines += [BLANK, *_training_lines(training, view)]
     if tensors:
-        lines += [BLANK, *_legend(tensors)]
+        lines += [BLANK, *_legend(tensors, view)]
     return lines
 
 
@@ -101,7 +101,7 @@ def _shared_start(names: list[str]) -> int:
 
 def _table(tensors: Sequence[Tensor], columns: _Columns, view: View, width: int | None) -> list[Line]:
     sections = _by_section(tensors)
-    rows = _rows(sections, columns, folds=_folds(tensors, view))
+    rows = _rows(sections, columns, view) if _folds(tensors, view) else _single_rows(sections)
     shown = rows if view.everything else rows[:MOST_ROWS]
     lines = [_titles(columns), *_rows_under_headings(shown, sections, columns, view)]
     aligned = table(lines, right=frozenset((4 + columns.device,)), width=width)
@@ -131,14 +131,22 @@ def _by_section(tensors: Iterable[Tensor]) -> dict[str, list[Tensor]]:
     return sections
 
 
-def _rows(sections: dict[str, list[Tensor]], columns: _Columns, *, folds: bool) -> list[_Row]:
-    if not folds:
-        return [_Row(section, each.name, (each,)) for section, inside in sections.items() for each in inside]
-    return [
-        _Row(section, each.name, tuple(inside[position] for position in each.members))
-        for section, inside in sections.items()
-        for each in fold((tensor.name, _looks(tensor, columns)) for tensor in inside)
-    ]
+def _single_rows(sections: dict[str, list[Tensor]]) -> list[_Row]:
+    return [_Row(section, each.name, (each,)) for section, inside in sections.items() for each in inside]
+
+
+def _rows(sections: dict[str, list[Tensor]], columns: _Columns, view: View) -> list[_Row]:
+    """A row for each fold; where sizes set the order, that of all its tensors counts, which is what it shows."""
+    rows: list[_Row] = []
+    for section, inside in sections.items():
+        found = [
+            _Row(section, each.name, tuple(inside[position] for position in each.members))
+            for each in fold((tensor.name, _looks(tensor, columns)) for tensor in inside)
+        ]
+        if view.selection.sort == "size":
+            found.sort(key=lambda row: -(_known_bytes(row.tensors) or 0))
+        rows += found
+    return rows
 
 
 def _looks(tensor: Tensor, columns: _Columns) -> tuple[object, ...]:
@@ -212,11 +220,16 @@ def _row(row: _Row, columns: _Columns, view: View) -> Line:
 
 
 def _size_of(tensors: Iterable[Tensor], view: View) -> str:
-    """Bytes of the elements; what is tied counts where it stands first."""
+    nbytes = _known_bytes(tensors)
+    return UNKNOWN if nbytes is None else size(nbytes, exact=view.exact)
+
+
+def _known_bytes(tensors: Iterable[Tensor]) -> int | None:
+    """Bytes of the elements; what is tied counts where it stands first. None where no tensor has any shape yet."""
     known = [tensor.nbytes for tensor in tensors if tensor.alias_of is None]
     if known and all(nbytes is None for nbytes in known):
-        return UNKNOWN
-    return size(sum(nbytes or 0 for nbytes in known), exact=view.exact)
+        return None
+    return sum(nbytes or 0 for nbytes in known)
 
 
 def _training_lines(training: Sequence[Tensor], view: View) -> list[Line]:
@@ -230,7 +243,7 @@ def _training_lines(training: Sequence[Tensor], view: View) -> list[Line]:
     ]
 
 
-def _legend(tensors: Sequence[Tensor]) -> list[Line]:
+def _legend(tensors: Sequence[Tensor], view: View) -> list[Line]:
     """What the letters and signs mean: those that occur."""
     certainties = {tensor.certainty for tensor in tensors}
     signs = ["S saved in the state_dict", "M moves with .to(device)", "T trains", "- no"]
@@ -245,4 +258,11 @@ def _legend(tensors: Sequence[Tensor]) -> list[Line]:
         )
         if present
     ]
-    return [line(", ".join(part), "dim") for part in (signs, marks) if part]
+    return [each for part in (signs, marks) if part for each in _enumerated(part, view.display.width)]
+
+
+def _enumerated(texts: Sequence[str], width: int | None) -> list[Line]:
+    """The texts with commas between them; what does not fit into the width goes on below."""
+    cells = [*(Cell(f"{text}, ") for text in texts[:-1]), Cell(texts[-1])]
+    room = None if width is None else width + 1  # no punctuation follows
+    return [line("".join(cell.text for cell in each).rstrip(), "dim") for each in flowed(cells, room)]

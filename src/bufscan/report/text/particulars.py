@@ -10,7 +10,7 @@ from bufscan.report.text.layout import Cell, Line, Style, flowed, wrapped
 from bufscan.report.wording import ROLE_WORDS, dimensions, shape_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from bufscan.inventory import Inventory, Join, Location, Mismatch, Role, RoleTotal, Tensor
     from bufscan.report.view import View
@@ -24,6 +24,9 @@ _NARROWEST = 20
 
 # Names in one sentence before it only counts them.
 _MOST_NAMES = 3
+
+# Things with one remark before they are only counted.
+_MOST_THINGS = 4
 
 # A sentence may name two tensors and a file.
 _ITEM_LIMIT = 1000
@@ -88,12 +91,13 @@ def _particulars(
         yield _Particular("metadata", [f"{key}: {value}" for key, value in inventory.metadata.items()])
         yield _Particular("globals", list(inventory.globals), in_a_row=True)
         yield _Particular("notes", list(inventory.notes))
-        yield from _fit(inventory.joins)
+        yield from _fit(inventory.joins, view)
     yield _Particular("anomalies", [anomaly.message for anomaly in inventory.anomalies], "warning")
-    yield _Particular("skipped", [f"{each.what}: {each.reason}" for each in inventory.skipped], "warning")
+    skipped = _together(((each.what, each.reason) for each in inventory.skipped), view)
+    yield _Particular("skipped", skipped, "warning")
 
 
-def _fit(joins: tuple[Join, ...]) -> Iterator[_Particular]:
+def _fit(joins: tuple[Join, ...], view: View) -> Iterator[_Particular]:
     """What keeps a checkpoint from fitting the model it was joined to."""
     for join in joins:
         start = f"{join.section}." if join.section else ""
@@ -102,10 +106,35 @@ def _fit(joins: tuple[Join, ...]) -> Iterator[_Particular]:
         yield _Particular("unexpected", [start + name for name in join.unexpected], "warning")
         saved = [f"{start}{name}: a non-persistent buffer of the model" for name in join.saved_non_persistent]
         yield _Particular("unexpected", saved, "warning")
-        yield _Particular("mismatched", [start + _mismatch(each) for each in join.mismatched], "warning")
+        yield _Particular("mismatched", _mismatched(join.mismatched, start, view), "warning")
 
 
-def _mismatch(each: Mismatch) -> str:
+def _mismatched(mismatches: Sequence[Mismatch], start: str, view: View) -> list[str]:
+    """What differs in shape or role one by one; a checkpoint in another precision is one thing to know."""
+    odd = [each for each in mismatches if each.shape is not None or each.role is not None]
+    recast = [each for each in mismatches if each.shape is None and each.role is None]
+    return [f"{start}{each.name}: {_difference(each)}" for each in odd] + _together(
+        ((start + each.name, _difference(each)) for each in recast), view
+    )
+
+
+def _together(remarks: Iterable[tuple[str, str]], view: View) -> list[str]:
+    """`a, b: remark` for things of which the same is to be said; one by one if everything is asked for."""
+    said: defaultdict[str, list[str]] = defaultdict(list)
+    for thing, remark in remarks:
+        said[remark].append(thing)
+    if view.everything:
+        return [f"{thing}: {remark}" for remark, things in said.items() for thing in things]
+    return [f"{_some_of(things)}: {remark}" for remark, things in said.items()]
+
+
+def _some_of(things: Sequence[str]) -> str:
+    more = len(things) - _MOST_THINGS
+    shown = ", ".join(things[:_MOST_THINGS])
+    return f"{shown} and {count(more)} more (`--all` lists them)" if more > 0 else shown
+
+
+def _difference(each: Mismatch) -> str:
     differences = []
     if each.shape is not None:
         stored, built = each.shape
@@ -114,7 +143,7 @@ def _mismatch(each: Mismatch) -> str:
         differences.append(f"{each.dtype[0]}, in the model {each.dtype[1]}")
     if each.role is not None:
         differences.append(f"{ROLE_WORDS[each.role[0]]}, in the model {ROLE_WORDS[each.role[1]]}")
-    return f"{each.name}: {'; '.join(differences)}"
+    return "; ".join(differences)
 
 
 def _tally(tensors: tuple[Tensor, ...], value_of: Callable[[Tensor], str], view: View) -> list[str]:

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from bufscan.report.folding import number_runs
+from bufscan.report.selecting import counting_key
 from bufscan.report.sizes import count, plural, size
 from bufscan.report.text.layout import Cell, Line, line, table
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from bufscan.inventory import Inventory, Tensor
+    from bufscan.report.selecting import SortKey
     from bufscan.report.view import View
 
 MOST_ROWS = 200
@@ -35,6 +37,7 @@ class _Sums(NamedTuple):
     parameters: int = 0  # elements
     nbytes: int = 0
     unregistered: int = 0
+    tied: int = 0
 
     def plus(self, other: _Sums) -> _Sums:
         return _Sums(*(a + b for a, b in zip(self, other, strict=True)))
@@ -69,7 +72,7 @@ def draw_tree(inventory: Inventory, view: View) -> list[Line]:
     seen: dict[object, int] = {}
     rows: list[Line] = []
     for section, root in roots.items():
-        branch = _branch(section or inventory.target, root, seen, folds=not view.everything)
+        branch = _branch(section or inventory.target, root, seen, view)
         rows.append(_row(branch, "", view))
         if view.everything or view.selection.narrows or section not in training:
             rows += _rows(branch, "", view, view.depth)
@@ -110,23 +113,33 @@ def _add(module: _Module, leaf: str, tensor: Tensor) -> None:
             parameters=(tensor.numel or 0) if counted and tensor.role == "parameter" else 0,
             nbytes=(tensor.nbytes or 0) if counted else 0,
             unregistered=tensor.role == "unregistered",
+            tied=not counted,
         )
     )
     # The shape as text: hashes of numbers can be foreseen, those of texts are salted.
     module.looks.append((leaf, tensor.role, tensor.dtype, str(tensor.shape), counted))
 
 
-def _branch(label: str, module: _Module, seen: dict[object, int], *, folds: bool) -> _Branch:
-    children = [_branch(name, child, seen, folds=folds) for name, child in module.children.items()]
+def _branch(label: str, module: _Module, seen: dict[object, int], view: View) -> _Branch:
+    children = [_branch(name, child, seen, view) for name, child in module.children.items()]
     # Numbers instead of nested tuples: hashing those again at every level would take quadratic time.
     looks = seen.setdefault(
         (tuple(module.looks), tuple((child.label, child.looks) for child in children)), len(seen)
     )
-    shown = tuple(_folded(children)) if folds else tuple(children)
+    shown = _sorted(children if view.everything else _folded(children), view.selection.sort)
     sums = module.sums
     for child in shown:
         sums = sums.plus(child.sums)
     return _Branch(label, 1, sums, looks, shown)
+
+
+def _sorted(branches: Iterable[_Branch], key: SortKey | None) -> tuple[_Branch, ...]:
+    """By size or name, if one of these was asked for; modules have no dtype and no role."""
+    if key == "size":
+        return tuple(sorted(branches, key=lambda branch: -branch.sums.nbytes))
+    if key == "name":
+        return tuple(sorted(branches, key=lambda branch: counting_key(branch.label)))
+    return tuple(branches)
 
 
 def _folded(children: Iterable[_Branch]) -> Iterator[_Branch]:
@@ -174,5 +187,12 @@ def _row(branch: _Branch, lead: str, view: View) -> Line:
         Cell(count(sums.tensors)),
         Cell(count(sums.parameters)),
         Cell(size(sums.nbytes, exact=view.exact)),
-        Cell(f"{count(sums.unregistered)} unregistered" if sums.unregistered else "", "unregistered"),
+        _remark(sums),
     )
+
+
+def _remark(sums: _Sums) -> Cell:
+    """What needs a look, or else why the bytes of a small module are none."""
+    if sums.unregistered:
+        return Cell(f"{count(sums.unregistered)} unregistered", "unregistered")
+    return Cell("tied" if sums.tied == sums.tensors else "", "dim")
