@@ -138,6 +138,20 @@ def test_options_that_contradict_the_target_are_refused(
         bufscan.inspect(target, model=model, from_config=from_config)
 
 
+@pytest.mark.parametrize(
+    ("names", "hint"),
+    [(["config.json"], "name the folder: `{}`"), ([], "name the model: `--model SPEC`")],
+    ids=["a config beside it", "no config"],
+)
+def test_a_file_to_be_built_from_a_config_gets_a_hint(tmp_path: Path, names: list[str], hint: str) -> None:
+    torch.save(nn.Linear(2, 2).state_dict(), tmp_path / "model.bin")
+    for name in names:
+        (tmp_path / name).write_text("{}")
+    with pytest.raises(UsageError) as failure:
+        bufscan.inspect(str(tmp_path / "model.bin"), from_config=True)
+    assert hint.format(tmp_path) == failure.value.hint
+
+
 @pytest.mark.parametrize("options", [{"device": "meta"}, {"dtype": "float16"}], ids=["device", "dtype"])
 def test_a_device_for_what_is_not_built_is_refused(tmp_path: Path, options: dict[str, str]) -> None:
     path = tmp_path / "model.pt"

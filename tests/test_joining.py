@@ -313,6 +313,18 @@ def test_shapes_tell_alike_parts_from_each_other(tmp_path: Path) -> None:
     assert "big." == only_join(joined(tmp_path, whole.state_dict(), Net(width=4))).checkpoint_prefix
 
 
+def test_names_that_any_layer_has_prove_nothing_where_no_shape_agrees(tmp_path: Path) -> None:
+    whole = nn.ModuleDict({"a": nn.Linear(4, 2), "b": nn.Linear(2, 4)})
+    found = only_join(joined(tmp_path, whole.state_dict(), nn.Linear(9, 9)))
+    assert (0, "") == (found.matched, found.checkpoint_prefix)
+
+
+def test_a_prefix_is_found_although_no_shape_agrees(tmp_path: Path) -> None:
+    whole = nn.ModuleDict({"backbone": Net(width=8), "neck": nn.Linear(4, 4)})
+    found = only_join(joined(tmp_path, whole.state_dict(), Net(width=4, depth=1)))
+    assert "backbone." == found.checkpoint_prefix
+
+
 def test_a_model_of_another_kind_matches_nothing(tmp_path: Path) -> None:
     inventory = joined(tmp_path, nn.Linear(3, 2).state_dict(), nn.ModuleDict({"a": nn.LSTM(2, 2)}))
     found = only_join(inventory)

@@ -62,6 +62,15 @@ def test_a_folder_with_one_file_is_simply_that_file(tmp_path: Path) -> None:
     assert any("model.safetensors" in note for note in inventory.notes)
 
 
+def test_a_folder_of_folders_gets_one_with_a_checkpoint_as_a_hint(tmp_path: Path) -> None:
+    for name, file in (("logs", "events.txt"), ("checkpoint-2", "model.safetensors")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / file).touch()
+    with pytest.raises(UnreadableError, match="without a checkpoint") as failure:
+        read(tmp_path)
+    assert "name a folder in it, such as `folder/checkpoint-2`" == failure.value.hint
+
+
 def test_other_checkpoint_files_of_the_folder_are_listed_as_skipped(tmp_path: Path) -> None:
     write(tmp_path, weights())
     for name in ("optimizer.pt", "model-00001-of-00009.safetensors", "config.json"):

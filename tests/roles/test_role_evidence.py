@@ -291,6 +291,34 @@ class TestTies:
         assert ("parameter", "tied to a parameter") == said(saved(tmp_path, model.state_dict()))["0.table"]
 
 
+class TestRandomState:
+    def test_the_states_of_generators_are_training_state(self, tmp_path: Path) -> None:
+        cuda = torch.zeros(16, dtype=torch.uint8)
+        found = saved(tmp_path, {"cpu": torch.get_rng_state(), "cuda": cuda, "mask": torch.zeros(16)})
+
+        states = [tensor for tensor in found.tensors if tensor.role == "training_state"]
+        assert ["cpu", "cuda"] == [state.name for state in states]
+        assert {"length and type of a random number generator's state"} == {state.evidence for state in states}
+        assert {("inferred", False, None, False)} == {
+            (state.certainty, state.saved, state.moves, state.trains) for state in states
+        }
+
+    @pytest.mark.parametrize(
+        "state",
+        [
+            {"layer.packed": torch.zeros(5056, dtype=torch.uint8)},
+            {"table": torch.zeros(5056)},
+            {"packed": torch.zeros(2, 2528, dtype=torch.uint8)},
+            {"packed": torch.zeros(16, dtype=torch.uint8)},
+        ],
+        ids=["an entry of a module", "floats", "a matrix", "short bytes alone"],
+    )
+    def test_what_only_has_its_length_or_type_is_none(
+        self, state: dict[str, torch.Tensor], tmp_path: Path
+    ) -> None:
+        assert {"parameter"} == {tensor.role for tensor in saved(tmp_path, state).tensors}
+
+
 def test_what_stays_assumed_is_saved_and_moves(tmp_path: Path) -> None:
     (weight,) = saved(tmp_path, {"weight": torch.ones(2, 2)}).tensors
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec.structs import replace
@@ -11,7 +12,7 @@ from msgspec.structs import replace
 from bufscan.bytesource import FileSource
 from bufscan.errors import UnreadableError
 from bufscan.formats.folder_choice import choose, find_absent_shards, is_checkpoint_name
-from bufscan.formats.listing import counted, listed
+from bufscan.formats.listing import counted, listed, quoted
 from bufscan.formats.merging import Shard, compare_with_index, contradict_total_size, merge
 from bufscan.formats.safetensors import read_safetensors
 from bufscan.formats.shard_files import ShardFolder, shard_folder
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from bufscan.inventory import Inventory
 
 _MOST_LISTED = 20
+_MOST_LOOKED_AT = 1000  # names in a folder, for a hint
 
 
 class _FolderReader(NamedTuple):
@@ -55,7 +57,8 @@ def read_sharded(folder: Path, target: str, read_shard: Callable[[ByteSource, st
         UnreadableError: the folder holds no checkpoint or several, or nothing of it can be read.
     """
     names = _list_files(folder)
-    kind, chosen = choose(names)
+    with _pointing_below(folder, target):
+        kind, chosen = choose(names)
     reader = _FolderReader(shard_folder(folder), target, read_shard)
     match kind:
         case "index":
@@ -93,6 +96,31 @@ def _naming(name: str) -> Iterator[None]:
         yield
     except UnreadableError as error:
         raise UnreadableError(f"{name}: {error.message}", hint=error.hint) from error
+
+
+@contextmanager
+def _pointing_below(folder: Path, target: str) -> Iterator[None]:
+    """Where there is nothing better to say, name a folder in this one that has a checkpoint."""
+    try:
+        yield
+    except UnreadableError as error:
+        if error.hint is None and (below := _find_below(folder)) is not None:
+            hint = f"name a folder in it, such as {quoted(os.path.join(target, below))}"  # noqa: PTH118 - as typed
+            raise UnreadableError(error.message, hint=hint) from error
+        raise
+
+
+def _find_below(folder: Path) -> str | None:
+    """The name of the first folder in this one that holds a checkpoint, going by the names of its files."""
+    with suppress(OSError), os.scandir(folder) as entries:
+        folders = sorted(
+            each.name for each in islice(entries, _MOST_LOOKED_AT) if each.is_dir(follow_symlinks=False)
+        )
+        for name in folders:
+            with suppress(OSError), os.scandir(folder / name) as inside:
+                if any(is_checkpoint_name(each.name) for each in islice(inside, _MOST_LOOKED_AT)):
+                    return name
+    return None
 
 
 def _list_files(folder: Path) -> list[str]:

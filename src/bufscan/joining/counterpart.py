@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from bufscan.errors import BufscanError, UsageError
-from bufscan.target import FolderTarget, ObjectTarget, parse_code_or_target
+from bufscan.target import FileTarget, FolderTarget, ObjectTarget, parse_code_or_target
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -72,9 +72,15 @@ def build_described(checkpoint: Target | ModuleTarget, names: Iterable[str]) -> 
     """
     if not isinstance(checkpoint, FolderTarget):
         raise UsageError(
-            "only a folder can be built from its `config.json`", hint="name the model: `--model SPEC`"
+            "only a folder can be built from its `config.json`", hint=_hint_without_folder(checkpoint)
         )
     from bufscan.live.huggingface import build_from_config, converted_names
 
     model = build_from_config(checkpoint.path)
     return Counterpart(model, str(checkpoint.path / "config.json"), converted_names(model, names))
+
+
+def _hint_without_folder(checkpoint: Target | ModuleTarget) -> str:
+    if isinstance(checkpoint, FileTarget) and (checkpoint.path.parent / "config.json").is_file():
+        return f"name the folder: `{checkpoint.path.parent}`"
+    return "name the model: `--model SPEC`"

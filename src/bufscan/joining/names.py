@@ -69,12 +69,16 @@ class _Fit(NamedTuple):
 def find_renaming(checkpoint: Mapping[str, Shape], model: Mapping[str, Shape]) -> Renaming:
     """The renaming under which most names meet, and most of them in shape; none where none does better.
 
+    Where no shape agrees and several renamings do equally well, as `weight` and `bias` meet those of any layer,
+    there is none either.
+
     Args:
         checkpoint: shape by name; None where there is no fixed one.
         model: the same of what the model saves.
     """
     best, best_fit = Renaming(), _fit(checkpoint, model, "", "")
     smaller = min(len(checkpoint), len(model))
+    rivals = False
     if best_fit.names == smaller:
         return best
     for wrappers in _wrappers_in([*checkpoint, *model]):
@@ -83,10 +87,12 @@ def find_renaming(checkpoint: Mapping[str, Shape], model: Mapping[str, Shape]) -
         for left, right in _prefix_pairs(ours, theirs):
             fit = _fit(ours, theirs, left, right)
             if fit > best_fit and fit.names >= _LEAST_EXPLAINED * smaller:
-                best, best_fit = Renaming(left, right, wrappers), fit
+                best, best_fit, rivals = Renaming(left, right, wrappers), fit, False
+            elif fit == best_fit and wrappers == best.wrappers:
+                rivals |= (left, right) != (best.checkpoint_prefix, best.model_prefix)
         if best_fit.names == smaller:
             break
-    return best
+    return Renaming() if rivals and not best_fit.shapes else best
 
 
 def _fit(checkpoint: Mapping[str, Shape], model: Mapping[str, Shape], left: str, right: str) -> _Fit:

@@ -17,6 +17,7 @@ from bufscan.roles.known_names import claim_by_known_name
 from bufscan.roles.module_tree import claim_unowned
 from bufscan.roles.optimizer_names import claim_by_optimizer_names
 from bufscan.roles.optimizer_shapes import claim_by_optimizer_shapes
+from bufscan.roles.random_state import claim_random_states
 from bufscan.roles.section import Checkpoint, is_entry
 from bufscan.roles.siblings import claim_by_siblings
 from bufscan.roles.ties import claim_by_ties
@@ -31,6 +32,7 @@ Evidence: TypeAlias = "Callable[[Checkpoint], None]"
 
 EVIDENCE: tuple[Evidence, ...] = (
     claim_by_optimizer_names,
+    claim_random_states,
     claim_unowned,
     claim_by_siblings,
     claim_by_known_name,
@@ -98,7 +100,6 @@ def _judged_section(section: Section) -> Iterator[Tensor]:
 
 def _changes(claim: Claim | None, requires_grad: bool | None) -> dict[str, object]:
     """The fields of a tensor that a claim changes; without one the assumption stands, and its facts follow."""
-    # Whatever its role, an entry of a state_dict has been saved.
     if claim is None:
         return {"saved": True, "moves": True, "trains": requires_grad}
     facts = facts_of(claim.role, requires_grad)
@@ -107,7 +108,8 @@ def _changes(claim: Claim | None, requires_grad: bool | None) -> dict[str, objec
         "certainty": claim.certainty,
         "evidence": claim.evidence,
         "holding": claim.holding,
-        "saved": True,
+        # Whatever else it is, an entry of a state_dict has been saved; training state lies in none.
+        "saved": claim.role != "training_state",
         # What holds an unregistered one, and whether that follows the model, no file says.
         "moves": None if claim.role == "unregistered" else facts.moves,
         "trains": facts.trains if claim.trains is None else claim.trains,
