@@ -13,7 +13,7 @@ SOURCES = sources_below(Path(bufscan.__file__).parent)
 
 ROWS: tuple[tuple[str, ...], ...] = (
     ("errors",),
-    ("dtypes", "bytesource", "atomicfile"),
+    ("dtypes", "bytesource", "atomicfile", "tensor_names"),
     ("inventory",),
     ("findings", "ties"),
     ("target", "config"),

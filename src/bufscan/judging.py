@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from bufscan.findings import Finding
+from bufscan.tensor_names import counting_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -38,8 +38,7 @@ def judge(subjects: Iterable[Subject], rules: Iterable[Rule]) -> Said:
 
 def path_and_code(finding: Finding) -> tuple[object, ...]:
     """For sorting by path, `layers[2]` before `layers[10]`, then by code."""
-    natural = tuple(_natural(part) for part in re.split(r"(\d+)", finding.tensor))
-    return natural, finding.code, finding.message
+    return counting_key(finding.tensor), finding.code, finding.message
 
 
 def _once(findings: Iterable[Finding]) -> Iterable[Finding]:
@@ -50,11 +49,3 @@ def _once(findings: Iterable[Finding]) -> Iterable[Finding]:
         if key not in known or known[key].location is None:
             known[key] = finding
     return known.values()
-
-
-def _natural(part: str) -> tuple[int, str]:
-    """Numbers by length, then by digits: a name from a file may have more of them than Python parses."""
-    if not part.isdecimal():
-        return -1, part
-    digits = part.lstrip("0")
-    return len(digits), digits

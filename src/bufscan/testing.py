@@ -6,12 +6,12 @@ import warnings
 from typing import TYPE_CHECKING
 
 from bufscan.checking import check
-from bufscan.checking.policy import matches
 from bufscan.config import Config, IgnoreEntry
 from bufscan.errors import UsageError
 from bufscan.findings import SEVERITIES
 from bufscan.report.check_text import render
 from bufscan.report.view import Display
+from bufscan.tensor_names import matches
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +13,7 @@ from bufscan.checking.selecting import covers
 from bufscan.findings import Finding
 from bufscan.inventory import Location
 from bufscan.rules import RULES, unused_ignore
+from bufscan.tensor_names import matches
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
@@ -116,11 +116,6 @@ class Policy:
                 self._used_entries.add(position)
                 return entry
         return None
-
-
-def matches(pattern: str, tensor: str) -> bool:
-    """Whether it is a shell pattern of the path. Brackets are those of the path too: `layers[*].pe`."""
-    return fnmatchcase(tensor, pattern.replace("[", "[[]")) or fnmatchcase(tensor, pattern)
 
 
 def _idle(message: str, mark: str, location: Location | None = None) -> Finding:

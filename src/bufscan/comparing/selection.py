@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, NamedTuple
 
 from bufscan.comparing.sections import key_of
 from bufscan.errors import UsageError
+from bufscan.tensor_names import matches
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -64,4 +64,4 @@ def _names_of(tensors: Iterator[Tensor] | Sequence[Tensor]) -> set[str]:
 
 
 def _fits(names: set[str], glob: str) -> bool:
-    return any(fnmatchcase(name, glob) for name in names)
+    return any(matches(glob, name) for name in names)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Literal, get_args
 
 import msgspec
 
 from bufscan.inventory import ROLES, Inventory, Role, Tensor
+from bufscan.tensor_names import counting_key, matches
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -42,19 +41,8 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
         if self.roles and tensor.role not in self.roles:
             return False
         return not self.patterns or any(
-            fnmatchcase(tensor.name, pattern) or fnmatchcase(tensor.path, pattern) for pattern in self.patterns
+            matches(pattern, tensor.name) or matches(pattern, tensor.path) for pattern in self.patterns
         )
-
-
-_NUMBER = re.compile(r"([0-9]+)", re.ASCII)
-
-
-def counting_key(name: str) -> tuple[tuple[str, int, str], ...]:
-    """Sorts `blocks.2` before `blocks.10`."""
-    parts = _NUMBER.split(name)
-    # By length and then by text, as `int` of a number with thousands of digits raises; one part more than numbers.
-    numbers = [number.lstrip("0") for number in parts[1::2]] + [""]
-    return tuple((text, len(number), number) for text, number in zip(parts[::2], numbers, strict=True))
 
 
 _ORDERS: dict[SortKey, Callable[[Tensor], tuple[object, ...]]] = {

@@ -6,9 +6,9 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from bufscan.report.folding import number_runs
-from bufscan.report.selecting import counting_key
 from bufscan.report.sizes import count, plural, size
 from bufscan.report.text.layout import Cell, Line, line, table
+from bufscan.tensor_names import counting_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
