@@ -82,6 +82,30 @@ def test_what_may_not_be_read_says_so(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["inspect", "x" * 300], "the name is too long for a file"),
+        (["x" * 300], "no such command"),
+        (["demo", "--write", "x" * 300], "cannot be made: file name too long"),
+        (["inspect", f"json:loads('{'x' * 300}')"], "raised JSONDecodeError"),
+    ],
+    ids=["target", "command", "folder", "argument of a model"],
+)
+def test_what_is_longer_than_a_file_s_name_is_one_line(tmp_path: Path, arguments: list[str], words: str) -> None:
+    assert words in complaint(*arguments, cwd=tmp_path)[0]
+
+
+def test_a_target_in_a_folder_that_may_not_be_entered_is_one_line(tmp_path: Path) -> None:
+    folder = tmp_path / "closed"
+    folder.mkdir(mode=0o000)
+    if os.access(folder, os.X_OK):
+        pytest.skip("this user may enter everything")
+    assert (
+        "bufscan: closed/model.pt: permission denied" == complaint("inspect", "closed/model.pt", cwd=tmp_path)[0]
+    )
+
+
 def test_an_empty_standard_input_is_no_empty_file() -> None:
     done = bufscan("inspect", "-", stdin=b"")
     assert (2, b"bufscan: -: nothing came from standard input\n") == (done.returncode, done.stderr)

@@ -19,6 +19,25 @@ if TYPE_CHECKING:
 _BLOCK = 1 << 14  # a read ahead: no dearer than a short one, and enough for the local headers of fifty tensors
 
 
+def exists(path: Path) -> bool:
+    """Whether there is something at `path`.
+
+    This and the next two answer no where the system will not say: a name that is too long, a folder that may not
+    be entered. The methods of Path raise there.
+    """
+    return os.path.exists(path)  # noqa: PTH110 - see above
+
+
+def is_folder(path: Path) -> bool:
+    """Whether there is a folder at `path`."""
+    return os.path.isdir(path)  # noqa: PTH112 - see `exists`
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is a regular file at `path`."""
+    return os.path.isfile(path)  # noqa: PTH113 - see `exists`
+
+
 class ByteSource(Protocol):
     """Random access to the bytes of one artefact.
 

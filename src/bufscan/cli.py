@@ -14,6 +14,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from bufscan.atomicfile import add_to, write_whole
+from bufscan.bytesource import exists
 from bufscan.commands import check, diff, explain
 from bufscan.commands.demo import demo
 from bufscan.commands.inspect import EXAMPLES, inspect
@@ -121,7 +122,7 @@ def _complain_of_usage(error: typer.TyperException, arguments: Sequence[str]) ->
     context = getattr(error, "ctx", None)
     command = context.command_path if context else "bufscan"
     hint = f"`{command} --help` shows how to use it"
-    if command == "bufscan" and arguments and Path(arguments[0]).exists():  # the command's name was forgotten
+    if command == "bufscan" and arguments and exists(Path(arguments[0])):  # the command's name was forgotten
         hint = f"to inspect a file, `bufscan inspect {arguments[0]}`"
     return _complain(message[:1].lower() + message[1:], hint)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from bufscan.bytesource import MemorySource
+from bufscan.bytesource import MemorySource, exists
 from bufscan.errors import UnreadableError, UsageError
 from bufscan.formats.reading import read_file, read_path
 from bufscan.joining.counterpart import require_one_model
@@ -113,9 +113,9 @@ def _joined(
 
 def _read(target: FileTarget | FolderTarget | StandardInput, text: str) -> Inventory:
     match target:
-        case FileTarget(path) if path.suffix == ".py" and path.exists():
+        case FileTarget(path) if path.suffix == ".py" and exists(path):
             raise UsageError("a Python file, not a checkpoint", hint=f"name a model in it: `{text}:Model`")
-        case FileTarget(path) if not path.exists() and re.fullmatch(_DOTTED_NAME, text):
+        case FileTarget(path) if not exists(path) and re.fullmatch(_DOTTED_NAME, text):
             module, _, name = text.rpartition(".")
             raise UnreadableError("no such file", hint=f"if it is a model, name it so: `{module}:{name}`")
         case FileTarget(path) | FolderTarget(path):

@@ -9,6 +9,7 @@ from typing import TypeAlias
 
 import msgspec
 
+from bufscan.bytesource import exists, is_folder
 from bufscan.errors import UsageError
 
 
@@ -74,8 +75,8 @@ def parse_target(text: str) -> Target:
     if not text:
         raise UsageError("the target is empty", hint="name a file, a folder or `package.module:Model`")
     path = Path(text)
-    if "\0" not in text and path.exists():
-        return FolderTarget(path) if path.is_dir() else FileTarget(path)
+    if exists(path):
+        return FolderTarget(path) if is_folder(path) else FileTarget(path)
     if _URL.match(text):
         raise UsageError(
             "bufscan reads local files only", hint="download the file first, then name it on the command line"
@@ -105,7 +106,7 @@ def parse_code_or_target(text: str) -> Target | ModuleTarget:
         return target
     if target.path.suffix == ".py":
         return ModuleTarget(text)
-    missing = not target.path.exists() and target.path.suffix not in _CHECKPOINT_SUFFIXES
+    missing = not exists(target.path) and target.path.suffix not in _CHECKPOINT_SUFFIXES
     if not missing or not _MODULE.fullmatch(text):
         return target
     first = text.partition(".")[0]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from bufscan.atomicfile import make_folder, write_whole
+from bufscan.bytesource import exists, is_file
 from bufscan.commands.options import Debug, NoColor, Quiet
 from bufscan.commands.outcome import Outcome, TargetError, about
 from bufscan.commands.terminal import display
@@ -39,7 +41,7 @@ def _write_demo(folder: Path, files: dict[str, bytes]) -> str:
     """Put the files there; one that is there already and differs is never overwritten."""
     for name, data in files.items():
         path = folder / name
-        if path.exists() and not (path.is_file() and path.read_bytes() == data):
+        if exists(path) and not _holds(path, data):
             raise TargetError(str(path), UsageError("is there already and differs", hint="name another folder"))
     with about(str(folder)):
         make_folder(folder)
@@ -49,3 +51,9 @@ def _write_demo(folder: Path, files: dict[str, bytes]) -> str:
             write_whole(folder / name, data)
         lines.append(f"wrote {show(str(folder / name))}\n")
     return "".join(lines)
+
+
+def _holds(path: Path, data: bytes) -> bool:
+    with suppress(OSError):  # what may not be read may be anything
+        return is_file(path) and path.read_bytes() == data
+    return False

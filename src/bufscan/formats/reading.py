@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from bufscan.bytesource import FileSource
+from bufscan.bytesource import FileSource, is_folder
 from bufscan.errors import UnreadableError
 from bufscan.formats.signatures import HEAD_BYTES, is_safetensors, is_shard_index, is_tar, is_torch_legacy, is_zip
 
@@ -101,7 +101,7 @@ def read_path(path: Path, target: str) -> Inventory:
     Raises:
         UnreadableError: there is no checkpoint there, or it cannot be read.
     """
-    if path.is_dir():
+    if is_folder(path):
         return read_folder(path, target)
     with FileSource(path, name=target) as source:
         if not is_shard_index(_head_of(source)):

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-from bufscan.bytesource import FileSource
+from bufscan.bytesource import FileSource, is_folder
 from bufscan.errors import UnreadableError
 
 _CACHE_NOTE = "a snapshot in a Hugging Face cache: links to its `blobs` are followed"
@@ -53,6 +53,6 @@ def shard_folder(path: Path) -> ShardFolder:
     """The folder at `path`; `<repository>/snapshots/<revision>` with `<repository>/blobs` is a cached snapshot."""
     resolved = Path(os.path.realpath(path))
     for ancestor in resolved.parents:
-        if ancestor.name == "snapshots" and (ancestor.parent / "blobs").is_dir():
+        if ancestor.name == "snapshots" and is_folder(ancestor.parent / "blobs"):
             return ShardFolder(path, ancestor.parent, (_CACHE_NOTE,))
     return ShardFolder(path, resolved)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from bufscan.bytesource import is_file
 from bufscan.errors import BufscanError, UsageError
 from bufscan.target import FileTarget, FolderTarget, ObjectTarget, parse_code_or_target
 
@@ -81,6 +82,6 @@ def build_described(checkpoint: Target | ModuleTarget, names: Iterable[str]) -> 
 
 
 def _hint_without_folder(checkpoint: Target | ModuleTarget) -> str:
-    if isinstance(checkpoint, FileTarget) and (checkpoint.path.parent / "config.json").is_file():
+    if isinstance(checkpoint, FileTarget) and is_file(checkpoint.path.parent / "config.json"):
         return f"name the folder: `{checkpoint.path.parent}`"
     return "name the model: `--model SPEC`"

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from bufscan.bytesource import is_file
 from bufscan.dtypes import ALIASES
 from bufscan.errors import BufscanError, UnreadableError, UsageError
 from bufscan.live.anatomy import module_dict
@@ -152,7 +153,7 @@ def _import(source: str) -> ModuleType:
 
 
 def _import_file(path: Path) -> ModuleType:
-    if not path.is_file():
+    if not is_file(path):
         raise UnreadableError("no such Python file", hint="name an existing file before the colon")
     path = path.resolve()
     _forget_namesakes(path.parent)
