@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
+from bufscan.cli import run
 
-from bufscan.cli import main
-
-sys.exit(main())
+run()

@@ -8,7 +8,7 @@ import sys
 import warnings
 from pathlib import Path
 from types import MethodType
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -132,6 +132,15 @@ def _show_traceback() -> None:
 
     for line in format_exc().splitlines():
         _say(show(line, limit=_MESSAGE_LIMIT))
+
+
+def run() -> NoReturn:
+    """The whole process: `main`, and out."""
+    code = main()
+    # The interpreter's last collection would look through all of torch for a quarter of a second, and free nothing
+    # that the end of the process does not.
+    gc.freeze()
+    sys.exit(code)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
