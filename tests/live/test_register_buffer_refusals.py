@@ -61,6 +61,11 @@ REFUSED: dict[str, tuple[Callable[[], object], str, str]] = {
         f"{TAKEN} `half`: it is a method of nn.Module",
         "choose another name, such as `half_buffer`",
     ),
+    "what every module has": (
+        lambda: nn.Module().register_buffer("training", ONES),
+        f"{TAKEN} `training`: it is an attribute of every nn.Module",
+        "choose another name, such as `training_buffer`",
+    ),
     "forward": (
         lambda: nn.Module().register_buffer("forward", ONES),
         f"{TAKEN} `forward`: it is a method of nn.Module",

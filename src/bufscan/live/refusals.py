@@ -79,12 +79,22 @@ def _name_is_taken(asked: _Asked) -> Refusal:
     return taken if asked.module is None else _who_has(asked.module, name) or taken
 
 
+def _set_by_torch() -> frozenset[str]:
+    """What `nn.Module.__init__` assigns: `training` and the tables of what is registered."""
+    from torch import nn
+
+    return frozenset(instance_dict(nn.Module()))
+
+
 def _who_has(module: nn.Module, name: str) -> Refusal | None:
     refused = f"no buffer, parameter or module can be called `{name}`"
     cls = type(module)
     for table, thing in (("_parameters", "parameter"), ("_buffers", "buffer"), ("_modules", "child module")):
         if name in table_of(module, table):  # type: ignore[arg-type]  # mypy widens the literals of a tuple
             return Refusal(message=f"{refused}: it is a {thing} already", hint="choose another name")
+    another = f"choose another name, such as `{name}_buffer`"
+    if name in _set_by_torch():
+        return Refusal(message=f"{refused}: it is an attribute of every nn.Module", hint=another)
     if name in instance_dict(module):
         origin = find_origin(cls, name, "plain_value")
         where = f" ({origin.file}:{origin.line})" if origin else ""
@@ -96,7 +106,7 @@ def _who_has(module: nn.Module, name: str) -> Refusal | None:
         if name in class_dict(owner):
             what = _kind_of(class_dict(owner)[name])
             whose = "nn.Module" if is_torch_class(owner) else owner.__name__
-            hint = f"choose another name, such as `{name}_buffer`"
+            hint = another
             if not is_torch_class(owner) and what == "a class attribute":
                 hint = f"remove the value from the class body (`{name}: torch.Tensor` may stay)"
             return Refusal(message=f"{refused}: it is {what} of {whose}", hint=hint)
