@@ -199,7 +199,8 @@ def test_debug_shows_the_traceback(monkeypatch: pytest.MonkeyPatch, capfd: pytes
     monkeypatch.setattr("bufscan.inspecting.inspect", broken)
     assert 2 == cli.main(["inspect", "model.pt", "--debug"])
     err = capfd.readouterr().err
-    assert "Traceback (most recent call last):" in err
+    assert err.startswith("Traceback (most recent call last):\n  File ")
+    assert "\n    raise ValueError(" in err
     assert "\x1b" not in err
 
 

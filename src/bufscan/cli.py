@@ -131,7 +131,8 @@ def _show_traceback() -> None:
     from traceback import format_exc
 
     for line in format_exc().splitlines():
-        _say(show(line, limit=_MESSAGE_LIMIT))
+        words = line.lstrip(" ")
+        _say(" " * (len(line) - len(words)) + show(words, limit=_MESSAGE_LIMIT))
 
 
 def run() -> NoReturn:

@@ -14,7 +14,7 @@ from torch import nn
 
 from bufscan.errors import BufscanError, UnreadableError, UsageError
 from bufscan.live.expression import parse_expression
-from bufscan.live.importing import build
+from bufscan.live.importing import build, build_stand_in
 from bufscan.target import ObjectTarget
 
 if TYPE_CHECKING:
@@ -351,6 +351,35 @@ def test_what_the_users_code_prints_stays_out_of_standard_output(folder: Path) -
     assert "the result\n" == done.stdout
     for words in ("at import", "from a child process", "while building"):
         assert words in done.stderr
+
+
+def test_a_stand_in_is_made_again_where_values_are_read_but_imported_once(
+    folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    write(
+        folder / "zoo_rates.py",
+        """
+        import torch
+        from torch import nn
+        print("at import")
+        class Rates(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.blocks = nn.ModuleList(nn.Dropout(x.item()) for x in torch.linspace(0, 1, 3))
+        """,
+    )
+    model, note = build_stand_in(ObjectTarget("zoo_rates.py", "Rates"))
+    assert [0.0, 0.5, 1.0] == [block.p for block in model.blocks]
+    assert note is not None
+    assert note.startswith("the model was built with all its values: on the meta device `Rates()` raised")
+    assert "at import\n" == capfd.readouterr().err
+
+
+def test_a_stand_in_whose_import_fails_is_imported_once(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    write(folder / "zoo_fails.py", "print('at import')\nimport not_installed_anywhere")
+    with pytest.raises(UnreadableError, match="not_installed_anywhere"):
+        build_stand_in(ObjectTarget("zoo_fails.py", "Model"))
+    assert "at import\n" == capfd.readouterr().err
 
 
 def test_a_lazy_module_that_lies_around_is_not_woken_up(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

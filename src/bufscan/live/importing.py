@@ -50,12 +50,8 @@ def build(target: ObjectTarget, *, device: str | None = None, dtype: str | None 
         UsageError: the expression, the arguments, `device` or `dtype` make no sense.
         UnreadableError: the import or the constructor failed, or the result is no module.
     """
-    expression = parse_expression(target.expression)
     with diverted_to_stderr(), _path_and_random_state_kept():
-        found = _attribute(_import(target.source), expression, target.source)
-        with _building_under(device, dtype):
-            made = _made(found, expression)
-    return _require_module(made, target)
+        return _make(target, *_find(target), device, dtype)
 
 
 def build_stand_in(
@@ -64,18 +60,20 @@ def build_stand_in(
     """Make a target's module for its names and roles: on the meta device, where that can be done.
 
     Many constructors read values (`x.item() for x in torch.linspace(...)`), which a meta tensor has not. Then the
-    module is built once more, on torch's default device, and the second result says why.
+    module is made once more, on torch's default device, and the second result says why.
 
     Raises:
         UsageError, UnreadableError: as `build`.
     """
-    if device is not None:
-        return build(target, device=device, dtype=dtype), None
-    try:
-        return build(target, device="meta", dtype=dtype), None
-    except UnreadableError as error:
-        built = build(target, dtype=dtype)
-        return built, f"the model was built with all its values: on the meta device {error.message}"
+    with diverted_to_stderr(), _path_and_random_state_kept():
+        found = _find(target)
+        if device is not None:
+            return _make(target, *found, device, dtype), None
+        try:
+            return _make(target, *found, "meta", dtype), None
+        except UnreadableError as error:
+            with_values = _make(target, *found, None, dtype)
+            return with_values, f"the model was built with all its values: on the meta device {error.message}"
 
 
 def import_source(source: str) -> ModuleType:
@@ -205,6 +203,12 @@ def _is_namesake(name: str, module: object, folder: Path) -> bool:
     return here is not None and not is_installed(file) and Path(file).resolve() != here.resolve()
 
 
+def _find(target: ObjectTarget) -> tuple[Any, Expression]:
+    """What the target names, imported, and how it is to be called."""
+    expression = parse_expression(target.expression)
+    return _attribute(_import(target.source), expression, target.source), expression
+
+
 def _attribute(module: ModuleType, expression: Expression, source: str) -> Any:
     """Follow the attribute path; a submodule that nobody has imported yet is imported."""
     found: Any = module
@@ -238,6 +242,14 @@ def _names_hint(found: Any, name: str) -> str | None:
     ]
     more = f" and {len(models) - _MOST_NAMES} more" if len(models) > _MOST_NAMES else ""
     return f"it has the modules {', '.join(models[:_MOST_NAMES])}{more}" if models else None
+
+
+def _make(
+    target: ObjectTarget, found: Any, expression: Expression, device: str | None, dtype: str | None
+) -> nn.Module:
+    with _building_under(device, dtype):
+        made = _made(found, expression)
+    return _require_module(made, target)
 
 
 def _made(found: Any, expression: Expression) -> Any:
