@@ -182,6 +182,46 @@ MENDED = {
             def forward(self, x):
                 return x * TABLE  # gone
     """,
+    "class named by forward": """
+        class Tables:
+            Scale = torch.ones(3)
+        class Model(nn.Module):
+            def __init__(self):
+                super().__init__()
+                # in __init__
+            def forward(self, x):
+                return x * Tables.Scale  # gone
+    """,
+    "list in a class named by forward": """
+        class Tables:
+            scales = [torch.ones(3), torch.ones(4)]
+        class Model(nn.Module):
+            def __init__(self):
+                super().__init__()
+                # in __init__
+            def forward(self, x):
+                return x * Tables.scales[0]  # gone
+    """,
+    "global object": """
+        from types import SimpleNamespace
+        TABLES = SimpleNamespace(scale=torch.ones(3))
+        class Model(nn.Module):
+            def __init__(self):
+                super().__init__()
+                # in __init__
+            def forward(self, x):
+                return x * TABLES.scale  # gone
+    """,
+    "module in a global object": """
+        from types import SimpleNamespace
+        TABLES = SimpleNamespace(net=nn.Linear(2, 2))
+        class Model(nn.Module):
+            def __init__(self):
+                super().__init__()
+                # in __init__
+            def forward(self, x):
+                return TABLES.net(x)  # gone
+    """,
     "default argument": """
         class Model(nn.Module):
             def __init__(self):

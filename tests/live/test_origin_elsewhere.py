@@ -22,6 +22,7 @@ from bufscan.live.origin import (
     find_global_origin,
     find_origin,
 )
+from bufscan.live.scanning import scan
 
 
 @pytest.fixture(autouse=True)
@@ -199,6 +200,32 @@ def test_an_imported_global_is_followed_to_the_module_that_makes_it(
     monkeypatch.syspath_prepend(str(tmp_path))
     model = importlib.import_module("made_package.model")
     assert expected(package, text, "tables") == find_global_origin(model.forward, "T")
+
+
+@pytest.mark.parametrize(
+    ("named", "text"),
+    [
+        ("tables.TABLE", "import torch\n\nTABLE = torch.ones(2)  # here\n"),
+        ("tables.Tables.rows[0]", "import torch\nclass Tables:\n    rows = (torch.ones(2),)  # here\n"),
+    ],
+)
+def test_what_forward_takes_from_another_module_is_found_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: str, text: str
+) -> None:
+    model = f"""if True:
+        from torch import nn
+        from told_package import tables
+        class Model(nn.Module):
+            def forward(self, x):
+                return x * {named}
+    """
+    package = tmp_path / "told_package"
+    package.mkdir()
+    for name, source in {"__init__": "", "tables": text, "model": model}.items():
+        (package / f"{name}.py").write_text(source)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    found = scan(importlib.import_module("told_package.model").Model(), "test").tensors
+    assert [expected(package, text, "tables")] == [tensor.origin for tensor in found]
 
 
 def test_a_global_from_a_module_without_source_is_the_import(tmp_path: Path) -> None:

@@ -225,6 +225,64 @@ def test_globals_that_the_methods_and_their_helpers_load_are_found() -> None:
     assert expected == unregistered(NamesGlobals())
 
 
+class Tables:
+    plain = torch.arange(8.0)
+    unnamed = torch.arange(9.0)
+
+    class Inner:
+        rows = (torch.arange(10.0),)
+
+
+tables = types.ModuleType("tables")
+tables.Tables = Tables  # type: ignore[attr-defined]
+tables.mask = torch.arange(11.0)  # type: ignore[attr-defined]
+tables.made = lambda: torch.ones(1)  # type: ignore[attr-defined]
+
+
+class NamesNamespaces(nn.Module):
+    own = torch.arange(12.0)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + Tables.plain + next(Tables.Inner.rows for _ in x)[0] + NamesNamespaces.own
+
+    def method(self, x: torch.Tensor) -> torch.Tensor:
+        return tables.mask.to(x) + tables.made() + tables.Tables.Inner.rows[0] + torch.pi + self.unnamed
+
+
+def test_what_the_methods_take_from_modules_and_classes_is_found_and_nothing_else_of_these() -> None:
+    expected = {
+        "own": "class_attribute",
+        "forward.__globals__['Tables'].plain": "global",
+        "forward.__globals__['Tables'].Inner.rows[0]": "global",
+        "method.__globals__['tables'].mask": "global",
+    }
+    assert expected == unregistered(NamesNamespaces())
+
+
+class Counted(nn.Module):
+    instances: list[nn.Module] = []  # noqa: RUF012  # the very habit
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(2, 2)
+        Counted.instances.append(self)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * len(Counted.instances)
+
+
+class CountsOthers(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * len(Counted.instances)
+
+
+def test_the_registry_of_a_class_holds_no_part_of_the_models_that_look_at_it() -> None:
+    other = Counted()
+    assert {} == unregistered(Counted())
+    assert {} == unregistered(CountsOthers())
+    assert other in Counted.instances
+
+
 def test_the_default_argument_of_forward_is_found_under_a_decorator() -> None:
     class Decorated(nn.Module):
         @torch.no_grad()

@@ -13,7 +13,7 @@ import functools
 import sys
 import sysconfig
 import types
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeGuard
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -109,6 +109,25 @@ def module_dict(module: types.ModuleType) -> dict[str, Any]:
     """The module's namespace itself; a lazy module fills its own when asked by name."""
     namespace: dict[str, Any] = _dict_of_module(module)
     return namespace
+
+
+def is_namespace(value: Any) -> TypeGuard[type | types.ModuleType]:
+    """Whether it is a module or a class of neither torch nor the standard library."""
+    if _derives(type(value), types.ModuleType):
+        name = module_dict(value).get("__name__")
+    elif _derives(type(value), type):
+        name = module_of(value)
+    else:
+        return False
+    return isinstance(name, str) and not _is_torch_module(name) and not _is_stdlib_module(name)
+
+
+def member_of(namespace: type | types.ModuleType, name: str) -> Any:
+    """What a class or a module itself has under a name; None too where it would have to be asked."""
+    if isinstance(namespace, types.ModuleType):
+        return module_dict(namespace).get(name)
+    spaces = (class_dict(base) for base in mro_of(namespace))
+    return next((space[name] for space in spaces if name in space), None)
 
 
 def instance_dict(value: object) -> dict[str, Any]:

@@ -8,9 +8,18 @@ import inspect
 import sys
 import types
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
-from bufscan.live.anatomy import class_dict, is_torch_class, kind_of, module_dict, module_of, mro_of
+from bufscan.live.anatomy import (
+    class_dict,
+    is_namespace,
+    is_torch_class,
+    kind_of,
+    member_of,
+    module_dict,
+    module_of,
+    mro_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -31,6 +40,27 @@ _NOT_IN_FORWARD = frozenset(
 )
 
 
+Namespace: TypeAlias = type | types.ModuleType
+
+# Of what a namespace has; its functions belong to other files, and its classes hold nothing until they are named.
+_VALUES_IN_NAMESPACES = frozenset(("tensor", "module", "sequence", "mapping", "set", "partial", "object"))
+_LOADS_ATTRIBUTE = ("LOAD_ATTR", "LOAD_METHOD")
+
+
+class Global(NamedTuple):
+    """What a function's code calls `MASK`, or `tables.MASK`.
+
+    Attributes:
+        name: in the function's global namespace.
+        members: the names after the dots, each with the module or class that has it.
+        value: what the last name stands for.
+    """
+
+    name: str
+    members: tuple[tuple[Namespace, str], ...]
+    value: Any
+
+
 def files_of(classes: Iterable[type]) -> set[int]:
     """Ids of the global namespaces of the files that define the classes, without torch's own."""
     bases = {id(base): base for cls in classes for base in mro_of(cls) if not is_torch_class(base)}
@@ -46,25 +76,42 @@ def functions_in(cls: type) -> Iterator[tuple[str, types.FunctionType]]:
             yield name, function
 
 
-def globals_of(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
+def globals_of(function: types.FunctionType) -> Iterator[Global]:
     """The globals that the function's code, and code nested in it, loads and that may lead to tensors.
 
     A name in `co_names` may as well be an attribute (`self.mask`), so what counts is the instruction.
     """
-    namespace = function.__globals__
-    seen: set[str] = set()
+    found: dict[tuple[str, ...], Global] = {}
     for code in _codes_of(function):
-        wanted = {
-            name
-            for name in code.co_names
-            if name not in seen and name in namespace and kind_of(type(namespace[name])) != "atom"
-        }
-        if not wanted:
+        known = {name: function.__globals__[name] for name in code.co_names if name in function.__globals__}
+        wanted = {name for name, value in known.items() if kind_of(type(value)) != "atom"}
+        spaces = {name for name, value in known.items() if is_namespace(value)}
+        if not wanted and not spaces:
             continue
-        for name in names_in(code, "LOAD_GLOBAL"):
-            if name in wanted and name not in seen:
-                seen.add(name)
-                yield name, namespace[name]
+        loaded = list(names_in(code, "LOAD_GLOBAL"))
+        for name in loaded:
+            if name in wanted:
+                found.setdefault((name,), Global(name, (), known[name]))
+        if not spaces.isdisjoint(loaded):
+            for member in _members_named(code, {name: known[name] for name in spaces}):
+                found.setdefault((member.name, *(name for _, name in member.members)), member)
+    yield from found.values()
+
+
+def _members_named(code: types.CodeType, spaces: dict[str, Namespace]) -> Iterator[Global]:
+    """What the code takes from modules and classes among its globals: `tables.MASK`, `Tables.mask`."""
+    here: Global | None = None
+    for step in dis.get_instructions(code):
+        if step.opname == "LOAD_GLOBAL" and step.argval in spaces:
+            here = Global(step.argval, (), spaces[step.argval])
+        elif here is not None and step.opname in _LOADS_ATTRIBUTE:
+            value = member_of(here.value, step.argval)
+            member = Global(here.name, (*here.members, (here.value, step.argval)), value)
+            here = member if is_namespace(value) else None
+            if kind_of(type(value)) in _VALUES_IN_NAMESPACES:
+                yield member
+        else:
+            here = None
 
 
 def _unwrapped(value: object) -> object:

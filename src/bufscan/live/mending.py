@@ -6,7 +6,15 @@ import re
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from bufscan.live.anatomy import attributes_of, class_dict, is_stdlib_class, is_torch_class, kind_of, mro_of
+from bufscan.live.anatomy import (
+    attributes_of,
+    class_dict,
+    is_stdlib_class,
+    is_torch_class,
+    kind_of,
+    member_of,
+    mro_of,
+)
 from bufscan.live.describing import elements_of
 from bufscan.live.origin import find_assignment, find_default, find_global_assignment
 from bufscan.live.registry import table_of
@@ -29,7 +37,7 @@ if TYPE_CHECKING:
 _CONTAINERS: Mapping[str, Container] = {"sequence": "sequence", "mapping": "mapping", "set": "set"}
 _HELD_BY_FUNCTION = re.compile(
     r"\.__closure__\[(?P<cell>\d+)\]\.cell_contents|\.__defaults__\[(?P<default>\d+)\]"
-    r"|\.__kwdefaults__\['(?P<keyword>\w+)'\]|\.__globals__\['(?P<global>\w+)'\]"
+    r"|\.__kwdefaults__\['(?P<keyword>\w+)'\]"
 )
 # Classes that make their own __init__ cannot simply be made modules.
 _GENERATED_INIT = ("__dataclass_fields__", "__attrs_attrs__")
@@ -39,7 +47,7 @@ class _Way(NamedTuple):
     """A way through the object graph, split where the source has a name for its beginning.
 
     Attributes:
-        name: an attribute of a module, or a global, a variable or an argument of a function.
+        name: an attribute of a module, or a global, a variable or an argument of a function; dots included.
         where: see `Fault`.
         start: the place that the name stands for.
         steps: the places after it.
@@ -132,6 +140,8 @@ def _way_to(place: Place) -> _Way | None:
         here = here.parent
     for position in range(len(chain) - 1, -1, -1):
         step = chain[position]
+        if step.spelling is not None:
+            return _Way(step.spelling, "function", step, chain[position + 1 :])
         if step.anchor is not None and isinstance(step.anchor.owner, FunctionType):
             found = _HELD_BY_FUNCTION.fullmatch(step.suffix)
             if found:
@@ -150,18 +160,19 @@ def _name_in_function(function: FunctionType, found: re.Match[str]) -> str:
     if found["default"]:
         last = code.co_argcount - len(function.__defaults__ or ())
         return code.co_varnames[last + int(found["default"])]
-    return found["keyword"] or found["global"]
+    return found["keyword"]
 
 
 def _assignment_of(way: _Way) -> Assignment | None:
     anchor = way.start.anchor
     if anchor is None:
         return None
-    owner, *_ = anchor
+    owner, name, want, _ = anchor
     if isinstance(owner, type):
-        return find_assignment(owner, way.name, "class_value" if way.where == "class" else "value")
-    find = find_default if "defaults__" in way.start.suffix else find_global_assignment
-    return find(owner, way.name)
+        return find_assignment(owner, name or way.name, want)
+    if isinstance(owner, FunctionType) and "defaults__" in way.start.suffix:
+        return find_default(owner, way.name)
+    return find_global_assignment(owner, name or way.name)
 
 
 def _container_of(way: _Way) -> Container | None:
@@ -179,8 +190,10 @@ def _container_of(way: _Way) -> Container | None:
 def _value_of(way: _Way) -> Any:
     if way.where == "instance" or way.start.anchor is None:
         return dict(attributes_of(way.start.home.module)).get(way.name)
-    owner, *_ = way.start.anchor
-    return (class_dict(owner) if isinstance(owner, type) else owner.__globals__).get(way.name)
+    owner, name, *_ = way.start.anchor
+    if isinstance(owner, FunctionType):
+        return owner.__globals__.get(way.name)
+    return member_of(owner, name or way.name)
 
 
 def _is_replaced(owner: type, buffer: str) -> bool:

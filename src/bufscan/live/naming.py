@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from bufscan.inventory import Holding
+    from bufscan.live.functions import Namespace
     from bufscan.live.origin import Want
     from bufscan.live.registry import RegisteredModule
 
@@ -26,13 +27,14 @@ class Anchor(NamedTuple):
     """What to look for in the source to find where a tensor is assigned.
 
     Attributes:
-        owner: the class whose objects have the attribute, or the function that names the global.
+        owner: the class whose objects have the attribute, or the function that names the global; of a global
+            with dots in its name, the module or class that has it.
         name: the attribute or global; None for what the function itself holds (a default argument, a closure).
         want: which kind of assignment gives it its value.
         key: the element's key or index, where it is written in source.
     """
 
-    owner: type | FunctionType
+    owner: FunctionType | Namespace
     name: str | None
     want: Want = "value"
     key: str | int | None = None
@@ -51,6 +53,7 @@ class Place(NamedTuple):
         anchor: the assignment in source that led here.
         holder: the outermost module on the way that no module registers.
         module: the module that has it as an attribute; None after any other step.
+        spelling: what the code of a function calls it: the name of a global, dots included; None after any other.
         depth: steps from the registered module.
     """
 
@@ -62,6 +65,7 @@ class Place(NamedTuple):
     anchor: Anchor | None = None
     holder: Place | None = None
     module: nn.Module | None = None
+    spelling: str | None = None
     depth: int = 0
 
     @property
@@ -99,7 +103,7 @@ class Place(NamedTuple):
         """The next step, held at least as strongly as this one; assigned where this one is, unless said."""
         strongest = self.holding if holding is None or _RANK[holding] < _RANK[self.holding] else holding
         return Place(
-            self, prefix, suffix, strongest, self.home, anchor or self.anchor, self.holder, None, self.depth + 1
+            self, prefix, suffix, strongest, self.home, anchor or self.anchor, self.holder, depth=self.depth + 1
         )
 
     def attribute(self, owner: type, name: str, holding: Holding | None = None) -> Place:
@@ -116,9 +120,19 @@ class Place(NamedTuple):
             anchor = anchor._replace(want="element", key=known)
         return self.step(suffix, "container", anchor, prefix=prefix)
 
-    def in_function(self, suffix: str, function: FunctionType, holding: Holding, name: str | None = None) -> Place:
-        """The step to something that a function holds, or to the global that it calls `name`."""
-        return self.step(suffix, holding, Anchor(function, name))
+    def in_function(self, suffix: str, function: FunctionType, holding: Holding) -> Place:
+        """The step to something that a function holds."""
+        return self.step(suffix, holding, Anchor(function, None))
+
+    def global_of(self, function: FunctionType, name: str) -> Place:
+        """The step to what the code of a function calls `name`."""
+        return self.step(f".__globals__[{name!r}]", "global", Anchor(function, name))._replace(spelling=name)
+
+    def member_of(self, namespace: Namespace, name: str) -> Place:
+        """The step from a class or a module that a function names to what it has."""
+        want: Want = "class_value" if isinstance(namespace, type) else "value"
+        child = self.step(f".{name}", "global", Anchor(namespace, name, want))
+        return child._replace(spelling=f"{self.spelling}.{name}")
 
     def hidden(self) -> Place:
         """This place, seen as the inside of a module that no module registers."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import msgspec
@@ -262,7 +263,9 @@ def origin_of(anchor: Anchor | None) -> Location | None:
     owner, name, want, key = anchor
     if isinstance(owner, type):
         return find_origin(owner, name or "", want, key)
-    return find_function_origin(owner) if name is None else find_global_origin(owner, name)
+    if isinstance(owner, FunctionType) and name is None:
+        return find_function_origin(owner)
+    return find_global_origin(owner, name or "")
 
 
 def origin_of_misuse(entry: RegisteredTensor, tensor: torch.Tensor) -> Location | None:

@@ -45,7 +45,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         kind: how it is held, or what is wrong with a registered buffer.
         name: the attribute of the registered module that leads to it, or what a function calls it: its own name of
-            a global, a closure's variable or an argument.
+            a global (`MASK`, `tables.MASK`), a closure's variable or an argument.
         where: whether the name is an attribute of the instance, of its class, or known to a function only.
         inner: the rest of the path, as Python writes it (`[0]`, `['k']`, `.loc`); "" for what the name itself
             stands for. Of a hidden module it leads to the module, not to its tensors.
@@ -91,7 +91,9 @@ def suggest(
         names_taken: attributes of the module's class, which `register_buffer` refuses as names.
     """
     mend = _MENDING.get(fault.kind)
-    if mend is None or not fault.name.isidentifier() or keyword.iskeyword(fault.name):
+    if mend is None or not all(
+        part.isidentifier() and not keyword.iskeyword(part) for part in fault.name.split(".")
+    ):
         return None
     return mend(fault, _Words(fault, assignment, has_buffer_class=has_buffer_class, names_taken=names_taken))
 
@@ -126,20 +128,32 @@ class _Words:
         if self.mentions(fault.name):
             self.value = fault.name  # it is built from what it replaces
         if fault.where == "function":
-            self.name = fault.name.strip("_").lower() or fault.name
+            last = fault.name.rpartition(".")[2]
+            self.name = last.strip("_").lower() or last
+            if not fault.container:
+                self.name = _flat_name(self.name, fault.inner)
             self.value = self.quoted or fault.name if fault.kind == "default_argument" else fault.name
-            self.before = f"in __init__, and read `{self.receiver}.{self.name}`; "
         if fault.where == "class":
             self.before = f"in __init__; delete the class attribute, which would hide `{self.place}`; "
         elif self.name in names_taken:
+            self.before = f"the class has its own `{self.name}`, which register_buffer refuses; "
             self.name += "_buffer"
-            self.before += f"the class has its own `{fault.name}`, which register_buffer refuses; "
+        if fault.where == "function":
+            self.before = f"in __init__, and read `{self.receiver}.{self.name}`; {self.before}"
         self._uses_buffer_class = has_buffer_class and assignment is not None and assignment.uses_buffer_class
 
     def before_using(self, value: str) -> str:
         """What to do before a line that takes `value`: make it, where the source does not spell it out."""
         unmade = value == self._given_name != self.quoted and not self.made_empty
         return f"{self.before}with `{value}` made first; " if unmade else self.before
+
+    def take_from_inside(self, fault: Fault, and_then: str = "") -> str:
+        """The expression for something behind several steps, which gets a name of its own."""
+        if fault.where == "function":
+            return f"{self.value}{fault.inner}"
+        self.name = _flat_name(self.name, fault.inner)
+        self.before += f"after `{self.place}` is made{and_then and ', '}{and_then}; "
+        return f"{self.place}{fault.inner}"
 
     def mentions(self, path: str) -> bool:
         """Whether the value is built from `path` of the same object."""
@@ -200,9 +214,7 @@ def _deep_inside(fault: Fault, words: _Words) -> Suggestion | None:
         return _owner_as_module(fault, words, NEW_PARAMETERS if fault.is_parameter else KEEPS_CHECKPOINTS)
     if words.set_later or not _can_be_written(fault.inner):
         return None
-    source = f"{words.value if fault.where == 'function' else words.place}{fault.inner}"
-    words.before += f"after `{words.place}` is made, and read from there; "
-    words.name = _flat_name(words.name, fault.inner)
+    source = words.take_from_inside(fault, "and read from there")
     if fault.is_parameter:
         return Suggestion(line=f"{words.receiver}.{words.name} = {source}", note=words.before + NEW_PARAMETERS)
     return _registered(fault, words, source)
@@ -223,8 +235,8 @@ def _hidden_module(fault: Fault, words: _Words) -> Suggestion | None:
         return _owner_as_module(fault, words, NEW_PARAMETERS)
     if words.set_later or not _can_be_written(fault.inner):
         return None
-    line = f"{words.receiver}.{_flat_name(words.name, fault.inner)} = {words.place}{fault.inner}"
-    return Suggestion(line=line, note=f"{words.before}after `{words.place}` is made; {NEW_PARAMETERS}")
+    source = words.take_from_inside(fault)
+    return Suggestion(line=f"{words.receiver}.{words.name} = {source}", note=words.before + NEW_PARAMETERS)
 
 
 def _registered_container(fault: Fault, words: _Words, of: Literal["Module", "Parameter"]) -> Suggestion:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
+    from bufscan.live.functions import Global
     from bufscan.live.naming import Anchor
     from bufscan.live.registry import RegisteredModule
 
@@ -77,6 +78,8 @@ class _Walker:
         self._visited.update(id(table) for table in tables if isinstance(table, dict))
         self._kept_alive: list[object] = []
         self._files = files_of(type(entry.module) for entry in modules)
+        # What they have is met as class attributes, whether or not a function names it by its class.
+        self._classes = {id(cls) for entry in modules for cls in mro_of(type(entry.module))}
         self._registries: set[tuple[int, str | None]] = set()
         self._budget = 0
         self._cut = False
@@ -216,14 +219,22 @@ class _Walker:
         for name, value in anatomy.instance_dict(function).items():
             yield place.in_function(f".{name}", function, "object"), value
         if id(function.__globals__) in self._files:
-            for name, value in globals_of(function):
-                yield place.in_function(f".__globals__[{name!r}]", function, "global", name), value
+            for named in globals_of(function):
+                if all(id(namespace) not in self._classes for namespace, _ in named.members):
+                    yield _place_of_global(place, function, named), named.value
+
+
+def _place_of_global(place: Place, function: types.FunctionType, named: Global) -> Place:
+    here = place.global_of(function, named.name)
+    for namespace, name in named.members:
+        here = here.member_of(namespace, name)
+    return here
 
 
 def _registry_around(place: Place, module: nn.Module) -> Anchor | None:
     """The class attribute that holds the module, if it is one of the very class whose instance the module is."""
     anchor = place.anchor
-    if anchor is None or place.holding != "class_attribute":
+    if anchor is None or place.holding not in ("class_attribute", "global"):
         return None
     return anchor if any(base is anchor[0] for base in mro_of(type(module))) else None
 
