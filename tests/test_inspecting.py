@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
@@ -15,6 +15,7 @@ import bufscan
 from bufscan.errors import BufscanError, UnreadableError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 
@@ -193,3 +194,35 @@ def test_the_package_names_what_it_exports() -> None:
     assert sorted(bufscan.__all__) == [name for name in sorted(bufscan.__all__) if hasattr(bufscan, name)]
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = bufscan.nothing
+
+
+def test_a_path_object_names_a_file_as_its_text_does(tmp_path: Path) -> None:
+    file = tmp_path / "model.pt"
+    torch.save(nn.Linear(2, 3).state_dict(), file)
+    assert bufscan.inspect(str(file)) == bufscan.inspect(file)
+    assert bufscan.check(str(file)) == bufscan.check(file)
+    assert bufscan.diff(str(file), file) == bufscan.diff(file, file)
+    assert bufscan.diff(file, file).identical is True
+    with pytest.raises(BufscanError, match="no such file"):
+        bufscan.diff(file, tmp_path / "other.pt")
+
+
+@pytest.mark.parametrize(
+    ("given", "what"),
+    [({}, "a dict"), (None, "a NoneType"), (nn.Linear, "the class Linear"), (b"model.pt", "a bytes")],
+    ids=["state_dict", "None", "class", "bytes"],
+)
+@pytest.mark.parametrize(
+    "take",
+    [bufscan.inspect, bufscan.check, lambda given: bufscan.diff(given, nn.Linear(1, 1))],
+    ids=["inspect", "check", "diff"],
+)
+def test_what_is_no_target_is_refused(take: Callable[[Any], object], given: object, what: str) -> None:
+    with pytest.raises(UsageError, match=f"^{what} is no target$"):
+        take(given)
+
+
+def test_one_pattern_of_names_may_be_given_alone() -> None:
+    old, new = nn.Linear(2, 3), nn.Linear(2, 4)
+    assert ["bias"] == [entry.name for entry in bufscan.diff(old, new, match="b*").entries]
+    assert ["bias"] == [entry.name for entry in bufscan.diff(old, new, ignore="w*").entries]

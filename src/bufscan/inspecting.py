@@ -15,7 +15,7 @@ from bufscan.errors import UnreadableError, UsageError
 from bufscan.formats.reading import read_file, read_path
 from bufscan.joining.counterpart import require_one_model
 from bufscan.roles.deciding import decide
-from bufscan.target import FileTarget, FolderTarget, ObjectTarget, StandardInput, parse_target
+from bufscan.target import FileTarget, FolderTarget, ObjectTarget, StandardInput, parse_target, require_target
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from bufscan.inventory import Inventory
+    from bufscan.target import Given
 
 _MOST_PIPED_BYTES = 1 << 30
 
@@ -31,7 +32,7 @@ _DOTTED_NAME = r"[a-z_]\w*(?:\.[a-z_]\w*)*\.[A-Z]\w*"
 
 
 def inspect(
-    target: str | nn.Module,
+    target: Given,
     *,
     model: str | nn.Module | None = None,
     from_config: bool = False,
@@ -56,6 +57,7 @@ def inspect(
         UsageError: the target is none that can be inspected, or the options contradict it.
         UnreadableError: the target cannot be read, or a model cannot be built.
     """
+    target = require_target(target)
     if not isinstance(target, str):
         from bufscan.live.scanning import scan
 

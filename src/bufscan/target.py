@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, Union
 
 import msgspec
 
 from bufscan.bytesource import exists, is_folder
 from bufscan.errors import UsageError
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 class StandardInput(msgspec.Struct, frozen=True):
@@ -53,12 +57,31 @@ class ModuleTarget(msgspec.Struct, frozen=True):
 
 Target: TypeAlias = StandardInput | FileTarget | FolderTarget | ObjectTarget
 
+Given: TypeAlias = Union[str, os.PathLike[str], "nn.Module"]
+"""What a Python caller gives as a target."""
+
 # Of a name that is no file: which one was mistyped.
 _CHECKPOINT_SUFFIXES = (".pt", ".pth", ".bin", ".ckpt", ".safetensors", ".pt2")
 _ENDINGS_IN_CHECKPOINT_FOLDERS = (*_CHECKPOINT_SUFFIXES, ".index.json", "config.json")
 _MODULE = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*")
 _URL = re.compile(r"[a-z][a-z0-9+.-]+://")
 _OBJECT = re.compile(r"(?P<source>[\w./\\~ -]+\.py|[A-Za-z_][\w.]*):(?P<expression>[A-Za-z_].*)", re.DOTALL)
+
+
+def require_target(given: Given) -> str | nn.Module:
+    """A target as a text to parse, or as the model that it is.
+
+    Raises:
+        UsageError: it is neither: a loaded state_dict, say, or the class of a model.
+    """
+    if isinstance(given, str | os.PathLike):
+        return os.fspath(given)
+    torch = sys.modules.get("torch")  # who has a model has imported it
+    is_module = torch is not None and isinstance(given, torch.nn.Module)
+    if is_module:
+        return given
+    what = f"the class {given.__name__}" if isinstance(given, type) else f"a {type(given).__name__}"
+    raise UsageError(f"{what} is no target", hint="give a path, the name of a model, or an nn.Module")
 
 
 def parse_target(text: str) -> Target:

@@ -40,15 +40,28 @@ def statuses(difference: Difference) -> list[tuple[str, str | None, str]]:
 # Names
 
 
-@pytest.mark.parametrize(
-    "prefix", ["module.", "_orig_mod.", "model.", "ema.", "module._orig_mod.", "student.net."]
-)
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "model.", "ema.", "module._orig_mod.", "ema.module."])
 @pytest.mark.parametrize("side", ["old", "new"])
 def test_a_wrapper_s_prefix_is_seen_through_and_said(tmp_path: Path, prefix: str, side: str) -> None:
     sides = (state(prefix), state()) if side == "old" else (state(), state(prefix))
     difference = compare(tmp_path, *sides)
     assert ((), True) == (difference.entries, difference.identical)
     assert any(prefix.rstrip(".").split(".")[-1] in note for note in difference.notes)
+
+
+@pytest.mark.parametrize("side", ["old", "new"])
+def test_a_prefix_that_no_wrapper_adds_is_seen_through_but_renames(tmp_path: Path, side: str) -> None:
+    wrapped, plain = state("student.net."), state()
+    wrapped["student.net.layers.2.weight"] += 1
+    sides = (wrapped, plain) if side == "old" else (plain, wrapped)
+    difference = compare(tmp_path, *sides)
+    assert ({"renamed"}, 8) == ({entry.status for entry in difference.entries}, len(difference.entries))
+    assert ["layers.2.weight"] == [
+        entry.name.removeprefix("student.net.") for entry in difference.entries if entry.values
+    ]
+    told = next(note for note in difference.notes if "--map" in note).split("'")[1]
+    same = compare(tmp_path, *sides, renames=[tuple(told.split("="))])
+    assert [("changed", 7)] == [(entry.status, same.unchanged) for entry in same.entries]
 
 
 def test_a_wrapper_within_names_is_seen_through(tmp_path: Path) -> None:

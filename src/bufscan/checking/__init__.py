@@ -18,6 +18,7 @@ from bufscan.findings import Finding
 from bufscan.inventory import Skipped
 from bufscan.joining.counterpart import require_one_model
 from bufscan.judging import judge
+from bufscan.target import require_target
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -27,13 +28,14 @@ if TYPE_CHECKING:
     from bufscan.checking.examining import Examined
     from bufscan.checking.results import Known
     from bufscan.findings import Rule
+    from bufscan.target import Given
 
 # Ends the name of a target, or goes on to those of the modules and models in it, and to a model's arguments.
 _AFTER_CODE = "\0.:("
 
 
 def check(  # noqa: PLR0913 - all but the targets have names and defaults
-    *targets: str | nn.Module,
+    *targets: Given,
     config: Config | None = None,
     model: str | None = None,
     from_config: bool = False,
@@ -63,7 +65,7 @@ def check(  # noqa: PLR0913 - all but the targets have names and defaults
     """
     config = config or Config()
     rules = selected_rules(config)
-    named = targets or config.targets
+    named = [require_target(target) for target in targets or config.targets]
     if not named:
         raise UsageError("no target", hint="name one, or list `targets` under `[tool.bufscan]` in pyproject.toml")
     with ExitStack() as files:

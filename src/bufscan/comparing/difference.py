@@ -74,7 +74,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     """One tensor that is not the same on both sides.
 
     Attributes:
-        status: `renamed` when another name holds the very same bytes; it may have changed otherwise too.
+        status: `renamed` when another name holds the very same bytes, or when the names of one side have a prefix
+            that no wrapper is known to add; it may have changed otherwise too.
         name: on the new side; of a removed tensor, on the old.
         old_name: where it differs from `name`, else None.
         section, old_section: likewise.

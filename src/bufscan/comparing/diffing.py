@@ -21,20 +21,19 @@ from bufscan.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from torch import nn
-
     from bufscan.comparing.difference import Change
     from bufscan.comparing.matching import Match, Matching
     from bufscan.comparing.opening import Side
     from bufscan.comparing.workers import Progress
     from bufscan.inventory import Inventory, Tensor
+    from bufscan.target import Given
 
 _SAME = Verdict(same=True)
 
 
 def diff(  # noqa: PLR0913 - every option of the command
-    old: str | nn.Module,
-    new: str | nn.Module,
+    old: Given,
+    new: Given,
     *,
     values: bool = True,
     rtol: float | None = None,
@@ -60,8 +59,8 @@ def diff(  # noqa: PLR0913 - every option of the command
         atol: what it may be off besides. Every bit counts when both are None.
         renames: regular expressions and replacements that turn old names into new ones, applied in order.
         sections: old and new section of a training checkpoint to compare, and no others; "" is the top level.
-        match: shell patterns of the names to compare; all when empty.
-        ignore: shell patterns of names to leave out.
+        match: shell patterns of the names to compare, or one; all when empty.
+        ignore: shell patterns of names to leave out, or one.
         device: where named models are built; None for torch's default.
         dtype: default dtype while named models are built; None for torch's default.
         progress: told now and then how many bytes of how many have been compared.
@@ -73,7 +72,7 @@ def diff(  # noqa: PLR0913 - every option of the command
     tolerance = _tolerance(rtol, atol, values=values)
     with opened(old, new, device=device, dtype=dtype) as sides:
         matching = match_tensors(sides[0].inventory, sides[1].inventory, sections=sections or {}, renames=renames)
-        Selection(match, ignore).apply(matching)
+        Selection(_patterns(match), _patterns(ignore)).apply(matching)
         pairs = list(_pairs(matching, sides, values=values, progress=progress))
         verdicts = _compare(pairs, sides, tolerance, progress) if values else [_SAME] * len(pairs)
         compared = [_Compared(pair, verdict) for pair, verdict in zip(pairs, verdicts, strict=True)]
@@ -90,6 +89,10 @@ def _tolerance(rtol: float | None, atol: float | None, *, values: bool) -> Toler
     if not (tolerance.rtol >= 0 and tolerance.atol >= 0):
         raise UsageError("a tolerance is a number that is not negative")
     return tolerance
+
+
+def _patterns(given: Sequence[str]) -> Sequence[str]:
+    return (given,) if isinstance(given, str) else given
 
 
 class _Compared(NamedTuple):
@@ -127,7 +130,6 @@ class _Pair(NamedTuple):
     """A matched tensor and what differs besides its values."""
 
     match: Match
-    renamed: bool
     changes: tuple[Change, ...]
 
 
@@ -142,7 +144,7 @@ def _pairs(
         for position, match in enumerate(matches):
             changes = [*changes_between(match.old, match.new, devices=devices)]
             changes += [ties[position]] if position in ties else []
-            yield _Pair(match, position >= len(group.matches), tuple(changes))
+            yield _Pair(match, tuple(changes))
 
 
 def _compare(
@@ -154,11 +156,11 @@ def _compare(
 
 
 def _entries(compared: Iterable[_Compared]) -> Iterator[Entry]:
-    for (match, renamed, changes), verdict in compared:
+    for (match, changes), verdict in compared:
         differs = not verdict.same and verdict.failure is None
-        if renamed or changes or differs:
+        if match.renamed or changes or differs:
             yield Entry(
-                status="renamed" if renamed else "changed",
+                status="renamed" if match.renamed else "changed",
                 name=match.new_name,
                 old_name=None if match.old_name == match.new_name else match.old_name,
                 section=match.new.section,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import msgspec
@@ -9,13 +10,12 @@ import msgspec
 from bufscan.comparing.difference import LeftOut, NotCompared
 from bufscan.comparing.replacements import Replacements
 from bufscan.comparing.sections import by_section, key_of, pair_sections
-from bufscan.joining.names import find_renaming
+from bufscan.joining.names import Renaming, find_renaming
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from bufscan.inventory import Inventory, Tensor
-    from bufscan.joining.names import Renaming
 
 _Names = dict[str, "Tensor"]
 
@@ -23,12 +23,17 @@ _MOST_NAMED = 3
 
 
 class Match(NamedTuple):
-    """A tensor on both sides, with the name that a state_dict has for it on either."""
+    """A tensor on both sides, with the name that a state_dict has for it on either.
+
+    Attributes:
+        renamed: whether the two names are not to count as one.
+    """
 
     old_name: str
     new_name: str
     old: Tensor
     new: Tensor
+    renamed: bool = False
 
 
 class Matching(msgspec.Struct, kw_only=True):
@@ -113,12 +118,21 @@ def _by_key(tensors: Sequence[Tensor], matching: Matching) -> _Names:
 def _match_names(old: _Names, new: _Names, replacements: Replacements, matching: Matching) -> Group:
     mapped = replacements.apply(old)
     seen = {name: old[before] for name, before in mapped.items()}
-    pairs = {name: name for name in seen if name in new}
+    pairs, renaming = {name: name for name in seen if name in new}, Renaming()
     if seen and new and len(pairs) < max(len(seen), len(new)):
         renaming = find_renaming(*({name: tensor.shape for name, tensor in side.items()} for side in (seen, new)))
         pairs = renaming.pairs(seen, new)
         matching.notes += _describe(renaming)
-    matches = [Match(mapped[name], pairs[name], seen[name], new[pairs[name]]) for name in seen if name in pairs]
+    matches = [
+        Match(
+            mapped[name],
+            other,
+            seen[name],
+            new[other],
+            renamed=not renaming.is_of_wrappers and name != other,
+        )
+        for name, other in ((name, pairs[name]) for name in seen if name in pairs)
+    ]
     matched = {match.old_name for match in matches}, {match.new_name for match in matches}
     return Group(
         matches=matches,
@@ -131,6 +145,9 @@ def _describe(renaming: Renaming) -> Iterator[str]:
     for prefix, side in ((renaming.checkpoint_prefix, "old"), (renaming.model_prefix, "new")):
         if prefix:
             yield f"names are compared without `{prefix}` in front of those of the {side} side"
+        if prefix and not renaming.is_of_wrappers:
+            told = f"^{re.escape(prefix)}=" if side == "old" else f"^={prefix}"
+            yield f"no wrapper is known to add it, so these are renamed: `--map '{told}'` takes them for the same"
     if renaming.wrappers:
         listed = ", ".join(f"`{wrapper}`" for wrapper in renaming.wrappers)
         yield f"names are compared without the wrapper's part {listed}"

@@ -13,7 +13,7 @@ from bufscan.formats.shard_files import shard_folder
 from bufscan.inspecting import inspect, standard_input
 from bufscan.inventory import Inventory
 from bufscan.roles.deciding import decide
-from bufscan.target import FileTarget, FolderTarget, ObjectTarget, StandardInput, parse_target
+from bufscan.target import FileTarget, FolderTarget, ObjectTarget, StandardInput, parse_target, require_target
 from bufscan.values.storages import FileStorages, LiveStorages
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from bufscan.bytesource import ByteSource
+    from bufscan.target import Given
     from bufscan.values.storages import StorageReader
 
 
@@ -53,7 +54,7 @@ class SideError(BufscanError):
 
 @contextmanager
 def opened(
-    old: str | nn.Module, new: str | nn.Module, *, device: str | None = None, dtype: str | None = None
+    old: Given, new: Given, *, device: str | None = None, dtype: str | None = None
 ) -> Iterator[tuple[Side, Side]]:
     """Both sides while their files are open. Files are read before any code of the user's is imported.
 
@@ -67,6 +68,7 @@ def opened(
         SideError: one of them cannot be read or built.
         UsageError: the two, or the options, do not go together.
     """
+    old, new = require_target(old), require_target(new)
     kinds = _kind_of(old), _kind_of(new)
     if kinds == (StandardInput, StandardInput):
         raise UsageError("standard input can be only one of the two sides")

@@ -45,7 +45,8 @@ def find_renamed(group: Group, sides: tuple[Side, Side], progress: Progress | No
     for content, old_names in names_by_content[0].items():
         match old_names, names_by_content[1].get(content):
             case [old_name], [new_name]:
-                found.append(Match(old_name, new_name, group.removed.pop(old_name), group.added.pop(new_name)))
+                old, new = group.removed.pop(old_name), group.added.pop(new_name)
+                found.append(Match(old_name, new_name, old, new, renamed=True))
             case _:
                 pass
     return found

@@ -18,6 +18,8 @@ _TORCH_WRAPPERS = ("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_mod
 """Parts of names that only torch and its trainers write: they are left out wherever they stand."""
 _WRAPPING_ATTRIBUTES = ("module", "model")
 """Attributes that wrappers give to what they wrap, but that anyone may use."""
+_AVERAGES = ("ema", "ema_model", "model_ema")
+"""What an average of the weights is called beside the model."""
 
 _SAMPLES = 8
 _MOST_PREFIXES = 6  # tried on either side
@@ -35,6 +37,12 @@ class Renaming(NamedTuple):
     checkpoint_prefix: str = ""
     model_prefix: str = ""
     wrappers: tuple[str, ...] = ()
+
+    @property
+    def is_of_wrappers(self) -> bool:
+        """Whether no part that it takes off tells more than that something was wrapped or averaged."""
+        parts = f"{self.checkpoint_prefix}{self.model_prefix}".split(".")[:-1]
+        return all(part in (*_TORCH_WRAPPERS, *_WRAPPING_ATTRIBUTES, *_AVERAGES) for part in parts)
 
     def pairs(self, checkpoint: Iterable[str], model: Iterable[str]) -> dict[str, str]:
         """The model's name for each name of the checkpoint that means one of its entries.
