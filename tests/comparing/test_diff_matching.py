@@ -238,6 +238,14 @@ def test_an_average_that_would_fit_as_well_is_named(tmp_path: Path) -> None:
     assert {"the other side holds weights alone"} == {each.reason for each in difference.left_out}
 
 
+@pytest.mark.parametrize("kept", ["model", "ema"])
+def test_a_training_checkpoint_that_lacks_sections_of_another_lost_them(tmp_path: Path, kept: str) -> None:
+    whole = {"model": state(), "ema": state(seed=1), "step": torch.ones(1)}
+    difference = compare(tmp_path, whole, {kept: whole[kept]})
+    assert ((), 8) == (difference.left_out, difference.unchanged)
+    assert 9 == difference.count("removed") == len(difference.entries)
+
+
 def test_sections_are_paired_as_told(tmp_path: Path) -> None:
     old = training(state(), ema=state(seed=2))
     difference = compare(tmp_path, old, state(seed=2), sections={"ema": ""})

@@ -102,8 +102,8 @@ def diff(  # noqa: PLR0913, PLR0917 - typer reads the options from the parameter
 ) -> Outcome:
     """Show what changed between two checkpoints or models: names, shapes, types, roles, ties and every value.
 
-    The exit code is 0 without a difference, 1 with one, and 2 when a target could not be read, or when no
-    difference was found but not everything could be compared.
+    The exit code is 0 without a difference, 1 with one, and 2 when a target or a part of it could not be read, or
+    when no difference was found but not everything could be compared.
     """
     for target in (old, new):
         if target is not None:
@@ -145,6 +145,8 @@ def diff(  # noqa: PLR0913, PLR0917 - typer reads the options from the parameter
 
 
 def _exit_code(difference: Difference, *, exit_zero: bool) -> int:
+    if difference.incomplete:
+        return FAILED
     if difference.differs and not exit_zero:
         return DIFFERENT
     return FAILED if difference.not_compared else DONE

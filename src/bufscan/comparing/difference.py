@@ -145,6 +145,8 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
         unchanged: matched tensors without any difference.
         close: those of them whose values differ within the tolerance.
         not_compared: what nobody knows to be the same. A matched tensor may be here and in `entries`.
+        incomplete: whether a part of a target could not be read; then nothing is said to be added or removed that
+            may be there.
         left_out: what was set aside, and why.
         skipped: parts of the targets that were not examined and are no part of the question.
         compared_values: whether values were to be compared.
@@ -160,6 +162,7 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
     unchanged: int = 0
     close: int = 0
     not_compared: tuple[NotCompared, ...] = ()
+    incomplete: bool = False
     left_out: tuple[LeftOut, ...] = ()
     skipped: tuple[Skipped, ...] = ()
     compared_values: bool = True

@@ -105,7 +105,8 @@ class _Compared(NamedTuple):
 def _difference(
     inventories: tuple[Inventory, Inventory], matching: Matching, compared: Sequence[_Compared]
 ) -> Difference:
-    entries = [*_entries(compared), *_lone_entries(matching, inventories)]
+    unread = tuple(any(skipped.failed for skipped in inventory.skipped) for inventory in inventories)
+    entries = [*_entries(compared), *_lone_entries(matching, unread)]
     entries.sort(key=_order_of(inventories))
     differing = {id(entry.new) for entry in entries}
     same = [
@@ -119,7 +120,13 @@ def _difference(
         entries=tuple(entries),
         unchanged=len(same),
         close=sum(verdict.close for verdict in same),
-        not_compared=(*matching.not_compared, *_failures(compared), *_unexamined(inventories)),
+        incomplete=any(unread),
+        not_compared=(
+            *matching.not_compared,
+            *_failures(compared),
+            *_unexamined(inventories),
+            *_unknown_fate(matching, unread),
+        ),
         left_out=tuple(matching.left_out),
         skipped=tuple(each for inventory in inventories for each in inventory.skipped if not each.failed),
         notes=(*matching.notes, *_notes(compared)),
@@ -173,28 +180,29 @@ def _entries(compared: Iterable[_Compared]) -> Iterator[Entry]:
             )
 
 
-def _lone_entries(matching: Matching, inventories: tuple[Inventory, Inventory]) -> Iterator[Entry]:
-    doubts = [_doubt(side, inventory) for side, inventory in zip(("old", "new"), inventories, strict=True)]
+def _lone_entries(matching: Matching, unread: tuple[bool, ...]) -> Iterator[Entry]:
+    """What only one side has. Nobody knows it where a part of the other side could not be read."""
     for group in matching.groups:
         matched = {tensor.name for match in group.matches for tensor in (match.old, match.new)}
-        for name, tensor in group.removed.items():
-            remark = _tie_of(tensor, matched) or doubts[1]
+        for name, tensor in group.removed.items() if not unread[1] else ():
+            remark = _tie_of(tensor, matched)
             yield Entry(status="removed", name=name, section=tensor.section, old=tensor, remark=remark)
-        for name, tensor in group.added.items():
-            remark = _tie_of(tensor, matched) or doubts[0]
+        for name, tensor in group.added.items() if not unread[0] else ():
+            remark = _tie_of(tensor, matched)
             yield Entry(status="added", name=name, section=tensor.section, new=tensor, remark=remark)
+
+
+def _unknown_fate(matching: Matching, unread: tuple[bool, ...]) -> Iterator[NotCompared]:
+    for group in matching.groups:
+        for tensors, side, lacks in ((group.removed, "new", unread[1]), (group.added, "old", unread[0])):
+            reason = f"not in what could be read of the {side} side"
+            yield from (NotCompared(path=tensor.path, reason=reason) for tensor in tensors.values() if lacks)
 
 
 def _tie_of(tensor: Tensor, matched: set[str]) -> str | None:
     """That the elements are still, or already were, there under another name."""
     partner = tensor.alias_of
     return f"tied to `{partner}`, which both sides have" if partner in matched else None
-
-
-def _doubt(side: str, inventory: Inventory) -> str | None:
-    """Why a tensor that this side seems to lack may be there after all."""
-    unread = any(skipped.failed for skipped in inventory.skipped)
-    return f"or in the part of the {side} side that could not be read" if unread else None
 
 
 def _order_of(inventories: tuple[Inventory, Inventory]) -> Callable[[Entry], tuple[int, int]]:

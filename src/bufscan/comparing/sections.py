@@ -61,10 +61,10 @@ def pair_sections(old: Sections, new: Sections, given: Mapping[str, str]) -> Pai
         notes.append(f"{_named(left)} of the old side is compared with {_named(right)} of the new")
         notes += _alternatives(old, new, left, right)
     left_out = []
-    if _is_plain(new) and not _is_plain(old):
+    if _is_beside_the_question(old, new):
         left_out = _leave_out("old", old, rest_old, _BESIDE_WEIGHTS)
         rest_old = []
-    elif _is_plain(old) and not _is_plain(new):
+    elif _is_beside_the_question(new, old):
         left_out = _leave_out("new", new, rest_new, _BESIDE_WEIGHTS)
         rest_new = []
     alone = [*((name, None) for name in rest_old), *((None, name) for name in rest_new)]
@@ -88,9 +88,15 @@ def _is_model(tensors: Sequence[Tensor]) -> bool:
     return any(tensor.role != "training_state" for tensor in tensors)
 
 
-def _is_plain(sections: Sections) -> bool:
-    """Weights and nothing else."""
-    return len(sections) == 1 and all(map(_is_model, sections.values()))
+def _is_beside_the_question(whole: Sections, weights: Sections) -> bool:
+    """Whether one side is a training checkpoint and the other a model's weights alone.
+
+    With a section of the same name the other is a training checkpoint too, which lacks the other sections.
+    """
+    if len(weights) != 1 or len(whole) == 1:
+        return False
+    [(name, tensors)] = weights.items()
+    return _is_model(tensors) and not (name in whole and _is_model(whole[name]))
 
 
 def _matches(
