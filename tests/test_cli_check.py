@@ -65,6 +65,18 @@ def test_text_on_standard_output_is_the_one_beside_the_fault(out: Run) -> None:
     assert (1, expected) == out("plain_attribute.py:Model")
 
 
+def test_what_cannot_be_checked_is_said_on_standard_error_too(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(folder)
+    assert 2 == main(["check", "no-such.pt", "fine.py:Model", "fine.py:Modle", "--format", "json"])
+    assert [
+        "bufscan: no-such.pt: no such file",
+        "bufscan: fine.py:Modle: `fine.py` has no `Modle`",
+        "hint: did you mean `Model`?",
+    ] == capfd.readouterr().err.splitlines()
+
+
 def test_a_clean_model_is_zero_and_a_module_of_them_too(out: Run) -> None:
     assert (0, "fine.py:Model: no findings\n\nno findings in 1 target\n") == out("fine.py:Model")
     assert 0 == out("fine.py")[0]

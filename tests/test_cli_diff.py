@@ -165,6 +165,17 @@ def test_what_goes_wrong_is_one_line(folder: Path, line: str, arguments: tuple[s
     assert len(said) <= 2
 
 
+def test_exit_code_2_is_explained_to_who_does_not_see_the_report(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(folder)
+    assert 2 == main(["diff", "old.pt", "empty.pt", "--output", "report.txt"])
+    out, err = capfd.readouterr()
+    assert ("", 1) == (out, err.count("\n"))
+    assert err.startswith("bufscan: not compared: layer.")
+    assert err.endswith("; and 1 more\n")
+
+
 # Start-up
 
 

@@ -215,6 +215,30 @@ def test_running_out_of_memory_is_no_bug(
     assert "bufscan: out of memory\n" == capfd.readouterr().err
 
 
+def test_an_interrupt_is_heard_while_torch_is_imported(tmp_path: Path) -> None:
+    torch = """if True:
+        import sys, time
+        print("importing", file=sys.stderr, flush=True)
+        try:
+            time.sleep(50)
+        except KeyboardInterrupt:
+            pass
+    """
+    (tmp_path / "torch.py").write_text(torch)
+    (tmp_path / "model.py").write_text("import torch")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "bufscan", "inspect", "model.py:Model"],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert process.stderr is not None
+    assert b"importing\n" == process.stderr.readline()
+    process.send_signal(signal.SIGINT)
+    assert (b"", b"bufscan: interrupted\n") == process.communicate(timeout=30)
+    assert 130 == process.returncode
+
+
 def test_an_interrupt_ends_with_130_and_one_line() -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "bufscan", "inspect", "-"],

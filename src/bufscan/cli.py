@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import sys
 import warnings
 from pathlib import Path
@@ -137,11 +138,22 @@ def _show_traceback() -> None:
 
 def run() -> NoReturn:
     """The whole process: `main`, and out."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _interrupt)
     code = main()
     # The interpreter's last collection would look through all of torch for a quarter of a second, and free nothing
     # that the end of the process does not.
     gc.freeze()
     sys.exit(code)
+
+
+def _interrupt(_signal: int, _frame: object) -> None:
+    torch = sys.modules.get("torch")
+    if getattr(getattr(torch, "__spec__", None), "_initializing", False):
+        # torch's own code would swallow the exception, or die of it. Nothing has been begun that could be lost.
+        _complain("interrupted")
+        os._exit(INTERRUPTED)
+    raise KeyboardInterrupt
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -179,6 +191,9 @@ def _run(arguments: list[str]) -> int:
         _write(Paper(outcome.output, outcome.text))
     for paper in outcome.papers:
         _write(paper)
+    if outcome.output is not None or sys.stdout is None or not sys.stdout.isatty():
+        for message, hint, target in outcome.complaints:
+            _complain(message, hint, target=target)
     return outcome.exit_code
 
 

@@ -21,14 +21,14 @@ from bufscan.commands.options import (
     one_of,
     refuse_to_overwrite,
 )
-from bufscan.commands.outcome import DIFFERENT, DONE, FAILED, Outcome, Paper, about
+from bufscan.commands.outcome import DIFFERENT, DONE, FAILED, Complaint, Outcome, Paper, about
 from bufscan.commands.terminal import display
 from bufscan.errors import UsageError
 from bufscan.findings import SEVERITIES
 from bufscan.report.check_reports import CHECK_REPORTS, CheckView
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from bufscan.checking.results import CheckResult, Known
     from bufscan.config import Config
@@ -139,7 +139,21 @@ def check(  # noqa: PLR0913, PLR0917 - typer reads the options from the paramete
         papers.append(Paper(page, CHECK_REPORTS["markdown"](result, plain), adds=True))
     text = "".join(CHECK_REPORTS[each](result, view) for each in on_screen)
     code = result.exit_code
-    return Outcome(text, exit_code=DONE if exit_zero and code == DIFFERENT else code, papers=tuple(papers))
+    return Outcome(
+        text,
+        exit_code=DONE if exit_zero and code == DIFFERENT else code,
+        papers=tuple(papers),
+        complaints=tuple(_complaints(result)),
+    )
+
+
+def _complaints(result: CheckResult) -> Iterator[Complaint]:
+    for each in result.targets:
+        if each.failure is not None:
+            yield Complaint(each.failure.message, each.failure.hint, each.target)
+        elif failed := [skipped for skipped in each.skipped if skipped.failed]:
+            more = f"; and {len(failed) - 1} more" if len(failed) > 1 else ""
+            yield Complaint(f"{failed[0].what}: {failed[0].reason}{more}", target=each.target)
 
 
 def _codes(given: Sequence[str] | None) -> list[str]:
@@ -216,4 +230,5 @@ def _write_baseline(result: CheckResult, file: str) -> Outcome:
         write_whole(Path(file), written_baseline(known).encode())
     text = f"wrote {show(file)}: {plural(len(known), 'finding')}\n"
     left_out = render_incomplete(result, display(None, no_color=True))
-    return Outcome(left_out + text, exit_code=FAILED if left_out else DONE)
+    code = FAILED if left_out else DONE
+    return Outcome(left_out + text, exit_code=code, complaints=tuple(_complaints(result)))

@@ -23,16 +23,26 @@ class Paper(NamedTuple):
     adds: bool = False
 
 
+class Complaint(NamedTuple):
+    """Why not everything could be done, as one line and a hint; the target as the user named it."""
+
+    message: str
+    hint: str | None = None
+    target: str | None = None
+
+
 class Outcome(NamedTuple):
     """What a command has to say, and the file it goes to; None for standard output.
 
     `papers` are further files, written when the text is out: one that cannot be written keeps nobody from reading.
+    `complaints` repeat what the text says, for those who do not see it on their terminal.
     """
 
     text: str
     output: str | None = None
     exit_code: int = DONE
     papers: tuple[Paper, ...] = ()
+    complaints: tuple[Complaint, ...] = ()
 
 
 class TargetError(Exception):
