@@ -285,6 +285,23 @@ def test_what_is_not_finite_is_counted_and_left_out_of_the_sums(tmp_path: Path) 
     assert (0.5, 0.25) == (found.max_abs, found.mean_abs)
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")], ids=str)
+def test_a_tensor_that_is_nowhere_finite_on_both_sides_has_no_size_of_change(tmp_path: Path, value: float) -> None:
+    found = compare(tmp_path, Pair(torch.tensor([value]), torch.tensor([1.0])))
+    assert found is not None
+    assert (1, None, None) == (found.changed, found.max_abs, found.mean_abs)
+    assert (None, None, None) == (found.l2, found.rel_l2, found.cosine)
+
+
+def test_bytes_that_mean_the_same_value_are_no_change_of_it_but_a_difference(tmp_path: Path) -> None:
+    old, new = torch.tensor([True, False]), torch.tensor([True, False])
+    new.view(torch.uint8)[0] = 3
+    difference = one_difference(tmp_path, Pair(old, new))
+    assert ["bytes differ that stand for the same values"] == [entry.remark for entry in difference.entries]
+    assert [0] == [entry.values.changed for entry in difference.entries if entry.values]
+    assert one_difference(tmp_path, Pair(old, new), atol=0.0).differs is False
+
+
 def test_neighbouring_whole_numbers_beyond_2_to_the_53_differ_by_one(tmp_path: Path) -> None:
     found = compare(tmp_path, Pair(torch.tensor([1 << 60, 7]), torch.tensor([(1 << 60) + 1, 7])))
     assert found is not None
@@ -382,6 +399,26 @@ def test_rounding_is_said_to_be_only_that_in_both_directions(tmp_path: Path, wid
         assert found is not None
         assert "rounded" == found.rounding
         assert close((as_float64(old) - as_float64(new)).abs().max()) == found.max_abs
+
+
+@pytest.mark.parametrize(
+    ("whole", "first", "narrow"),
+    [
+        ("int32", (1 << 24) + 1, "float32"),
+        ("int64", (1 << 54) + 2, "float32"),
+        ("int16", 257, "bfloat16"),
+        ("uint8", 17, "float8_e4m3fn"),
+    ],
+)
+def test_whole_numbers_that_a_float_cannot_hold_are_rounded(
+    tmp_path: Path, whole: str, first: int, narrow: str
+) -> None:
+    old = torch.tensor([first, 16, 1], dtype=getattr(torch, whole))
+    new = old.to(getattr(torch, narrow))
+    for pair in (Pair(old, new), Pair(new, old)):
+        found = compare(tmp_path, pair)
+        assert found is not None
+        assert "rounded" == found.rounding
 
 
 def test_widening_keeps_the_same_values(tmp_path: Path) -> None:

@@ -192,6 +192,27 @@ def test_a_fold_takes_its_numbers_together() -> None:
     assert ["b.{0..49}.w", "x50", "all", "0.35"] == row.split()[:4]
 
 
+def test_what_a_prefix_renamed_is_folded_and_shown_again_where_it_changed() -> None:
+    entries = [
+        Entry(
+            status="renamed",
+            name=f"blocks.{number}.w",
+            old_name=f"net.blocks.{number}.w",
+            old=tensor(f"net.blocks.{number}.w"),
+            new=tensor(f"blocks.{number}.w"),
+            values=statistics(0.5) if number == 3 else None,
+        )
+        for number in range(8)
+    ]
+    lines = DIFF_REPORTS["text"](difference(*entries), DiffView()).splitlines()
+    assert "  net.blocks.{0..7}.w x8  -> blocks.{0..7}.w" in lines
+    assert ["blocks.3.w", "all", "0.5"] == next(line for line in lines if line.startswith("  blocks.3")).split()[
+        :3
+    ]
+    every = DIFF_REPORTS["text"](difference(*entries), DiffView(everything=True))
+    assert "  net.blocks.5.w  -> blocks.5.w\n" in every
+
+
 def test_counters_do_not_hide_where_a_module_moved() -> None:
     counter = tensor("bn.steps", dtype="int64")
     entries = (

@@ -33,7 +33,8 @@ class ValueStatistics(msgspec.Struct, frozen=True, kw_only=True):
     """How far the values of two tensors of equal shape are apart, all sums in float64.
 
     Differences are of elements that are finite on both sides; for complex types their modulus. Numbers are None
-    where they do not exist: of a type without values, relative to nothing but zeros, or beyond float64.
+    where they do not exist: of a type without values, where no pair is finite, relative to nothing but zeros, or
+    beyond float64.
 
     Attributes:
         numel: values compared; of a compound tensor, such as a sparse one, those that are stored.

@@ -22,15 +22,16 @@ def is_rounded(old: Decoded, new: Decoded, start: int) -> bool:
 def _rounds_to(wide: Decoded, narrow: Decoded, start: int) -> bool:
     if wide.decoder.quantization is not None or wide.decoder.pending or narrow.decoder.pending:
         return False
-    if wide.decoder.dtype.kind not in ("float", "complex"):
-        return False
+    kinds = wide.decoder.dtype.kind, narrow.decoder.dtype.kind
     if narrow.decoder.quantization is not None:
-        return _is_quantized_from(wide, narrow, start)
-    if narrow.decoder.dtype.kind != wide.decoder.dtype.kind or narrow.decoder.dtype.bits > wide.decoder.dtype.bits:
-        return False
-    return narrow.decoder.values_per_element == 1 == wide.decoder.values_per_element and _is_cast_from(
-        wide, narrow
+        return kinds[0] == "float" and _is_quantized_from(wide, narrow, start)
+    is_narrower = kinds in (("float", "float"), ("complex", "complex")) and (
+        narrow.decoder.dtype.bits <= wide.decoder.dtype.bits
     )
+    if not is_narrower and kinds != ("integer", "float"):
+        return False
+    alone = narrow.decoder.values_per_element == 1 == wide.decoder.values_per_element
+    return alone and _is_cast_from(wide, narrow)
 
 
 def _is_cast_from(wide: Decoded, narrow: Decoded) -> bool:

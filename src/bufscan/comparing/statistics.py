@@ -19,14 +19,16 @@ def statistics_of(
 ) -> ValueStatistics:
     """The sums of a whole tensor as what people ask for; `dtypes` are those of both sides."""
     old_norm, new_norm, l2 = sqrt(sums.old_square), sqrt(sums.new_square), sqrt(sums.difference_square)
+    # Where no pair is finite there is nothing to measure, and 0 would tell a gate that nothing happened.
+    nothing = numel > 0 and not sums.finite
     return ValueStatistics(
         numel=numel,
         changed=sums.changed,
-        max_abs=_finite(sums.max_abs),
+        max_abs=None if nothing else _finite(sums.max_abs),
         max_index=index if sums.max_abs else None,
         mean_abs=_ratio(sums.abs_sum, sums.finite),
-        l2=_finite(l2),
-        rel_l2=_ratio(l2, old_norm) if l2 else 0.0,
+        l2=None if nothing else _finite(l2),
+        rel_l2=None if nothing else _ratio(l2, old_norm) if l2 else 0.0,
         cosine=_cosine(sums.product, old_norm, new_norm),
         nan=(sums.old_nan, sums.new_nan),
         inf=(sums.old_inf, sums.new_inf),

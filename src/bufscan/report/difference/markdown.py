@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING
 
-from bufscan.report.difference.rows import bar, limit_of, module_rows, rows_of
+from bufscan.report.difference.rows import bar, has_a_row, limit_of, module_rows, rows_of
 from bufscan.report.difference.wording import changes_of, not_compared, number, share, verdict
 from bufscan.report.markdown import cell
 from bufscan.report.sizes import count, plural
@@ -29,7 +29,7 @@ def render(difference: Difference, view: DiffView) -> str:
         f"**{cell(verdict(difference))}**",
     ]
     if not view.quiet:
-        changed = [entry for entry in difference.entries if entry.status == "changed"]
+        changed = [entry for entry in difference.entries if has_a_row(entry)]
         if changed:
             lines += ["", *_table(changed, view)]
         for status in ("removed", "added", "renamed"):

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from bufscan.comparing.difference import Entry, ValueStatistics
     from bufscan.report.difference import DiffView
 
-FOLD_OVER = 40
+FOLD_OVER = 24
 """Tensors that have a row each; when there are more, repeated blocks are folded."""
 
 _WEIGHTS = frozenset(name for name, dtype in DTYPES.items() if dtype.kind in ("float", "complex", "quantized"))
@@ -82,6 +82,11 @@ def _module_of(entry: Entry, depth: int | None) -> str:
         return "(top level)"
     end = steps[-1] if depth is None else steps[min(max(depth, 1), len(steps)) - 1]
     return path[:end].rstrip(".")
+
+
+def has_a_row(entry: Entry) -> bool:
+    """Whether it belongs into the table of what changed: a tensor that was renamed only where it has numbers."""
+    return entry.status == "changed" or (entry.status == "renamed" and entry.values is not None)
 
 
 def short_path(entry: Entry) -> str:

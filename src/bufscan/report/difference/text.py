@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from itertools import takewhile
 from math import inf
 from typing import TYPE_CHECKING
 
-from bufscan.report.difference.rows import bar, limit_of, module_rows, rows_of
+from bufscan.report.difference.rows import bar, has_a_row, limit_of, module_rows, rows_of
 from bufscan.report.difference.wording import changes_of, not_compared, number, share, verdict
 from bufscan.report.folding import fold
 from bufscan.report.sizes import count, plural
@@ -64,7 +65,7 @@ def _blocks(difference: Difference, view: DiffView) -> Iterator[list[Line]]:
     renamed = [entry for entry in difference.entries if entry.status == "renamed"]
     if renamed:
         yield _renamed(renamed, view)
-    changed = [entry for entry in difference.entries if entry.status == "changed"]
+    changed = [entry for entry in difference.entries if has_a_row(entry)]
     if changed:
         yield _changed(changed, view)
     for heading, items in _particulars(difference):
@@ -86,13 +87,37 @@ def _lone(status: str, entries: Sequence[Entry], view: DiffView) -> list[Line]:
 def _renamed(entries: Sequence[Entry], view: DiffView) -> list[Line]:
     rows: list[Line] = [
         [
-            Cell(f"  {view.display.show(entry.old_name or entry.name)}", _STYLES["renamed"]),
-            Cell(f"-> {view.display.show(entry.name)}"),
+            Cell(f"  {view.display.show(old)}" + (f" x{number_of}" if number_of > 1 else ""), _STYLES["renamed"]),
+            Cell(f"-> {view.display.show(new)}"),
             Cell(_safe(changes_of(entry), view)),
         ]
-        for entry in entries
+        for old, new, entry, number_of in _moves(entries, folds=not view.everything)
     ]
     return [line(f"renamed: {plural(len(entries), 'tensor')}", "heading"), *_cut(rows, view)]
+
+
+def _moves(entries: Sequence[Entry], *, folds: bool) -> Iterator[tuple[str, str, Entry, int]]:
+    """Old and new name, or the patterns of several, one of the entries, and how many there are."""
+    if not folds:
+        yield from ((entry.old_name or entry.name, entry.name, entry, 1) for entry in entries)
+        return
+    ends = [_common_end(entry.old_name or entry.name, entry.name) for entry in entries]
+    looks = [
+        ((entry.old_name or entry.name).removesuffix(end), entry.name.removesuffix(end), changes_of(entry))
+        for entry, end in zip(entries, ends, strict=True)
+    ]
+    for each in fold(zip(ends, looks, strict=True)):
+        first = each.members[0]
+        old, new, _ = looks[first]
+        yield f"{old}{each.name}", f"{new}{each.name}", entries[first], len(each.members)
+
+
+def _common_end(old: str, new: str) -> str:
+    """The whole parts that two names end in alike."""
+    parts = takewhile(
+        lambda pair: pair[0] == pair[1], zip(*(reversed(name.split(".")) for name in (old, new)), strict=False)
+    )
+    return ".".join(reversed([part for part, _ in parts]))
 
 
 def _changed(entries: Sequence[Entry], view: DiffView) -> list[Line]:

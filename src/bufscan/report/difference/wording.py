@@ -67,7 +67,10 @@ def _counts(difference: Difference) -> Iterator[str]:
             rounded = sum(entry.values is not None and entry.values.rounding is not None for entry in having)
             only = f" ({count(rounded)} with no more than rounding)" if rounded and aspect == "dtype" else ""
             yield f"{count(len(having))} {verb}{only}"
-    number = sum(has_other_values(entry) for entry in difference.entries)
+    in_bits = sum(map(_has_other_bits_alone, difference.entries))
+    number = sum(map(_has_other_values, difference.entries)) - in_bits
+    if in_bits:
+        yield f"{count(in_bits)} with other bits for the same values"
     if number:
         broken = sum(map(has_new_nonfinite, difference.entries))
         yield f"{count(number)} with other values" + (
@@ -75,14 +78,19 @@ def _counts(difference: Difference) -> Iterator[str]:
         )
 
 
-def has_other_values(entry: Entry) -> bool:
+def _has_other_bits_alone(entry: Entry) -> bool:
+    """Whether nothing more changed than signs of zeros, payloads of NaNs, and their like."""
+    return _has_other_values(entry) and entry.values is not None and entry.values.changed == 0
+
+
+def _has_other_values(entry: Entry) -> bool:
     """Whether values, or at least bits of them, changed beyond what a new type or shape brings with it."""
     values = entry.values
     if values is None:
         return entry.remark is not None and entry.status in ("changed", "renamed")
     if values.rounding is not None:
         return False
-    return values.changed != 0 or bool(values.zero_signs or values.nan_payloads)
+    return values.changed != 0 or bool(values.zero_signs or values.nan_payloads or entry.remark)
 
 
 def has_new_nonfinite(entry: Entry) -> bool:
