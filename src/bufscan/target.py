@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias, Union
 
 import msgspec
 
-from bufscan.bytesource import exists, is_folder
+from bufscan.bytesource import exists, is_file, is_folder
 from bufscan.errors import UsageError
 
 if TYPE_CHECKING:
@@ -63,9 +63,10 @@ Given: TypeAlias = Union[str, os.PathLike[str], "nn.Module"]
 # Of a name that is no file: which one was mistyped.
 _CHECKPOINT_SUFFIXES = (".pt", ".pth", ".bin", ".ckpt", ".safetensors", ".pt2")
 _ENDINGS_IN_CHECKPOINT_FOLDERS = (*_CHECKPOINT_SUFFIXES, ".index.json", "config.json")
-_MODULE = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*")
+_MODULE = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*")
 _URL = re.compile(r"[a-z][a-z0-9+.-]+://")
-_OBJECT = re.compile(r"(?P<source>[\w./\\~ -]+\.py|[A-Za-z_][\w.]*):(?P<expression>[A-Za-z_].*)", re.DOTALL)
+_IN_MODULE = re.compile(rf"(?P<source>{_MODULE.pattern}):(?P<expression>[^\W\d].*)", re.DOTALL)
+_AFTER_FILE = re.compile(r"(?<=\.py):(?=[^\W\d])")  # no path is too odd to come before it
 
 
 def require_target(given: Given) -> str | nn.Module:
@@ -104,9 +105,19 @@ def parse_target(text: str) -> Target:
         raise UsageError(
             "bufscan reads local files only", hint="download the file first, then name it on the command line"
         )
-    if found := _OBJECT.fullmatch(text):
-        return ObjectTarget(found["source"], found["expression"])
-    return FileTarget(path)
+    return _object_in(text) or FileTarget(path)
+
+
+def _object_in(text: str) -> ObjectTarget | None:
+    """An object in a Python file that exists; else in a module; else in a file that does not."""
+    splits = [(text[: mark.start()], text[mark.end() :]) for mark in _AFTER_FILE.finditer(text)]
+    in_module = _IN_MODULE.fullmatch(text)
+    found = [
+        *(split for split in splits if is_file(Path(split[0]))),
+        *([in_module.group("source", "expression")] if in_module else []),
+        *splits,
+    ]
+    return ObjectTarget(*found[0]) if found else None
 
 
 def parse_code_or_target(text: str) -> Target | ModuleTarget:
