@@ -11,6 +11,8 @@ from bufscan.comparing.sums import WIDE_INTEGERS
 if TYPE_CHECKING:
     from bufscan.comparing.sums import Sums
 
+_LEAST_SQUARE = 1e-290  # below, squares lose their digits and become 0
+
 _WHOLE_BELOW = float(1 << 53)  # smaller whole numbers are float64 numbers, each of them
 
 
@@ -21,14 +23,15 @@ def statistics_of(
     old_norm, new_norm, l2 = sqrt(sums.old_square), sqrt(sums.new_square), sqrt(sums.difference_square)
     # Where no pair is finite there is nothing to measure, and 0 would tell a gate that nothing happened.
     nothing = numel > 0 and not sums.finite
+    no_norm = nothing or (sums.max_abs > 0 and sums.difference_square < _LEAST_SQUARE)
     return ValueStatistics(
         numel=numel,
         changed=sums.changed,
         max_abs=None if nothing else _finite(sums.max_abs),
         max_index=index if sums.max_abs else None,
         mean_abs=_ratio(sums.abs_sum, sums.finite),
-        l2=None if nothing else _finite(l2),
-        rel_l2=None if nothing else _ratio(l2, old_norm) if l2 else 0.0,
+        l2=None if no_norm else _finite(l2),
+        rel_l2=None if no_norm else _ratio(l2, old_norm) if l2 else 0.0,
         cosine=_cosine(sums.product, old_norm, new_norm),
         nan=(sums.old_nan, sums.new_nan),
         inf=(sums.old_inf, sums.new_inf),
