@@ -103,6 +103,22 @@ MENDED = {
             model(torch.ones(1))
             return model
     """,
+    "state that forward updates": """
+        class Model(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.mean = torch.zeros(3)  # fix
+            def forward(self, x):
+                self.mean = 0.9 * self.mean + 0.1 * x.mean(0)
+    """,
+    "states that forward updates": """
+        class Model(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.states = [torch.zeros(3), torch.ones(3)]  # fix
+            def forward(self, x):
+                self.states = [0.9 * state + x for state in self.states]
+    """,
     "list of modules": """
         class Model(nn.Module):
             def __init__(self):

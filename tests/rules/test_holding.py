@@ -15,6 +15,7 @@ CODES = {
     "hook": "BUF001",
     "closure": "BUF001",
     "cache": "BUF001",
+    "state": "BUF001",
     "class_attribute": "BUF005",
     "global": "BUF005",
     "default_argument": "BUF005",
@@ -41,8 +42,14 @@ def test_what_is_looked_after_elsewhere_is_no_finding(holding: str) -> None:
 
 
 def test_dimensions_decide_the_severity() -> None:
-    found = brief(live(held("table", 4), held("scale"), held("made_anew", 4, holding="cache")))
-    assert [("BUF001", "error", "table"), ("BUF001", "note", "scale"), ("BUF001", "warning", "made_anew")] == found
+    held_so = (
+        held("table", 4),
+        held("scale"),
+        held("made_anew", 4, holding="cache"),
+        held("mean", 4, holding="state"),
+    )
+    severities = {tensor: severity for _, severity, tensor in brief(live(*held_so))}
+    assert {"table": "error", "scale": "note", "made_anew": "warning", "mean": "error"} == severities
 
 
 def test_a_message_names_only_what_was_measured_to_be_lost() -> None:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from bufscan.live.anatomy import class_dict, instance_dict, is_torch_class, mro_of
 from bufscan.live.describing import byte_range, is_uninitialised
-from bufscan.live.functions import attributes_assigned_by
 from bufscan.live.registry import table_of
+from bufscan.live.renewal import Methods, fate_by_hooks
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -18,9 +18,11 @@ if TYPE_CHECKING:
     from bufscan.inventory import Holding
     from bufscan.live.naming import Place
     from bufscan.live.registry import RegisteredTensor
+    from bufscan.live.renewal import Fate
     from bufscan.live.walking import Reached
 
 
+_FORWARD = ("forward", "__call__")
 _LONGEST_CHAIN = 16  # `.to()`, `.cuda()`, `* 0.02`: a whole forward pass is not what made an attribute
 
 
@@ -51,7 +53,8 @@ class Classifier:
     ) -> None:
         self._moved = moved
         self._reached = {id(found.tensor) for found in reached}
-        self._assigned: dict[tuple[int, tuple[str, ...]], frozenset[str]] = {}
+        self._methods: dict[int, Methods] = {}
+        self._fates: dict[tuple[int, str, bool], Fate | None] = {}
         self._parameters: set[int] = set()
         self._buffers: dict[int, str] = {}
         self._ranges: dict[int, list[tuple[range, str]]] = {}
@@ -81,7 +84,8 @@ class Classifier:
         shared = self._buffers.get(id(tensor)) or self._overlapped(tensor)
         if shared is not None:
             return self._alias(shared)
-        return Verdict(self._holding(place), self._left_behind(), _evidence(place))
+        holding = self._holding(place)
+        return Verdict(holding, self._left_behind(), _evidence(place, holding))
 
     def _harmless(self, place: Place, tensor: torch.Tensor) -> Verdict | None:
         """What looks forgotten but is looked after elsewhere."""
@@ -91,7 +95,7 @@ class Classifier:
             return Verdict(
                 "moved_by_apply", None, f"an overridden `_apply` may make it anew (in {_class_at(place)})"
             )
-        if place.module is not None and is_recomputed(place.module, _attribute_at(place)):
+        if self._is_renewed_by_hook(place):
             return Verdict("recomputed", self._left_behind(), "a pre-forward hook computes it at every pass")
         return None
 
@@ -130,11 +134,37 @@ class Classifier:
     def _holding(self, place: Place) -> Holding:
         if place.holding not in ("attribute", "container", "object"):
             return place.holding
-        return "cache" if self._is_made_by_forward(place) else place.holding
+        fate = self._fate_by_hooks(place)
+        if fate is None and self._is_made_by_forward(place):
+            fate = self._fate_by_forward(place) or "cache"
+        return place.holding if fate is None else "state" if fate == "state" else "cache"
 
     def _is_made_by_forward(self, place: Place) -> bool:
         """Whether a forward pass assigns the attribute that leads to the tensor."""
-        return place.first_attribute in self._assigned_by(type(place.home.module), "forward", "__call__")
+        return place.first_attribute in self._methods_of(type(place.home.module)).assigned_by(_FORWARD)
+
+    def _fate_by_forward(self, place: Place) -> Fate | None:
+        cls, attribute, is_tensor = (
+            type(place.home.module),
+            place.first_attribute or "",
+            _is_attribute_itself(place),
+        )
+        key = (id(cls), attribute, is_tensor)
+        if key not in self._fates:
+            self._fates[key] = self._methods_of(cls).fate(attribute, _FORWARD, is_tensor=is_tensor)
+        return self._fates[key]
+
+    def _fate_by_hooks(self, place: Place) -> Fate | None:
+        module, attribute = place.home.module, place.first_attribute
+        if attribute is None or not instance_dict(module).get("_forward_pre_hooks"):
+            return None
+        methods = self._methods_of(type(module))
+        return fate_by_hooks(module, attribute, methods, is_tensor=_is_attribute_itself(place))
+
+    def _is_renewed_by_hook(self, place: Place) -> bool:
+        if place.module is not None and is_recomputed(place.module, _attribute_at(place)):
+            return True
+        return self._fate_by_hooks(place) == "renewed"
 
     def _may_be_made_anew(self, place: Place) -> bool:
         """Whether an `_apply` of the module's own assigns the attribute that leads to the tensor.
@@ -143,12 +173,12 @@ class Classifier:
         on the new device (kornia's samplers), nor a reference that it renews.
         """
         cls = type(place.home.module)
-        return overrides(cls, "_apply") and place.first_attribute in self._assigned_by(cls, "_apply")
+        return overrides(cls, "_apply") and place.first_attribute in self._methods_of(cls).assigned_by(("_apply",))
 
-    def _assigned_by(self, cls: type, *methods: str) -> frozenset[str]:
-        known = self._assigned.get((id(cls), methods))
+    def _methods_of(self, cls: type) -> Methods:
+        known = self._methods.get(id(cls))
         if known is None:
-            known = self._assigned[id(cls), methods] = attributes_assigned_by(cls, methods)
+            known = self._methods[id(cls)] = Methods(cls)
         return known
 
 
@@ -197,6 +227,11 @@ def is_recomputed(module: nn.Module, attribute: str) -> bool:
     )
 
 
+def _is_attribute_itself(place: Place) -> bool:
+    """Whether the tensor is the attribute, rather than something in it."""
+    return place.parent is not None and place.parent.parent is None
+
+
 def _attribute_at(place: Place) -> str:
     return place.anchor.name or "" if place.anchor else ""
 
@@ -205,15 +240,16 @@ def _class_at(place: Place) -> str:
     return type(place.home.module).__name__
 
 
-def _evidence(place: Place) -> str:
+def _evidence(place: Place, holding: Holding) -> str:
     if place.holder is not None:
         return f"in `{place.holder.path}`, which no module registers"
     home, anchor = _class_at(place), place.anchor
     name = anchor.name if anchor is not None and anchor.name is not None else "?"
-    return _EVIDENCE[place.holding].format(home=home, name=name)
+    return _EVIDENCE["state" if holding == "state" else place.holding].format(home=home, name=name)
 
 
 _EVIDENCE: dict[Holding, str] = {
+    "state": "state that the forward pass of {home} keeps in a plain attribute",
     "attribute": "plain attribute of {home}",
     "container": "in a container that {home} holds",
     "object": "in an object that {home} holds",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import builtins
 import dis
-import inspect
 import sys
 import types
 from functools import cached_property
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 from bufscan.live.anatomy import (
     class_dict,
+    instance_dict,
     is_namespace,
     is_torch_class,
     kind_of,
@@ -71,7 +71,7 @@ def files_of(classes: Iterable[type]) -> set[int]:
 def functions_in(cls: type) -> Iterator[tuple[str, types.FunctionType]]:
     """The methods that a class itself defines and that may run in a forward pass."""
     for name, value in list(class_dict(cls).items()):
-        function = _unwrapped(value)
+        function = _function_behind(value)
         if isinstance(function, types.FunctionType) and name not in _NOT_IN_FORWARD:
             yield name, function
 
@@ -82,7 +82,7 @@ def globals_of(function: types.FunctionType) -> Iterator[Global]:
     A name in `co_names` may as well be an attribute (`self.mask`), so what counts is the instruction.
     """
     found: dict[tuple[str, ...], Global] = {}
-    for code in _codes_of(function):
+    for code in codes_of(function):
         known = {name: function.__globals__[name] for name in code.co_names if name in function.__globals__}
         wanted = {name for name, value in known.items() if kind_of(type(value)) != "atom"}
         spaces = {name for name, value in known.items() if is_namespace(value)}
@@ -114,7 +114,7 @@ def _members_named(code: types.CodeType, spaces: dict[str, Namespace]) -> Iterat
             here = None
 
 
-def _unwrapped(value: object) -> object:
+def _function_behind(value: object) -> object:
     if isinstance(value, (staticmethod, classmethod)):
         return value.__func__
     if isinstance(value, property):
@@ -122,24 +122,15 @@ def _unwrapped(value: object) -> object:
     return value.func if isinstance(value, cached_property) else value
 
 
-def attributes_assigned_by(cls: type, entries: Iterable[str]) -> frozenset[str]:
-    """Attributes that the methods `entries`, or those of the class that they name, assign (to whatever object)."""
-    methods: dict[str, types.FunctionType] = {}
-    for base in mro_of(cls):
-        if not is_torch_class(base):
-            for name, function in functions_in(base):
-                methods.setdefault(name, function)
-    found: set[str] = set()
-    pending = list(entries)
-    while pending:
-        name = pending.pop()
-        if name not in methods:
-            continue
-        function = methods.pop(name)
-        for code in _codes_of(inspect.unwrap(function)):
-            pending.extend(name for name in code.co_names if name in methods)
-            found.update(names_in(code, "STORE_ATTR"))
-    return frozenset(found)
+def unwrapped(function: types.FunctionType) -> types.FunctionType:
+    """What a decorator such as `torch.no_grad()` wraps."""
+    seen = {id(function)}
+    wrapped: Any = instance_dict(function).get("__wrapped__")
+    while isinstance(wrapped, types.FunctionType) and id(wrapped) not in seen:
+        function = wrapped
+        seen.add(id(function))
+        wrapped = instance_dict(function).get("__wrapped__")
+    return function
 
 
 def names_in(code: types.CodeType, operation: Literal["LOAD_GLOBAL", "STORE_ATTR"]) -> Iterator[str]:
@@ -161,7 +152,7 @@ def names_in(code: types.CodeType, operation: Literal["LOAD_GLOBAL", "STORE_ATTR
         position = operations.find(wanted, position + 1)
 
 
-def _codes_of(function: types.FunctionType) -> Iterator[types.CodeType]:
+def codes_of(function: types.FunctionType) -> Iterator[types.CodeType]:
     """The function's code and all code nested in it."""
     codes = [function.__code__]
     while codes:

@@ -110,6 +110,8 @@ class _Words:
         set_later: whether something later than construction assigns it.
         is_only: whether nothing else assigns it.
         before: what has to be done first, as the beginning of a note.
+        flag: the last argument of `register_buffer`.
+        saving: what registering it does to checkpoints.
     """
 
     def __init__(
@@ -124,6 +126,10 @@ class _Words:
         self.is_only = assignment is None or assignment.is_only
         self.set_later = assignment is not None and not assignment.in_init
         self.name, self.value, self.before = fault.name, self.quoted or fault.name, ""
+        # What forward computes from its own old value is worth saving, as a BatchNorm's statistics are.
+        is_state = fault.kind == "state"
+        self.flag = "" if is_state else ", persistent=False"
+        self.saving = NEW_KEYS if is_state else KEEPS_CHECKPOINTS
         self._given_name = fault.name if fault.where == "instance" else None
         if self.mentions(fault.name):
             self.value = fault.name  # it is built from what it replaces
@@ -162,7 +168,7 @@ class _Words:
 
     def register(self, value: str, *, persistent: bool = False) -> str:
         """The line that registers a buffer, in the file's own style."""
-        flag = "" if persistent else ", persistent=False"
+        flag = "" if persistent else self.flag
         if self._uses_buffer_class and value != "None":
             return f"{self.receiver}.{self.name} = {self.nn}.Buffer({value}{flag})"
         return f'{self.receiver}.register_buffer("{self.name}", {value}{flag})'
@@ -179,7 +185,8 @@ def _unregistered(fault: Fault, words: _Words) -> Suggestion | None:
     if fault.inner:
         return _deep_inside(fault, words)
     if words.set_later:
-        note = f"{words.before}in __init__: the later assignment then fills the buffer; {NOTHING_SAVED}"
+        saving = words.saving if fault.kind == "state" else NOTHING_SAVED
+        note = f"{words.before}in __init__: the later assignment then fills the buffer; {saving}"
         return None if fault.is_parameter else Suggestion(line=words.register("None"), note=note)
     return _registered(fault, words, words.value)
 
@@ -188,7 +195,7 @@ def _registered(fault: Fault, words: _Words, value: str) -> Suggestion:
     before = words.before_using(value)
     if fault.is_parameter:
         return Suggestion(line=words.parameter(value), note=before + NEW_PARAMETERS)
-    return Suggestion(line=words.register(value), note=before + KEEPS_CHECKPOINTS)
+    return Suggestion(line=words.register(value), note=before + words.saving)
 
 
 def _in_container(fault: Fault, words: _Words) -> Suggestion | None:
@@ -203,8 +210,8 @@ def _in_container(fault: Fault, words: _Words) -> Suggestion | None:
     name = f'f"{words.name}_{{{step}}}"'
     if isinstance(fault.key, str) and "." in fault.key:
         name += '.replace(".", "_")'
-    line = f"for {step}, tensor in {items}: {words.receiver}.register_buffer({name}, tensor, persistent=False)"
-    note = f"torch has no buffer list: read them with `{words.receiver}.get_buffer({name})`; {KEEPS_CHECKPOINTS}"
+    line = f"for {step}, tensor in {items}: {words.receiver}.register_buffer({name}, tensor{words.flag})"
+    note = f"torch has no buffer list: read them with `{words.receiver}.get_buffer({name})`; {words.saving}"
     return Suggestion(line=line, note=words.before_using(source) + note)
 
 
@@ -311,6 +318,7 @@ def _parameter_as_buffer(fault: Fault, words: _Words) -> Suggestion:
 _MENDING: dict[Holding | Misregistration, Callable[[Fault, _Words], Suggestion | None]] = {
     "attribute": _unregistered,
     "cache": _unregistered,
+    "state": _unregistered,
     "container": _unregistered,
     "object": _unregistered,
     "closure": _unregistered,

@@ -8,7 +8,8 @@ Looks for tensors that a module holds as a plain attribute, or in a list, dict, 
 `state_dict`, so a loaded model runs with another value than the saved one, and `.to(device)` leaves it behind, so
 the first forward pass on a GPU stops with "expected all tensors to be on the same device". A 0-dim tensor meets
 tensors on any device, and one without elements has nothing to lose yet: they are notes. A tensor that the forward
-pass assigns anew is a warning.
+pass makes anew from other things is a warning. One that it computes from its own old value, or sets only while
+training, is state that must be saved, as the running statistics of a BatchNorm are.
 
 ## Example
 
