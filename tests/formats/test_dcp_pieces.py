@@ -45,10 +45,11 @@ def test_pieces_of_a_distributed_checkpoint_are_put_together(tmp_path: Path) -> 
     assert {} == anomalies(inventory)
 
 
-def test_a_piece_that_is_missing_is_an_anomaly(tmp_path: Path) -> None:
+def test_a_piece_that_is_missing_is_said_to_be_unread(tmp_path: Path) -> None:
     inventory = read(write_pieces(tmp_path, {"w": ([2, 0], torch.ones(1, 4))}))
     assert (3, 4) == inventory.tensors[0].shape
-    assert "`w`" in anomalies(inventory)["incomplete_tensor"]
+    assert [("pieces of 1 tensor", True)] == [(skipped.what, skipped.failed) for skipped in inventory.skipped]
+    assert "`w`" in inventory.skipped[0].reason
 
 
 MISFITS = {
@@ -75,9 +76,11 @@ def test_more_dimensions_than_a_tensor_has_are_not_multiplied_out(tmp_path: Path
     assert piece.shape == inventory.tensors[0].shape
 
 
-def test_sharding_info_that_cannot_be_read_is_an_anomaly(tmp_path: Path) -> None:
+def test_sharding_info_that_cannot_be_read_is_said_to_be_unread(tmp_path: Path) -> None:
     content = save({"w": torch.ones(2)}, metadata={"DCP_SHARDING_INFO": "{"})
     (tmp_path / "m-00001-of-00001.safetensors").write_bytes(content)
     inventory = read(tmp_path)
     assert (2,) == inventory.tensors[0].shape
-    assert "not valid JSON" in anomalies(inventory)["sharding_info"]
+    (skipped,) = inventory.skipped
+    assert ("m-00001-of-00001.safetensors", True) == (skipped.what, skipped.failed)
+    assert "not valid JSON" in skipped.reason

@@ -108,7 +108,7 @@ def test_checking_them_takes_no_longer(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("other", "code"),
-    [((b"", b""), 0), ((b"layers.", b"blocks."), 1), ((b"FloatStorage", b"LongStorage"), 1)],
+    [((b"", b""), 0), ((b"layers.", b"blocks."), 1), ((b"FloatStorage", b"IntStorage"), 1)],
     ids=["the same", "other names", "another type"],
 )
 @pytest.mark.parametrize("options", [[], ["--no-values", "--quiet"]], ids=["values", "structure"])

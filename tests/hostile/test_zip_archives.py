@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 from crafted_pickles import called, mapping, name, pickled, tensor, text
 from crafted_zip import DEFLATED, Archive, Entry, checkpoint, checkpoint_entries
-from hostile_reading import anomalies, is_clean, names, read, refusal
+from hostile_reading import anomalies, failures, is_clean, names, read, refusal
 from torch_verdict import loaded, loads
 
 if TYPE_CHECKING:
@@ -173,11 +173,12 @@ def test_an_archive_that_contradicts_itself_is_refused(odd: Odd) -> None:
 
 
 class Doubtful(NamedTuple):
-    """An archive that is read, the kinds of what is odd about it, and whether torch loads it."""
+    """An archive that is read, the kinds of what is odd about it, whether torch loads it, and what is unread."""
 
     data: bytes
     kinds: set[str]
     torch_loads: bool
+    unread: str = ""
 
 
 STOWAWAY = b"MZ" + bytes(100)
@@ -198,8 +199,9 @@ READ = {
     ),
     "another method in the local header": Doubtful(
         archive(*changed("data/0", method=DEFLATED, in_directory={"method": 0, "size": 14, "stored_size": 14})),
-        {"local_header", "storage_size"},
+        {"local_header"},
         False,
+        unread="14 bytes in the file where 16 are announced",
     ),
     "two names for one record": Doubtful(
         archive(*SOUND, Entry("a/data/7", FLOATS, in_directory={"header": 0})),
@@ -212,14 +214,22 @@ READ = {
     ),
     "an absolute record": Doubtful(archive(*SOUND, Entry("/etc/passwd", b"x")), {"foreign_record"}, False),
     "no version": Doubtful(archive(*without("version")), {"version"}, False),
-    "a version to come": Doubtful(archive(*changed("version", data=b"9999\n")), {"version"}, False),
-    "a version that is none": Doubtful(archive(*changed("version", data=b"three")), {"version"}, False),
+    "a version to come": Doubtful(
+        archive(*changed("version", data=b"9999\n")), set(), False, unread="a version of the format"
+    ),
+    "a version that is none": Doubtful(
+        archive(*changed("version", data=b"three")), set(), False, unread="a version of the format"
+    ),
     "a compressed storage": Doubtful(archive(*changed("data/0", method=DEFLATED)), {"compressed_record"}, True),
     "a compressed pickle": Doubtful(archive(*changed("data.pkl", method=DEFLATED)), {"compressed_record"}, True),
     "an unknown storage": Doubtful(archive(*SOUND, Entry("a/data/1", b"x")), {"unused_storage"}, True),
-    "a storage that is too short": Doubtful(archive(*changed("data/0", data=FLOATS[:8])), {"storage_size"}, False),
-    "a storage that is too long": Doubtful(archive(*changed("data/0", data=FLOATS * 2)), {"storage_size"}, False),
-    "no storage": Doubtful(archive(*without("data/0")), {"missing_storage"}, False),
+    "a storage that is too short": Doubtful(
+        archive(*changed("data/0", data=FLOATS[:8])), set(), False, unread="8 bytes in the file where 16"
+    ),
+    "a storage that is too long": Doubtful(
+        archive(*changed("data/0", data=FLOATS * 2)), set(), False, unread="32 bytes in the file where 16"
+    ),
+    "no storage": Doubtful(archive(*without("data/0")), set(), False, unread="the file does not hold it"),
 }
 
 
@@ -228,6 +238,8 @@ def test_what_is_odd_about_an_archive_is_told(doubtful: Doubtful) -> None:
     inventory = read(doubtful.data)
     assert ["w"] == names(inventory)
     assert doubtful.kinds == anomalies(inventory)
+    assert doubtful.unread in failures(inventory)
+    assert bool(doubtful.unread) == bool(failures(inventory))
     assert doubtful.torch_loads == loads(doubtful.data)
 
 

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, TypeAlias
 from msgspec.structs import replace
 
 from bufscan.errors import UnreadableError
-from bufscan.formats.listing import listed
+from bufscan.formats.listing import counted, listed
 from bufscan.formats.strict_json import load_json
-from bufscan.inventory import Anomaly, Part
+from bufscan.inventory import Part, Skipped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -31,15 +31,18 @@ _Piece: TypeAlias = "tuple[tuple[int, ...] | None, Tensor]"
 """Where in the whole tensor a piece begins, as far as that is known, and the piece."""
 
 
-def join_pieces(tensors: Sequence[Tensor], sharding_info: dict[str, str]) -> tuple[list[Tensor], list[Anomaly]]:
-    """The tensors, each put together from its pieces; `sharding_info` is what each file says of them."""
-    anomalies: list[Anomaly] = []
+def join_pieces(tensors: Sequence[Tensor], sharding_info: dict[str, str]) -> tuple[list[Tensor], list[Skipped]]:
+    """The tensors, each put together from its pieces as far as they are there, and what is not.
+
+    `sharding_info` is what each file says of its pieces.
+    """
+    failed: list[Skipped] = []
     begins: dict[tuple[str | None, str], tuple[int, ...]] = {}
     for file, text in sharding_info.items():
         try:
             begins.update({(file, name): begin for name, begin in _read_begins(text)})
         except UnreadableError as error:
-            anomalies.append(Anomaly(kind="sharding_info", message=f"{file}: {error.message}"))
+            failed.append(Skipped(what=file, reason=error.message, failed=True))
     pieces: dict[str, list[_Piece]] = {}
     for tensor in tensors:
         pieces.setdefault(tensor.name, []).append((begins.get((tensor.file, tensor.name)), tensor))
@@ -53,9 +56,9 @@ def join_pieces(tensors: Sequence[Tensor], sharding_info: dict[str, str]) -> tup
         if sum(tensor.numel or 0 for _, tensor in found) != whole.numel:
             partial.append(name)
     if partial:
-        message = f"pieces of {listed(partial)} are missing from these files, or in them twice"
-        anomalies.append(Anomaly(kind="incomplete_tensor", message=message))
-    return joined, anomalies
+        reason = f"they are missing from these files, or in them twice: {listed(partial)}"
+        failed.append(Skipped(what=f"pieces of {counted(len(partial), 'tensor')}", reason=reason, failed=True))
+    return joined, failed
 
 
 def _read_begins(text: str) -> Iterator[tuple[str, tuple[int, ...]]]:

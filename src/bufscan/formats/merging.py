@@ -28,7 +28,7 @@ def merge(shards: Sequence[Shard], target: str) -> Inventory:
     """One inventory of all shards: storages and tensors say which file they are in."""
     inventories = [shard.inventory for shard in shards]
     formats = {inventory.format for inventory in inventories}
-    tensors, anomalies = _merge_tensors(shards)
+    tensors, incomplete = _merge_tensors(shards)
     return Inventory(
         target=target,
         format="safetensors-sharded" if formats == {"safetensors"} else "torch-sharded",
@@ -47,29 +47,29 @@ def merge(shards: Sequence[Shard], target: str) -> Inventory:
                 for file, inventory in shards
                 for anomaly in inventory.anomalies
             ),
-            *anomalies,
+            *_find_repeated_names(tensors),
         ),
-        skipped=tuple(
-            replace(skipped, what=f"{file}: {skipped.what}")
-            for file, inventory in shards
-            for skipped in inventory.skipped
+        skipped=(
+            *(
+                replace(skipped, what=f"{file}: {skipped.what}")
+                for file, inventory in shards
+                for skipped in inventory.skipped
+            ),
+            *incomplete,
         ),
         metadata=_merge_metadata(shards),
         notes=_merge_notes(shards),
     )
 
 
-def _merge_tensors(shards: Sequence[Shard]) -> tuple[list[Tensor], list[Anomaly]]:
+def _merge_tensors(shards: Sequence[Shard]) -> tuple[list[Tensor], list[Skipped]]:
     tensors = [_in_file(tensor, file) for file, inventory in shards for tensor in inventory.tensors]
     sharding_info = {
         file: inventory.metadata[SHARDING_INFO]
         for file, inventory in shards
         if SHARDING_INFO in inventory.metadata
     }
-    anomalies: list[Anomaly] = []
-    if sharding_info:
-        tensors, anomalies = join_pieces(tensors, sharding_info)
-    return tensors, [*anomalies, *_find_repeated_names(tensors)]
+    return join_pieces(tensors, sharding_info) if sharding_info else (tensors, [])
 
 
 def _key(file: str, key: str) -> str:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from bufscan.formats.pickle_machine import Pickled
     from bufscan.formats.pickle_values import Global, Instance
     from bufscan.formats.storages import Extent
+    from bufscan.inventory import Skipped
 
 
 class Container(NamedTuple):
@@ -33,6 +34,7 @@ class Container(NamedTuple):
         anomalies: what is odd about the container itself; its storages add to it.
         globals: names in the container's other pickles, of which torch runs every one.
         tensors_by_id: the calls that make the tensors which the pickle refers to by text; only torch 0.1 did.
+        skipped: what of the container could not be examined.
     """
 
     format: str
@@ -42,6 +44,7 @@ class Container(NamedTuple):
     anomalies: AnomalyLog
     globals: Iterable[Global] = ()
     tensors_by_id: Mapping[str, Instance] = MappingProxyType({})
+    skipped: tuple[Skipped, ...] = ()
 
 
 def inventory_of(pickled: Pickled, container: Container, target: str) -> Inventory:
@@ -61,7 +64,7 @@ def inventory_of(pickled: Pickled, container: Container, target: str) -> Invento
         optimizers=tuple(reader.optimizers),
         globals=_unknown_names((*pickled.globals, *container.globals)),
         anomalies=container.anomalies.anomalies(),
-        skipped=tuple(collector.skipped),
+        skipped=(*collector.skipped, *storages.unreadable(collector.tensors), *container.skipped),
         notes=tuple(reader.notes),
     )
 

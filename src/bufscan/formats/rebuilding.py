@@ -110,7 +110,7 @@ class Rebuilder:
             stride=steps,
             storage=reference.key,
             storage_offset=offset + reference.offset,
-            stored_bytes=reference.nbytes,
+            stored_bytes=self.storages.stored_bytes(reference.key),
             requires_grad=requires_grad,
         )
 

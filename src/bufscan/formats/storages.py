@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
 from bufscan.dtypes import STORAGE_CLASSES, DType
 from bufscan.errors import UnreadableError
-from bufscan.formats.listing import listed
+from bufscan.formats.listing import counted, listed
 from bufscan.formats.pickle_values import Global, PersistentId
-from bufscan.inventory import Storage
+from bufscan.inventory import Skipped, Storage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from bufscan.formats.anomaly_log import AnomalyLog
+    from bufscan.inventory import Tensor
 
 _LARGEST = 1 << 63  # torch counts elements in int64
 _MAX_KEY = 64
 _MAX_DEVICE = 64
+_MOST_TOLD = 20
 _TAG = "storage"
 _KEY_POSITION = 2
 
@@ -36,6 +39,7 @@ class StorageReference(msgspec.Struct, frozen=True, gc=False):
         numel: elements of `dtype`.
         nbytes: bytes in all.
         offset: first element within the storage called `key`; not 0 only in files of torch 0.3 and before.
+        whole: bytes of that storage where this is a view of it, as in those files; None for all of it.
     """
 
     key: str
@@ -44,6 +48,7 @@ class StorageReference(msgspec.Struct, frozen=True, gc=False):
     numel: int
     nbytes: int
     offset: int = 0
+    whole: int | None = None
 
     def viewed_as(self, dtype: DType) -> StorageReference:
         """The same bytes counted in elements of another type."""
@@ -96,7 +101,9 @@ def _with_view(reference: StorageReference, view: Any) -> StorageReference:
             return reference
         case (_, int(offset), int(numel)) if min(offset, numel) >= 0 and offset + numel <= reference.numel:
             nbytes = reference.dtype.nbytes(numel)
-            return msgspec.structs.replace(reference, offset=offset, numel=numel, nbytes=nbytes)
+            return msgspec.structs.replace(
+                reference, offset=offset, numel=numel, nbytes=nbytes, whole=reference.nbytes
+            )
         case _:
             pass
     raise MalformedTensorError("its storage is not described as torch describes one")
@@ -117,7 +124,8 @@ class StorageTable:
         self._anomalies = anomalies
         self._locate = locate
         self._byteorder = byteorder
-        self._announced: dict[str, int] = {}
+        self._stored: dict[str, int] = {}
+        self._unreadable: dict[str, int | None] = {}  # announced bytes by key; None where there are none at all
 
     def refer(self, value: Any) -> StorageReference:
         """Decode a persistent id and note the storage it refers to.
@@ -126,32 +134,63 @@ class StorageTable:
             MalformedTensorError: the persistent id is not one of a storage.
         """
         reference = read_reference(value)
-        nbytes = reference.nbytes
-        announced = self._announced.get(reference.key)
-        if announced is None:
-            self._announced[reference.key] = nbytes
-            self._register(reference, nbytes)
-        elif announced != nbytes and not reference.offset:
-            self._anomalies.note("storage_size", f"storage {reference.key} is given two sizes")
+        key = reference.key
+        stored = self._stored.get(key)
+        if stored is None:
+            stored = self._stored[key] = self._register(key)
+        announced = reference.nbytes if reference.whole is None else reference.whole
+        if announced != stored and key not in self._unreadable:
+            self._unreadable[key] = announced
         return reference
 
-    def _register(self, reference: StorageReference, nbytes: int) -> None:
-        key = reference.key
+    def stored_bytes(self, key: str) -> int:
+        """Bytes that the file holds of a storage that was referred to, whatever is announced of it."""
+        return self._stored[key]
+
+    def _register(self, key: str) -> int:
         extent = self._locate(key)
         if extent is None:
-            message = f"storage {key} is referred to, but the file does not hold it"
-            self._anomalies.note("missing_storage", message)
-            return
-        if extent.nbytes != nbytes and not reference.offset:
-            message = f"storage {key} has {extent.nbytes} bytes where {nbytes} are announced"
-            self._anomalies.note("storage_size", message)
+            self._unreadable[key] = None
+            return 0
         self.storages[key] = Storage(
             key=key, nbytes=extent.nbytes, offset=extent.offset, byteorder=self._byteorder
         )
+        return extent.nbytes
+
+    def unreadable(self, tensors: Iterable[Tensor]) -> list[Skipped]:
+        """The storages that are not as the pickle announces them, with the tensors whose values are lost.
+
+        torch loads no file that has one; with `mmap=True` it takes the bytes beside a short one.
+        """
+        if not self._unreadable:
+            return []
+        told = dict(islice(self._unreadable.items(), _MOST_TOLD))
+        lookers: dict[str, list[str]] = {key: [] for key in told}
+        for tensor in tensors:
+            for key in {tensor.storage, *(part.storage for part in tensor.parts)}:
+                if key in lookers:
+                    lookers[key].append(tensor.path)
+        failed = [
+            Skipped(what=f"storage {key}", reason=self._why_unreadable(key, lookers[key]), failed=True)
+            for key in told
+        ]
+        if more := len(self._unreadable) - len(told):
+            reason = "the file does not hold what is announced of them either"
+            failed.append(Skipped(what=counted(more, "more storage"), reason=reason, failed=True))
+        return failed
+
+    def _why_unreadable(self, key: str, lookers: Sequence[str]) -> str:
+        announced = self._unreadable[key]
+        reason = (
+            "the file does not hold it"
+            if announced is None
+            else f"it has {counted(self._stored[key], 'byte')} in the file where {announced:,} are announced"
+        )
+        return f"{reason}, so torch cannot load {listed(lookers)}" if any(lookers) else reason
 
     def note_unused(self, keys: Iterable[str], persistent_ids: Iterable[PersistentId]) -> None:
         """Say which of the storages that the file holds no persistent id of the pickle refers to."""
-        unused = [key for key in keys if key not in self._announced]
+        unused = [key for key in keys if key not in self._stored]
         if unused:
             # A storage may belong to something that is no tensor, or to one that was skipped.
             mentioned = {id_.value[_KEY_POSITION] for id_ in persistent_ids if _mentions_key(id_.value)}

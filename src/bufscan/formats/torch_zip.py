@@ -11,6 +11,7 @@ from bufscan.formats.pickle_machine import run_pickle
 from bufscan.formats.pickled_inventory import Container, inventory_of
 from bufscan.formats.storages import Extent
 from bufscan.formats.zip_directory import STORED, ZipDirectory
+from bufscan.inventory import Skipped
 
 if TYPE_CHECKING:
     from typing import Literal
@@ -25,6 +26,11 @@ _FREE_PICKLE_BYTES = 10_000_000
 _MOST_TEXT_BYTES = 64
 # kMinSupportedFileFormatVersion and kMaxSupportedFileFormatVersion of caffe2/serialize/versions.h, torch 2.13.
 _OLDEST, _NEWEST = 1, 10
+_OTHER_VERSION = Skipped(
+    what="the rest of the file",
+    reason="it says that it has a version of the format which is not known; torch refuses it",
+    failed=True,
+)
 
 
 def read_torch_zip(source: ByteSource, target: str) -> Inventory:
@@ -64,12 +70,16 @@ class _Archive:
         data = self._directory.read(pickle_record, limit=most)
         pickled = run_pickle(data, file_bytes=self._file_bytes)
         self._note_anomalies(trailing=len(data) - pickled.end)
+        version = self._text(".data/version") or self._text("version")
+        if version is None:
+            self._anomalies.note("version", "no record says the format's version; torch refuses the file")
         container = Container(
             format="torch-zip",
             locate=self._locate,
             byteorder=self._byteorder(),
             storage_keys=[record.name.rpartition("/")[2] for record in self._data_records()],
             anomalies=self._anomalies,
+            skipped=() if version is None or _is_known(version) else (_OTHER_VERSION,),
         )
         return inventory_of(pickled, container, target)
 
@@ -105,11 +115,6 @@ class _Archive:
         foreign = [record.name for name, record in records.items() if not name.startswith(f"{self._top}/")]
         if foreign:
             note("foreign_record", f"{len(foreign)} records outside the checkpoint's folder: {listed(foreign)}")
-        version = self._text(".data/version") or self._text("version")
-        if version is None:
-            note("version", "no record says the format's version; torch refuses the file")
-        elif not version.strip().isdigit() or not _OLDEST <= int(version) <= _NEWEST:
-            note("version", "the record `version` names a version that torch cannot read")
         compressed = sum(record.method != STORED for record in records.values())
         if compressed:
             note("compressed_record", f"{compressed} records are compressed; torch with mmap=True reads garbage")
@@ -117,6 +122,10 @@ class _Archive:
         pickle_record = self._record("data.pkl")
         if data and pickle_record and pickle_record.crc and not any(record.crc for record in data):
             note("no_values", "no storage has a checksum: saved under skip_data, the values were never written")
+
+
+def _is_known(version: bytes) -> bool:
+    return version.strip().isdigit() and _OLDEST <= int(version) <= _NEWEST
 
 
 def _other_archive(names: list[str]) -> UnreadableError:
