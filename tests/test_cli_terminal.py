@@ -5,6 +5,7 @@ import pty
 import re
 import subprocess
 import sys
+import termios
 from typing import TYPE_CHECKING
 
 import pytest
@@ -23,13 +24,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def on_a_terminal(*arguments: str, cwd: Path, **settings: str) -> str:
-    """What bufscan writes when standard output is a terminal."""
+def on_a_terminal(*arguments: str, cwd: Path, columns: int = 0, **settings: str) -> str:
+    """What bufscan writes when standard output, and nothing else, is a terminal."""
     master, slave = pty.openpty()
+    termios.tcsetwinsize(slave, (24, columns))
     process = subprocess.Popen(
         [sys.executable, "-m", "bufscan", *arguments],
         cwd=cwd,
         stdout=slave,
+        stderr=subprocess.DEVNULL,
         stdin=subprocess.DEVNULL,
         env=environment(**settings),
     )
@@ -80,6 +83,15 @@ def test_a_pipe_gets_the_text_of_the_terminal_without_its_colour(folder: Path) -
 def test_the_width_of_the_terminal_is_kept(folder: Path) -> None:
     text = on_a_terminal("inspect", "model.pt", cwd=folder, TERM="dumb", COLUMNS="70")
     assert all(len(line) <= 70 for line in text.splitlines() if not re.match("[! ] \\S+ +\\w", line))
+
+
+@pytest.mark.parametrize("target", ["model.pt", "model.py:TinyTransformer"])
+def test_the_terminal_is_asked_how_wide_it_is(folder: Path, target: str) -> None:
+    arguments = ("inspect", target, "--match", "source_*")
+    wide = on_a_terminal(*arguments, cwd=folder, TERM="xterm", COLUMNS="110")
+    assert "\x1b[1;31munregistered\x1b[0m" in wide
+    assert wide == on_a_terminal(*arguments, cwd=folder, columns=110, TERM="xterm")
+    assert wide != on_a_terminal(*arguments, cwd=folder, columns=60, TERM="xterm")
 
 
 @pytest.mark.parametrize("columns", ["0", "", "-5", "many", "99999999999"])

@@ -22,6 +22,7 @@ from bufscan.commands.inspect import EXAMPLES, inspect
 from bufscan.commands.outcome import DONE, FAILED, Outcome, Paper, TargetError, about
 from bufscan.commands.terminal import encoding
 from bufscan.errors import BufscanError
+from bufscan.live.standard_output import reserve_for_results, results
 from bufscan.report.escaping import show
 
 if TYPE_CHECKING:
@@ -91,16 +92,17 @@ app.command(cls=_Command, short_help="Inspect a small model with the classic fau
 
 def _print(text: str) -> None:
     """Text to standard output, byte for byte as it is: no translation of line ends."""
-    if sys.stdout is None:
+    stream = results()
+    if stream is None:
         raise BufscanError("standard output is closed")
-    left = memoryview(text.encode(encoding(), "backslashreplace"))
+    left = memoryview(text.encode(encoding(stream), "backslashreplace"))
     try:
         while left:  # unbuffered (PYTHONUNBUFFERED), a pipe takes no more at once than it has room for
-            left = left[sys.stdout.buffer.write(left) :]
-        sys.stdout.buffer.flush()
+            left = left[stream.buffer.write(left) :]
+        stream.buffer.flush()
     except BrokenPipeError:
         # What is still buffered has nowhere to go; without this the interpreter complains when it exits.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
         raise
     except OSError as error:
         raise BufscanError(f"standard output: {(error.strerror or 'cannot be written').lower()}") from error
@@ -140,6 +142,7 @@ def run() -> NoReturn:
     """The whole process: `main`, and out."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _interrupt)
+    reserve_for_results()
     code = main()
     # The interpreter's last collection would look through all of torch for a quarter of a second, and free nothing
     # that the end of the process does not.
@@ -191,7 +194,8 @@ def _run(arguments: list[str]) -> int:
         _write(Paper(outcome.output, outcome.text))
     for paper in outcome.papers:
         _write(paper)
-    if outcome.output is not None or sys.stdout is None or not sys.stdout.isatty():
+    stream = results()
+    if outcome.output is not None or stream is None or not stream.isatty():
         for message, hint, target in outcome.complaints:
             _complain(message, hint, target=target)
     return outcome.exit_code

@@ -330,9 +330,10 @@ def test_what_the_users_code_prints_stays_out_of_standard_output(folder: Path) -
     write(
         folder / "zoo_chatty.py",
         """
-        import os
+        import os, sys
         from torch import nn
         print("at import")
+        sys.__stdout__.write("into the stream itself\\n")
         os.system("echo from a child process")
         def make():
             print("while building")
@@ -349,7 +350,7 @@ def test_what_the_users_code_prints_stays_out_of_standard_output(folder: Path) -
         [sys.executable, "-W", "ignore", "-c", script], cwd=folder, capture_output=True, text=True, check=True
     )
     assert "the result\n" == done.stdout
-    for words in ("at import", "from a child process", "while building"):
+    for words in ("at import", "into the stream itself", "from a child process", "while building"):
         assert words in done.stderr
 
 

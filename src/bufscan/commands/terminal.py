@@ -3,28 +3,39 @@
 from __future__ import annotations
 
 import os
-import shutil
-import sys
+from typing import TextIO
 
 from bufscan.commands.options import MOST_DIGITS
+from bufscan.live.standard_output import results
 from bufscan.report.view import Display
+
+_USUAL_COLUMNS = 80
 
 
 def display(output: str | None, *, no_color: bool) -> Display:
     """What the output can show; a file gets plain text."""
-    if output is not None or sys.stdout is None:
+    stream = results()
+    if output is not None or stream is None:
         return Display()
-    terminal = sys.stdout.isatty()
+    terminal = stream.isatty()
     columns = os.environ.get("COLUMNS", "")
     width = int(columns) if columns.isdecimal() and len(columns) <= MOST_DIGITS else None
     plain = no_color or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
     return Display(
-        width=shutil.get_terminal_size().columns if terminal else width or None,
+        width=width or (_columns(stream) if terminal else None),
         colour=terminal and not plain,
-        unicode=encoding().startswith("utf"),
+        unicode=encoding(stream).startswith("utf"),
     )
 
 
-def encoding() -> str:
+def encoding(stream: TextIO) -> str:
     """The encoding of standard output."""
-    return (sys.stdout.encoding or "ascii").lower()
+    return (stream.encoding or "ascii").lower()
+
+
+def _columns(terminal: TextIO) -> int:
+    # Not by `shutil`, which looks at the descriptor that the user's code prints to.
+    try:
+        return os.get_terminal_size(terminal.fileno()).columns or _USUAL_COLUMNS
+    except OSError:
+        return _USUAL_COLUMNS
