@@ -6,6 +6,7 @@ import subprocess
 import sys
 import textwrap
 import types
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,7 +20,6 @@ from bufscan.target import ObjectTarget
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 MODELS = """
     import torch
@@ -281,6 +281,52 @@ def test_an_import_that_fails_names_cause_and_line(folder: Path, text: str, word
     assert words in message
     assert "zoo_broken.py:" in message
     assert "zoo_broken" not in sys.modules
+
+
+RELATIVE = "from .zoo_layers import Model\n"
+
+
+def test_a_file_of_a_package_gets_the_hint_how_to_name_it(folder: Path) -> None:
+    for name in ("zoo_outer/__init__.py", "zoo_outer/inner/__init__.py"):
+        write(folder / name, "")
+    write(folder / "zoo_outer" / "inner" / "zoo_layers.py", MODELS)
+    target = write(folder / "zoo_outer" / "inner" / "models.py", RELATIVE)
+    assert "it is part of a package: name it `zoo_outer.inner.models`" == failure(target, "Model").hint
+    assert 2 == len(list(made("zoo_outer.inner.models", "Model").parameters()))
+
+
+def test_a_package_elsewhere_is_named_with_the_folder_that_it_lies_in(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(folder / "src" / "zoo_elsewhere" / "__init__.py", RELATIVE)
+    hint = f"it is part of a package: name it `zoo_elsewhere` and set `PYTHONPATH={folder / 'src'}`"
+    assert hint == failure("src/zoo_elsewhere/__init__.py", "Model").hint
+    monkeypatch.syspath_prepend(folder / "src")
+    assert hint.partition(" and ")[0] == failure("src/zoo_elsewhere/__init__.py", "Model").hint
+
+
+def test_a_file_that_imports_from_the_current_folder_gets_the_hint_how_to_name_it(folder: Path) -> None:
+    write(folder / "zoo_beside.py", MODELS)
+    target = write(folder / "deep" / "zoo_models.py", "from zoo_beside import Model\n")
+    assert "`zoo_beside` lies in the current folder: name it `deep.zoo_models`" == failure(target, "Model").hint
+    assert 2 == len(list(made("deep.zoo_models", "Model").parameters()))
+
+
+@pytest.mark.parametrize("text", [RELATIVE, "import no_such_package\n", "raise ImportError\n"])
+def test_a_file_that_no_other_name_would_help_gets_no_such_hint(folder: Path, text: str) -> None:
+    assert failure(write(folder / "deep" / "zoo_alone.py", text), "Model").hint is None
+
+
+def test_the_current_folder_is_put_back(folder: Path) -> None:
+    (folder / "away").mkdir()
+    leave = "import os\nos.chdir('away')\n"
+    write(folder / "zoo_away.py", f"{leave}from torch import nn\nclass Model(nn.ReLU): ...\n")
+    write(folder / "zoo_there.py", "from torch import nn\nclass Model(nn.ReLU): ...\n")
+    write(folder / "zoo_lost.py", f"{leave}1 / 0\n")
+    for name in ("zoo_away.py", "zoo_there.py"):
+        assert "Model" == type(made(name, "Model")).__name__
+    assert failure("zoo_lost.py", "Model").message.endswith("division by zero (zoo_lost.py:3)")
+    assert folder == Path.cwd()
 
 
 def test_what_does_not_exist_is_told_from_what_fails(folder: Path) -> None:

@@ -7,8 +7,10 @@ import difflib
 import importlib
 import importlib.util
 import inspect
+import os
 import random
 import sys
+from importlib import machinery
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -50,7 +52,7 @@ def build(target: ObjectTarget, *, device: str | None = None, dtype: str | None 
         UsageError: the expression, the arguments, `device` or `dtype` make no sense.
         UnreadableError: the import or the constructor failed, or the result is no module.
     """
-    with diverted_to_stderr(), _path_and_random_state_kept():
+    with diverted_to_stderr(), _surroundings_kept():
         return _make(target, *_find(target), device, dtype)
 
 
@@ -65,7 +67,7 @@ def build_stand_in(
     Raises:
         UsageError, UnreadableError: as `build`.
     """
-    with diverted_to_stderr(), _path_and_random_state_kept():
+    with diverted_to_stderr(), _surroundings_kept():
         found = _find(target)
         if device is not None:
             return _make(target, *found, device, dtype), None
@@ -82,15 +84,16 @@ def import_source(source: str) -> ModuleType:
     Raises:
         UnreadableError: the import failed.
     """
-    with diverted_to_stderr(), _path_and_random_state_kept():
+    with diverted_to_stderr(), _surroundings_kept():
         return _import(source)
 
 
 @contextlib.contextmanager
-def _path_and_random_state_kept() -> Iterator[None]:
+def _surroundings_kept() -> Iterator[None]:
+    """The current folder, `sys.path` and the random states, all of which the user's code may change."""
     import torch
 
-    path = list(sys.path)
+    folder, path = Path.cwd(), list(sys.path)
     python_state = random.getstate()
     devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()  # type: ignore[no-untyped-call]
     with torch.random.fork_rng(devices=devices):
@@ -99,6 +102,7 @@ def _path_and_random_state_kept() -> Iterator[None]:
         finally:
             random.setstate(python_state)
             sys.path[:] = path
+            os.chdir(folder)
 
 
 @contextlib.contextmanager
@@ -138,8 +142,8 @@ def _device_context(device: str | None) -> contextlib.AbstractContextManager[Any
 
 
 def _import(source: str) -> ModuleType:
-    path = Path(source)
-    folder = path.parent.resolve() if source.endswith(".py") else Path.cwd()
+    path, here = Path(source), Path.cwd()
+    folder = path.parent.resolve() if source.endswith(".py") else here
     sys.path.insert(0, str(folder))
     importlib.invalidate_caches()
     try:
@@ -147,7 +151,29 @@ def _import(source: str) -> ModuleType:
     except BufscanError:
         raise
     except _USER_FAILURES as error:
-        raise failure_of(f"importing `{source}`", error) from error
+        os.chdir(here)  # it may have gone elsewhere, and its lines are named from here
+        failure = failure_of(f"importing `{source}`", error)
+        raise UnreadableError(failure.message, hint=failure.hint or _module_hint(path, error)) from error
+
+
+def _module_hint(path: Path, error: BaseException) -> str | None:
+    """How to name a file by its module where that helps: it belongs to a package, or imports from this folder."""
+    if path.suffix != ".py" or not isinstance(error, ImportError):
+        return None
+    here, path = Path.cwd(), path.resolve()
+    if "relative import" in str(error):
+        why = "it is part of a package"
+        root = next((folder for folder in path.parents if not (folder / "__init__.py").exists()), path.parent)
+    else:
+        first = (error.name or "").partition(".")[0]
+        why, root = f"`{first}` lies in the current folder", here
+        if not first or machinery.PathFinder.find_spec(first, [str(here)]) is None:
+            return None
+    if root == path.parent or not path.is_relative_to(root):
+        return None
+    name = ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__")
+    reached = root == here or str(root) in sys.path
+    return f"{why}: name it `{name}`" + ("" if reached else f" and set `PYTHONPATH={root}`")
 
 
 def _import_file(path: Path) -> ModuleType:
