@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from bufscan.checking import check
@@ -14,8 +15,6 @@ from bufscan.report.view import Display
 from bufscan.tensor_names import matches
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from torch import nn
 
     from bufscan.findings import Severity
@@ -36,7 +35,7 @@ def assert_registered(
 
     Raises:
         AssertionError: something is not; the message shows what, where and the line that mends it.
-        UsageError: `model` is none, `fail_on` is no severity, or a reason is empty.
+        UsageError: `model` is none, `fail_on` is no severity, or an ignore has no reason.
 
     Warns:
         UserWarning: an ignore matches nothing any more.
@@ -47,12 +46,7 @@ def assert_registered(
         raise UsageError(f"{what} is no model", hint="make one: `assert_registered(Encoder(dim=64))`")
     if fail_on not in SEVERITIES:
         raise UsageError(f"no such severity: `{fail_on}`", hint=f"choose from {', '.join(SEVERITIES)}")
-    try:
-        entries = tuple(
-            IgnoreEntry(code="BUF", tensor=tensor, reason=reason) for tensor, reason in (ignore or {}).items()
-        )
-    except ValueError as error:
-        raise UsageError(str(error)) from error
+    entries = _entries({} if ignore is None else ignore)
     result = check(model, config=Config(select=_RULES, ignore=entries, fail_on=fail_on))
     if result.exit_code:
         raise AssertionError(f"not every tensor is registered\n\n{render(result, Display())}")
@@ -60,3 +54,15 @@ def assert_registered(
     for entry in entries:
         if not any(matches(entry.tensor, tensor) for tensor in ignored):
             warnings.warn(f"the ignore of `{entry.tensor}` matches no finding any more", stacklevel=2)
+
+
+def _entries(ignore: Mapping[str, str]) -> tuple[IgnoreEntry, ...]:
+    if not isinstance(ignore, Mapping) or not all(
+        isinstance(text, str) for pair in ignore.items() for text in pair
+    ):
+        # In the message itself: it is all that a failing test shows of an exception.
+        raise UsageError('`ignore` maps patterns to reasons: `{"encoder.cache*": "made anew in forward"}`')
+    try:
+        return tuple(IgnoreEntry(code="BUF", tensor=tensor, reason=reason) for tensor, reason in ignore.items())
+    except ValueError as error:
+        raise UsageError(str(error)) from error
