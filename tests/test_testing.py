@@ -63,9 +63,7 @@ def test_an_empty_reason_is_refused() -> None:
         assert_registered(Forgetful(), ignore={"pe": " "})
 
 
-@pytest.mark.parametrize(
-    "ignore", [["pe"], [], "pe", {"pe"}, {"pe": None}, {1: "why"}, ("pe", "why")], ids=lambda ignore: repr(ignore)
-)
+@pytest.mark.parametrize("ignore", [["pe"], [], "pe", {"pe"}, {"pe": None}, {1: "why"}, ("pe", "why")], ids=repr)
 def test_an_ignore_without_reasons_is_refused_and_shown_as_it_should_be(ignore: object) -> None:
     with pytest.raises(
         UsageError, match=r'maps patterns to reasons: `\{"encoder.cache\*": "made anew in forward"\}`'

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from bufscan.checking import check
 from bufscan.config import Config, IgnoreEntry
@@ -15,6 +16,8 @@ from bufscan.report.view import Display
 from bufscan.tensor_names import matches
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from torch import nn
 
     from bufscan.findings import Severity
@@ -56,13 +59,15 @@ def assert_registered(
             warnings.warn(f"the ignore of `{entry.tensor}` matches no finding any more", stacklevel=2)
 
 
-def _entries(ignore: Mapping[str, str]) -> tuple[IgnoreEntry, ...]:
-    if not isinstance(ignore, Mapping) or not all(
-        isinstance(text, str) for pair in ignore.items() for text in pair
-    ):
-        # In the message itself: it is all that a failing test shows of an exception.
-        raise UsageError('`ignore` maps patterns to reasons: `{"encoder.cache*": "made anew in forward"}`')
+def _entries(ignore: object) -> tuple[IgnoreEntry, ...]:
     try:
-        return tuple(IgnoreEntry(code="BUF", tensor=tensor, reason=reason) for tensor, reason in ignore.items())
+        reasons = msgspec.convert(ignore, dict[str, str])
+    except msgspec.ValidationError as error:
+        # In the message itself: it is all that a failing test shows of an exception.
+        raise UsageError(
+            '`ignore` maps patterns to reasons: `{"encoder.cache*": "made anew in forward"}`'
+        ) from error
+    try:
+        return tuple(IgnoreEntry(code="BUF", tensor=tensor, reason=reason) for tensor, reason in reasons.items())
     except ValueError as error:
         raise UsageError(str(error)) from error
