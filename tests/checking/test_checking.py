@@ -148,12 +148,36 @@ def test_the_models_of_a_module_are_found_and_the_others_skipped_with_what_they_
     assert 2 == result.exit_code
 
 
-def test_skipping_alone_does_not_fail(tmp_path: Path) -> None:
+def _failing(result: CheckResult) -> tuple[list[str], int]:
+    failures = [target.failure.message for target in result.targets if target.failure is not None]
+    return failures, result.exit_code
+
+
+def test_skipping_alone_does_not_fail_where_something_else_was_checked(tmp_path: Path) -> None:
     (tmp_path / "needs.py").write_text(
         "from torch import nn\nclass Needs(nn.Module):\n def __init__(self, x): ...\n"
     )
-    result = check("needs.py")
+    result = check("needs.py", "made.py:Good")
     assert (1, 0) == (len(result.targets[0].skipped), result.exit_code)
+    alone = check("needs.py")
+    assert (["no model in it can be built without arguments"], 2) == _failing(alone)
+    skip = (BuildEntry(target="needs.py:Needs", skip="needs a download"),)
+    assert 0 == check("needs.py", config=Config(build=skip)).exit_code
+
+
+@pytest.mark.parametrize("target", ["json", "no_models", "no_models.py"])
+def test_a_check_of_no_model_at_all_is_never_clean(tmp_path: Path, target: str) -> None:
+    (tmp_path / "no_models.py").write_text("x = 1\n")
+    result = check(target)
+    assert (["no model found in it"], 2) == _failing(result)
+
+
+def test_a_name_without_a_model_is_a_mistake_and_a_file_may_be_one_of_many(tmp_path: Path) -> None:
+    (tmp_path / "no_models.py").write_text("x = 1\n")
+    assert (["no model found in it"], 2) == _failing(check("made.py:Good", "no_models"))
+    result = check("made.py:Good", "no_models.py")
+    assert ([], 0) == _failing(result)
+    assert ["it defines no nn.Module and no factory of one"] == [each.reason for each in result.targets[1].skipped]
 
 
 def test_a_signature_that_takes_anything_may_still_need_something(tmp_path: Path) -> None:
@@ -164,7 +188,6 @@ def test_a_signature_that_takes_anything_may_still_need_something(tmp_path: Path
     )
     result = check("hidden_needs.py")
     assert ["hidden_needs.py:Base", "hidden_needs.py:Child"] == [each.what for each in result.targets[0].skipped]
-    assert 0 == result.exit_code
 
 
 def test_the_configuration_builds_what_needs_arguments_and_leaves_out_what_it_says() -> None:

@@ -80,7 +80,7 @@ def check(  # noqa: PLR0913 - all but the targets have names and defaults
         _require_checkpoint(named, workshop)
         at_hand = {None, "model" if workshop.joins else None, "values" if values else None}
         policy = Policy(config, [rule for rule in rules if rule.needs in at_hand], baseline)
-        examined = _examine_files_first(named, workshop)
+        examined = _never_nothing(_examine_files_first(named, workshop))
         results = [_judged(each, rules, policy) for each in examined]
     # When all findings are known, ignores can be: the comment on a class may be needed by another target.
     results = [
@@ -106,6 +106,13 @@ def _examine_files_first(targets: Sequence[str | nn.Module], workshop: Workshop)
     order = sorted(range(len(targets)), key=lambda position: is_code(targets[position]))
     found = {position: list(examine(targets[position], workshop)) for position in order}
     return [each for position in range(len(targets)) for each in found[position]]
+
+
+def _never_nothing(examined: list[Examined]) -> list[Examined]:
+    """A check that looked at nothing at all is no success, unless the configuration skips what there is."""
+    if any(each.subjects for each in examined):
+        return examined
+    return [msgspec.structs.replace(each, failure=each.failure or each.nothing) for each in examined]
 
 
 def _judged(examined: Examined, rules: Iterable[Rule], policy: Policy) -> TargetResult:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from bufscan.config import BuildEntry
     from bufscan.inventory import Inventory
-    from bufscan.live.discovering import ClassLines
+    from bufscan.live.discovering import ClassLines, Discovery
     from bufscan.target import Target
 
 
@@ -42,6 +42,7 @@ class Examined(msgspec.Struct, frozen=True, kw_only=True):
         classes: where the classes of the model stand in the source.
         skipped: what of a module could not be examined.
         failure: why there is no inventory.
+        nothing: why there is nothing to examine, which is a failure where that holds of all targets.
         file: path of the file or folder that the target is; None for a model.
     """
 
@@ -50,6 +51,7 @@ class Examined(msgspec.Struct, frozen=True, kw_only=True):
     classes: tuple[ClassLines, ...] = ()
     skipped: tuple[Skipped, ...] = ()
     failure: Failure | None = None
+    nothing: Failure | None = None
     file: str | None = None
 
 
@@ -146,11 +148,29 @@ def _models_in(source: str, target: str, workshop: Workshop) -> Iterator[Examine
                 skipped.append(Skipped(what=name, reason=examined.failure.message))
             else:
                 built.append(examined)
-    if not discovery.candidates:
-        skipped.append(Skipped(what=target, reason="it defines no nn.Module and no factory of one"))
-    if skipped:
-        yield Examined(target=target, skipped=tuple(skipped))
+    is_complete = not any(each.failed for each in skipped)
+    nothing = _why_nothing(discovery) if is_complete and not built else None
+    failure = None
+    if is_complete and not discovery.candidates:
+        # A name is given for its models. Files may be given in bulk, as `package/*.py`, those without models too.
+        if source.endswith(".py"):
+            skipped.append(Skipped(what=target, reason="it defines no nn.Module and no factory of one"))
+        else:
+            failure = nothing
+    if skipped or failure:
+        yield Examined(target=target, skipped=tuple(skipped), failure=failure, nothing=nothing)
     yield from built
+
+
+def _why_nothing(discovery: Discovery) -> Failure:
+    if discovery.candidates:
+        return Failure(
+            message="no model in it can be built without arguments",
+            hint="name one with its arguments, or write them under `[[tool.bufscan.build]]`",
+        )
+    return Failure(
+        message="no model found in it", hint="a model is an nn.Module class, or a function that returns a new one"
+    )
 
 
 def _built(target: ObjectTarget, name: str, workshop: Workshop) -> Iterator[Examined]:
