@@ -145,7 +145,8 @@ class Tensor(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         suggestion: the line of source that would register it; only for live models.
         suggestion_note: where that line goes, and whether old checkpoints still load with it.
         holding: how an unregistered tensor is held, one of `Holding`; or what hides a registered one.
-        holder: path of the outermost module on the way that no module registers.
+        holder: path of the outermost module on the way that no module registers, or whose registered name is
+            hidden.
         declared: what the object itself was made as, whatever it is registered as: an `nn.Parameter`, an
             `nn.Buffer`, or None for a plain tensor and where unknown.
         saved_as: its key in the model's state_dict, where that is another than `name`; only for live models.

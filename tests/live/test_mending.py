@@ -15,7 +15,7 @@ from bufscan.live.classifying import Classifier
 from bufscan.live.measuring import measure
 from bufscan.live.mending import suggestion_at, suggestion_for
 from bufscan.live.registry import registered_modules, registered_tensors
-from bufscan.live.scanning import shadow_of
+from bufscan.live.shadowing import Shadows
 from bufscan.live.walking import walk
 
 if TYPE_CHECKING:
@@ -41,9 +41,9 @@ def suggestions_for(model: nn.Module) -> Iterator[tuple[str, Suggestion | None]]
         verdict = classifier.verdict(reached)
         if verdict is not None:
             yield reached.place.path, suggestion_at(reached.place, reached.tensor, verdict)
+    shadows = Shadows(modules)
     for entry in registered:
-        shadow = shadow_of(entry)
-        found = suggestion_for(entry, shadow.holding if shadow else None)
+        found = suggestion_for(entry, shadows.of(entry))
         if found is not None:
             yield entry.name, found
 
@@ -319,6 +319,20 @@ MENDED = {
             def __init__(self):
                 super().__init__()
                 self._buffers["w"] = torch.ones(3)
+    """,
+    "module hidden by the class": """
+        class Model(nn.Module):
+            net = None  # fix
+            def __init__(self):
+                super().__init__()
+                self.net = nn.Linear(2, 2)
+    """,
+    "module hidden by __dict__": """
+        class Model(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.net = nn.Linear(2, 2)
+                self.__dict__["net"] = nn.Linear(2, 2)  # fix
     """,
 }
 

@@ -148,3 +148,13 @@ def test_another_attribute_beside_a_shadowed_name_is_still_told_of() -> None:
 
 def test_training_state_is_nobodys_concern() -> None:
     assert [] == brief(inventory(tensor("state.0.exp_avg", 4, role="training_state", section="optimizer")))
+
+
+def test_a_hidden_name_of_a_module_is_one_finding_for_all_its_tensors() -> None:
+    hidden = [
+        tensor(name, 4, role="parameter", holding="shadowed_by_class", holder="enc.net")
+        for name in ("enc.net.weight", "enc.net.bias")
+    ]
+    (found,) = said(live(*hidden, tensor("enc.weight", 4, role="parameter")))
+    assert ("BUF006", "enc.net") == (found.code, found.tensor)
+    assert "the registered module `enc.net`" in found.message

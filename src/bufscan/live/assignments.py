@@ -18,6 +18,7 @@ Kind = Literal["whole", "augmented", "element", "registration", "field"]
 _REGISTERING = {"register_buffer", "register_parameter", "register_module", "add_module"}
 _INSERTING = {"append": 0, "appendleft": 0, "add": 0, "extend": 0, "update": 0, "insert": 1, "setdefault": 1}
 """Methods that put something into a container, and which argument they put."""
+_DIRECT = {"__setattr__", "update"}  # `object.__setattr__(self, …)`, `self.__dict__.update(…)`
 _EMPTY_WITHOUT_ARGUMENTS = {"list", "dict", "set", "tuple", "deque", "OrderedDict"}
 _DEEPEST_LITERAL = 20  # a literal nested deeper is taken to hold a tensor
 
@@ -34,6 +35,7 @@ class Site(NamedTuple):
         method: the method it stands in; None in a class or module body.
         on_class: whether the class itself gets the slot, rather than an instance.
         key: of an element, where the source spells it.
+        is_direct: whether it goes past the object's own `__setattr__`, straight into the instance dict.
     """
 
     line: int
@@ -43,6 +45,7 @@ class Site(NamedTuple):
     method: str | None
     on_class: bool = False
     key: Key | None = None
+    is_direct: bool = False
 
 
 class References(NamedTuple):
@@ -187,12 +190,14 @@ def _found(
     for node in nodes:
         for target, value, kind in _bindings(node):
             if found := receivers.slot(target):
-                yield found[1], Site(target.lineno, kind, value, found[0], method, on_class)
+                is_direct = isinstance(target, ast.Subscript)
+                yield found[1], Site(target.lineno, kind, value, found[0], method, on_class, None, is_direct)
             elif inner := receivers.inside(target):
                 yield inner[1], Site(target.lineno, "element", value, inner[0], method, on_class, inner[2])
         if isinstance(node, ast.Call):
             for slot, receiver, kind, value, key in _called(node, receivers):
-                yield slot, Site(node.lineno, kind, value, receiver, method, on_class, key)
+                is_direct = kind == "whole" and last_name(node.func) in _DIRECT and not _is_super(node.func)
+                yield slot, Site(node.lineno, kind, value, receiver, method, on_class, key, is_direct)
 
 
 def _bindings(node: ast.AST) -> Iterator[tuple[ast.expr, ast.expr | None, Kind]]:
@@ -289,11 +294,13 @@ def _items(call: ast.Call) -> Iterator[tuple[str, ast.expr]]:
 
 
 def _own_or_super(node: ast.expr, receivers: Receivers) -> str | None:
-    match node:
-        case ast.Call(func=ast.Name(id="super")):
-            return min(receivers.names, default=None)
-        case _:
-            return receivers.of(node)
+    return min(receivers.names, default=None) if _is_super(node) else receivers.of(node)
+
+
+def _is_super(node: ast.expr) -> bool:
+    """Whether it is `super()`, or an attribute of it."""
+    node = node.value if isinstance(node, ast.Attribute) else node
+    return isinstance(node, ast.Call) and last_name(node.func) == "super"
 
 
 def last_name(node: ast.expr) -> str | None:

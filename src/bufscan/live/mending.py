@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from bufscan.inventory import Holding
     from bufscan.live.classifying import Verdict
     from bufscan.live.naming import Place
     from bufscan.live.origin import Assignment
     from bufscan.live.registry import RegisteredTensor
+    from bufscan.live.shadowing import Shadow
     from bufscan.live.suggestion import Container, Misregistration, Suggestion
 
 _CONTAINERS: Mapping[str, Container] = {"sequence": "sequence", "mapping": "mapping", "set": "set"}
@@ -70,7 +70,7 @@ def suggestion_at(place: Place, tensor: torch.Tensor, verdict: Verdict) -> Sugge
     is_alias = verdict.holding == "stale_alias"
     target = _below(verdict.alias_of, place) if is_alias else None
     fault = Fault(
-        kind="shadowed_by_instance" if _hides_a_registered(way) else verdict.holding,
+        kind="shadowed_by_instance" if _hides_a_registered(way, is_module=is_hidden) else verdict.holding,
         name=way.name,
         where=way.where,
         inner="".join(step.prefix + step.suffix for step in way.steps),
@@ -82,30 +82,25 @@ def suggestion_at(place: Place, tensor: torch.Tensor, verdict: Verdict) -> Sugge
         is_view=is_alias and not _shows_all_of(tensor, place.home.module, target),
         target=target,
         target_is_replaced=target is not None and _is_replaced(type(place.home.module), target),
+        is_module=is_hidden,
     )
     return _suggest(fault, _assignment_of(way), type(place.home.module))
 
 
-def suggestion_for(entry: RegisteredTensor, holding: Holding | None) -> Suggestion | None:
-    """The line that would mend a registered tensor: one that is hidden, or a buffer that wants to train.
-
-    Args:
-        entry: what is registered.
-        holding: what hides it, if anything does.
-    """
+def suggestion_for(entry: RegisteredTensor, shadow: Shadow | None) -> Suggestion | None:
+    """The line that would mend a registered tensor: one that is hidden, or a buffer that wants to train."""
     tensor, owner = entry.tensor, type(entry.owner.module)
     if tensor is None:
         return None
-    kind = holding or _misregistration(entry.kind, tensor)
+    if shadow is not None:
+        cls, name, want, _ = shadow.anchor
+        assignment = find_assignment(cls, name, want) if isinstance(cls, type) and name else None
+        fault = Fault(kind=shadow.holding, name=shadow.name, is_module=shadow.module is not None)
+        return _suggest(fault, assignment, owner)
+    kind = _misregistration(entry.kind, tensor)
     if kind is None:
         return None
-    match kind:
-        case "shadowed_by_class":
-            assignment = find_assignment(owner, entry.attribute, "class_value")
-        case "shadowed_by_instance":
-            assignment = find_assignment(owner, entry.attribute)
-        case _:
-            assignment = find_assignment(owner, entry.attribute, "registration")
+    assignment = find_assignment(owner, entry.attribute, "registration")
     fault = Fault(kind=kind, name=entry.attribute, is_leaf=tensor.is_leaf, persistent=entry.persistent)
     return _suggest(fault, assignment, owner)
 
@@ -211,11 +206,14 @@ def _own_class_on(way: _Way) -> str | None:
     return None
 
 
-def _hides_a_registered(way: _Way) -> bool:
+def _hides_a_registered(way: _Way, *, is_module: bool) -> bool:
     """Whether the name is one that the module registers too: an assignment would have gone there."""
     module = way.start.home.module
-    tables = (table_of(module, "_parameters"), table_of(module, "_buffers"))
-    return way.where == "instance" and not way.steps and any(way.name in table for table in tables)
+    if is_module:
+        registered = {*table_of(module, "_modules")}
+    else:
+        registered = {*table_of(module, "_parameters"), *table_of(module, "_buffers")}
+    return way.where == "instance" and not way.steps and way.name in registered
 
 
 def _can_be_module(owner: type) -> bool:

@@ -33,10 +33,10 @@ if TYPE_CHECKING:
     from bufscan.live.slots import Key
     from bufscan.live.sources import Source
 
-Want: TypeAlias = Literal["value", "element", "class_value", "registration", "plain_value"]
+Want: TypeAlias = Literal["value", "element", "class_value", "registration", "plain_value", "hiding"]
 """What is looked for: what an instance's attribute is set to, what is put into the container that it holds, what
-the class itself has under the name, what registers it (`register_buffer`, a Parameter, a Buffer, a module), or
-what sets it without registering it.
+the class itself has under the name, what registers it (`register_buffer`, a Parameter, a Buffer, a module), what
+sets it without registering it, or what puts it into the instance dict although it is registered.
 """
 
 _LONGEST_VALUE = 100
@@ -47,9 +47,11 @@ _REGISTERED_TYPES = {"Parameter", "Buffer", "UninitializedParameter", "Uninitial
 
 _Form: TypeAlias = Literal[
     "value",
+    "direct value",
     "registered value",
     "class value",
     "empty",
+    "direct empty",
     "augmented",
     "registration",
     "field",
@@ -58,23 +60,29 @@ _Form: TypeAlias = Literal[
     "other element",
 ]
 _Groups: TypeAlias = tuple[tuple[_Form, ...], ...]
-_VALUES: tuple[_Form, ...] = ("value", "registered value")
+_PLAIN: tuple[_Form, ...] = ("value", "direct value")
+_EMPTY: tuple[_Form, ...] = ("empty", "direct empty")
+_VALUES: tuple[_Form, ...] = (*_PLAIN, "registered value")
 _PREFERENCES: dict[Want, tuple[_Groups, _Groups]] = {
     # Where a Parameter is set in one branch and a plain tensor in the other, the plain one is what is asked about.
     "value": (
-        (("value",), ("registered value",), ("augmented",)),
-        (("registration",), ("class value",), ("field",), ("empty",)),
+        (_PLAIN, ("registered value",), ("augmented",)),
+        (("registration",), ("class value",), ("field",), _EMPTY),
     ),
     "element": (
         (("this element",), _VALUES, ("class value",), ("some element", "augmented")),
-        (("registration",), ("other element",), ("field",), ("empty",)),
+        (("registration",), ("other element",), ("field",), _EMPTY),
     ),
-    "class_value": ((("class value",),), (("augmented",), ("field",), ("empty",))),
+    "class_value": ((("class value",),), (("augmented",), ("field",), _EMPTY)),
     "registration": (
         (("registration", "registered value"),),
-        (("value",), ("augmented",), ("class value",), ("field",), ("empty",)),
+        (_PLAIN, ("augmented",), ("class value",), ("field",), _EMPTY),
     ),
-    "plain_value": ((("value",),), (("augmented",), ("empty",), ("field",))),
+    "plain_value": ((_PLAIN,), (("augmented",), _EMPTY, ("field",))),
+    "hiding": (
+        (("direct value",), ("direct empty",), ("value",)),
+        (("registered value",), ("augmented",), ("empty",)),
+    ),
 }
 """What serves each want, best first: what surely gives the slot what is wanted, then what at least names it."""
 
@@ -268,7 +276,7 @@ def _form_of(site: Site, key: Key | None) -> _Form:
     holds = may_hold_tensor(site.value)
     match site.kind:
         case "whole":
-            return _form_of_whole(site, key) if holds else "empty"
+            return _form_of_whole(site, key) if holds else "direct empty" if site.is_direct else "empty"
         case "element" if not holds or (key is not None and site.key is not None and site.key != key):
             return "other element"
         case "element":
@@ -284,7 +292,7 @@ def _form_of_whole(site: Site, key: Key | None) -> _Form:
         return "other element"  # were the key in this literal, its element would stand here instead
     if isinstance(site.value, ast.Call) and last_name(site.value.func) in _REGISTERED_TYPES:
         return "registered value"
-    return "value"
+    return "direct value" if site.is_direct else "value"
 
 
 def _with_element(candidate: _Candidate, key: Key) -> _Candidate:

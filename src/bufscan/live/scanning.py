@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from functools import cached_property
 from types import FunctionType
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
 from bufscan.inventory import HARMLESS_HOLDINGS, Inventory, Tensor
-from bufscan.live.anatomy import class_dict, instance_dict, is_torch_class, mro_of
+from bufscan.live.anatomy import is_torch_class
 from bufscan.live.classifying import Classifier
 from bufscan.live.describing import StorageTable, describe, elements_of, is_uninitialised, subclasses_not_asked
 from bufscan.live.measuring import measure
 from bufscan.live.mending import suggestion_at, suggestion_for
-from bufscan.live.naming import Anchor
 from bufscan.live.origin import find_function_origin, find_global_origin, find_origin
-from bufscan.live.registry import is_script, registered_modules, registered_tensors, table_of
+from bufscan.live.registry import registered_modules, registered_tensors, table_of
 from bufscan.live.saving import SavedNames
+from bufscan.live.shadowing import Shadows
 from bufscan.live.walking import walk
 
 if TYPE_CHECKING:
@@ -26,9 +26,10 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from bufscan.inventory import Holding, Location, Role
+    from bufscan.inventory import Holding, Location, Role, Skipped
     from bufscan.live.describing import Elements
     from bufscan.live.measuring import Measurement
+    from bufscan.live.naming import Anchor
     from bufscan.live.registry import RegisteredModule, RegisteredTensor
     from bufscan.live.suggestion import Suggestion
     from bufscan.live.walking import Reached
@@ -57,7 +58,7 @@ def scan(model: nn.Module, target: str, storages: StorageTable | None = None) ->
         format="live",
         tensors=tuple(scanner.tensors_in_order()),
         storages=scanner.storages.storages,
-        skipped=(*skipped, *measurement.skipped, *met.skipped),
+        skipped=(*skipped, *measurement.skipped, *met.skipped, *scanner.skipped),
         notes=tuple(scanner.notes()),
     )
 
@@ -75,6 +76,7 @@ class _Scanner:
         self.storages = storages
         self._modules = modules
         self._measurement = measurement
+        self._shadows = Shadows(modules)
         self._registered = [entry for module in modules for entry in registered_tensors(module)]
         self._saved = SavedNames(measurement.saved, (entry.name for entry in self._registered))
         self._classifier = Classifier(self._registered, reached, measurement.moved)
@@ -91,6 +93,11 @@ class _Scanner:
             self._add_reached(met)
         self._add_rest_of_state_dict()
 
+    @property
+    def skipped(self) -> list[Skipped]:
+        """What may hide a registration and may not."""
+        return self._shadows.skipped
+
     def tensors_in_order(self) -> Iterator[Tensor]:
         """Module by module: parameters, buffers, then what is held without registration."""
         for module in self._modules:
@@ -105,7 +112,9 @@ class _Scanner:
         place, tensor = reached
         saved, other = self._saved.claim(place.key, tensor)
         evidence = verdict.evidence if other == place.key else f"{verdict.evidence}; saved as `{other}`"
-        nothing_to_mend = verdict.holding in HARMLESS_HOLDINGS or _is_torchs(place.anchor)
+        # A hidden module is one fault, made where the module is put, whatever its own code holds in its turn.
+        anchor = place.anchor if place.holder is None else place.holder.anchor
+        nothing_to_mend = verdict.holding in HARMLESS_HOLDINGS or _is_torchs(anchor)
         record = self._record(
             place.path,
             tensor,
@@ -117,7 +126,7 @@ class _Scanner:
             holding=verdict.holding,
             alias_of=verdict.alias_of,
             holder=place.holder.path if place.holder is not None else None,
-            origin=None if nothing_to_mend else origin_of(place.anchor),
+            origin=None if nothing_to_mend else origin_of(anchor),
             suggestion=None if nothing_to_mend else suggestion_at(place, tensor, verdict),
         )
         self._by_prefix.setdefault(place.home.prefix, []).append(record)
@@ -153,7 +162,7 @@ class _Scanner:
             evidence += ", not initialised yet"
         if other != entry.name:
             evidence += f"; saved as `{other}`"
-        shadow = shadow_of(entry)
+        shadow = self._shadows.of(entry)
         role: Role = "parameter" if entry.kind == "parameter" else "persistent_buffer"
         return self._record(
             entry.name,
@@ -164,8 +173,9 @@ class _Scanner:
             saved_as=other if saved and other != entry.name else None,
             moves=self._moves(tensor),
             holding=shadow.holding if shadow else None,
+            holder=shadow.module if shadow else None,
             origin=origin_of(shadow.anchor) if shadow else origin_of_misuse(entry, tensor),
-            suggestion=suggestion_for(entry, shadow.holding if shadow else None),
+            suggestion=suggestion_for(entry, shadow),
         )
 
     def _record(
@@ -229,31 +239,6 @@ def _is_torchs(anchor: Anchor | None) -> bool:
     """Whether torch's own source assigns it: there is nothing of the user's to show or to mend."""
     owner = anchor[0] if anchor is not None else None
     return isinstance(owner, type) and is_torch_class(owner)
-
-
-class _Shadow(NamedTuple):
-    """What `module.name` gives instead of the tensor registered under that name."""
-
-    holding: Holding
-    what: str
-    anchor: Anchor
-
-
-def shadow_of(entry: RegisteredTensor) -> _Shadow | None:
-    """Python looks into the instance dict and the classes before `Module.__getattr__` asks the registrations."""
-    module, name = entry.owner.module, entry.attribute
-    if is_script(module):
-        return None
-    cls = type(module)
-    if name in instance_dict(module):
-        return _Shadow("shadowed_by_instance", "an instance attribute", Anchor(cls, name))
-    for base in mro_of(cls):
-        if name in class_dict(base):
-            # A property may well give the registered tensor: it is not asked.
-            is_value = not hasattr(type(class_dict(base)[name]), "__get__")
-            what = f"a class attribute of {base.__name__}"
-            return _Shadow("shadowed_by_class", what, Anchor(base, name, "class_value")) if is_value else None
-    return None
 
 
 def origin_of(anchor: Anchor | None) -> Location | None:

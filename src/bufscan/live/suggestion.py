@@ -58,6 +58,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
         target: of a stale alias: the buffer's path from the module that holds the alias; None where there is none.
         target_is_replaced: of a stale alias: whether the class gives the buffer another tensor later.
         persistent: of a registered buffer.
+        is_module: whether it is a module rather than a tensor, or hides one.
     """
 
     kind: Holding | Misregistration
@@ -73,6 +74,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
     target: str | None = None
     target_is_replaced: bool = False
     persistent: bool = True
+    is_module: bool = False
 
 
 def suggest(
@@ -288,16 +290,18 @@ def _lost_parameter(fault: Fault, words: _Words) -> Suggestion | None:
     return Suggestion(line=line, note=f"{words.before_using(words.value)}{note}; {NEW_PARAMETERS}")
 
 
-def _shadowed_by_instance(_: Fault, words: _Words) -> Suggestion:
-    note = f"an assignment goes to the registered tensor, while __dict__ hides it; {SAME_KEY}"
+def _shadowed_by_instance(fault: Fault, words: _Words) -> Suggestion:
+    registered = "module" if fault.is_module else "tensor"
+    note = f"an assignment goes to the registered {registered}, while __dict__ hides it; {SAME_KEY}"
     return Suggestion(line=f"{words.receiver}.{words.name} = {words.value}", note=note)
 
 
 def _shadowed_by_class(fault: Fault, words: _Words) -> Suggestion | None:
     if words.quoted is None and not words.made_empty:
         return None  # no assignment in the class body: a property or a method
-    note = f"in the class body, without a value: the class attribute hides the registered tensor; {SAME_KEY}"
-    return Suggestion(line=f"{fault.name}: torch.Tensor", note=note)
+    registered, kind = ("module", f"{words.nn}.Module") if fault.is_module else ("tensor", "torch.Tensor")
+    note = f"in the class body, without a value: the class attribute hides the registered {registered}; {SAME_KEY}"
+    return Suggestion(line=f"{fault.name}: {kind}", note=note)
 
 
 def _trainable_buffer(fault: Fault, words: _Words) -> Suggestion:

@@ -16,7 +16,7 @@ from bufscan.live import anatomy
 from bufscan.live.anatomy import class_dict, kind_of, mro_of
 from bufscan.live.describing import brief, subclasses_not_asked
 from bufscan.live.functions import files_of, functions_in, globals_of
-from bufscan.live.naming import Place, key_step, root_place
+from bufscan.live.naming import Anchor, Place, key_step, root_place
 from bufscan.live.registry import child_step, is_script, table_of
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from torch import nn
 
     from bufscan.live.functions import Global
-    from bufscan.live.naming import Anchor
     from bufscan.live.registry import RegisteredModule
 
 MAX_OBJECTS = 100_000
@@ -241,8 +240,9 @@ def _registry_around(place: Place, module: nn.Module) -> Anchor | None:
 
 def _attribute_of_module(place: Place, module: nn.Module, name: str) -> Place:
     child = place.attribute(type(module), name)._replace(module=module)
-    shadows = name in table_of(module, "_parameters") or name in table_of(module, "_buffers")
-    return child._replace(suffix=f".__dict__[{name!r}]") if shadows else child
+    if not any(name in table_of(module, table) for table in ("_parameters", "_buffers", "_modules")):
+        return child
+    return child._replace(suffix=f".__dict__[{name!r}]", anchor=Anchor(type(module), name, "hiding"))
 
 
 def _method(place: Place, method: Any) -> Iterator[tuple[Place, Any]]:

@@ -60,6 +60,11 @@ def shadowing_paths(inventory: Inventory) -> set[str]:
     return {tensor.path for tensor in inventory.tensors if shadowed and _hidden_name(tensor.path) in shadowed}
 
 
+def holder_path(tensor: Tensor) -> str:
+    """Path of the module around the tensor that no one finds: no module registers it, or its name is hidden."""
+    return f"{tensor.section}.{tensor.holder}" if tensor.section else str(tensor.holder)
+
+
 def words_for(tensor: Tensor) -> str:
     """How an unregistered tensor is held, as a predicate."""
     return _WORDS.get(tensor.holding or "", "is registered by no module")

@@ -1,11 +1,12 @@
 """## What it does
 
-Looks for a registered parameter or buffer whose name, as an attribute of the module, gives something else.
+Looks for a registered parameter, buffer or module whose name, as an attribute, gives something else.
 
 ## Why is this bad?
 
 Python finds an instance attribute or a class attribute before `nn.Module` is asked for what is registered. What is
-saved, moved and trained is then not what `forward` reads.
+saved, moved and trained is then not what `forward` reads. One finding stands for a hidden module with all its
+tensors. A property is not called: what it gives is left open.
 
 ## Example
 
@@ -49,21 +50,31 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from bufscan.findings import Finding, Rule, Subject
-from bufscan.rules.held import shadowed_tensors
+from bufscan.rules.held import holder_path, shadowed_tensors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_BY = {"shadowed_by_instance": "an instance attribute", "shadowed_by_class": "a class attribute"}
+_BY = {"shadowed_by_instance": "an instance attribute", "shadowed_by_class": "an attribute of the class"}
 
 
 def find_shadowed_registrations(rule: Rule, subject: Subject) -> Iterator[Finding]:
-    """Registered tensors that their own name does not give."""
+    """Registered tensors and modules that their own name does not give."""
+    modules: set[str] = set()
     for tensor in shadowed_tensors(subject.inventory):
+        hidden = tensor.path if tensor.holder is None else holder_path(tensor)
+        if hidden in modules:
+            continue
+        what = f"registered `{hidden}`"
+        if tensor.holder is not None:
+            modules.add(hidden)
+            what = f"registered module `{hidden}`"
         by = _BY[tensor.holding or ""]
-        message = f"{by} hides the registered `{tensor.path}`: what is saved and moved is not what forward reads"
-        yield rule.finding(tensor, message, severity="error")
+        message = f"{by} hides the {what}: what is saved and moved is not what forward reads"
+        yield msgspec.structs.replace(rule.finding(tensor, message, severity="error"), tensor=hidden)
 
 
 RULE = Rule(

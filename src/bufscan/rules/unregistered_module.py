@@ -44,7 +44,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from bufscan.findings import SEVERITIES, Finding, Rule, Subject, severity_of
-from bufscan.rules.held import listed, unregistered_tensors
+from bufscan.rules.held import holder_path, listed, unregistered_tensors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -79,12 +79,8 @@ def _hidden_modules(inventory: Inventory) -> dict[str, list[Tensor]]:
     found: dict[str, list[Tensor]] = {}
     for tensor in unregistered_tensors(inventory):
         if tensor.holding == "hidden_module":
-            found.setdefault(_holder_of(tensor), []).append(tensor)
+            found.setdefault(holder_path(tensor), []).append(tensor)
     return found
-
-
-def _holder_of(tensor: Tensor) -> str:
-    return f"{tensor.section}.{tensor.holder}" if tensor.section else str(tensor.holder)
 
 
 RULE = Rule(code="BUF003", name="unregistered-module", explanation=__doc__ or "", check=find_unregistered_modules)
