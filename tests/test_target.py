@@ -7,7 +7,14 @@ from pathlib import Path
 import pytest
 
 from bufscan.checking import check
-from bufscan.target import FileTarget, ModuleTarget, ObjectTarget, parse_code_or_target, parse_target
+from bufscan.target import (
+    FileTarget,
+    ModuleTarget,
+    ObjectTarget,
+    named_from_here,
+    parse_code_or_target,
+    parse_target,
+)
 
 SOURCE = "from torch import nn\nclass Model(nn.ReLU): ...\n"
 
@@ -49,3 +56,35 @@ def test_what_does_not_exist_is_told_by_its_form(text: str, expected: object) ->
 def test_an_existing_file_wins_over_every_other_reading(folder: Path) -> None:
     (folder / "models.py:Model").touch()
     assert FileTarget(Path("models.py:Model")) == parse_target("models.py:Model")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("m.py:A", "m.py:A"),
+        ("./m.py:A", "m.py:A"),
+        ("sub/../m.py:A(path='./x')", "m.py:A(path='./x')"),
+        ("{here}/sub/m.py:A", "sub/m.py:A"),
+        ("{link}/sub/m.py:A", "sub/m.py:A"),
+        ("../other/m.py:A", "../other/m.py:A"),
+        ("{here}/../other/m.py:A", "../other/m.py:A"),
+        (".//model.pt", "model.pt"),
+        ("./sub/", "sub"),
+        ("linked/model.pt", "linked/model.pt"),
+        ("package.models:A(path='./x')", "package.models:A(path='./x')"),
+        ("package.models", "package.models"),
+        ("make.<locals>.Model", "make.<locals>.Model"),
+        ("hf://org/../repo", "hf://org/../repo"),
+        ("a\0/../b", "a\0/../b"),
+        ("-", "-"),
+        ("", ""),
+    ],
+)
+def test_a_path_is_named_from_here_and_what_is_none_stays(
+    tmp_path_factory: pytest.TempPathFactory, folder: Path, text: str, expected: str
+) -> None:
+    (folder / "sub").mkdir()
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    (folder / "linked").symlink_to(elsewhere)
+    (elsewhere / "here").symlink_to(folder)
+    assert expected == named_from_here(text.format(here=folder, link=elsewhere / "here"))

@@ -120,6 +120,31 @@ def _object_in(text: str) -> ObjectTarget | None:
     return ObjectTarget(*found[0]) if found else None
 
 
+def named_from_here(text: str) -> str:
+    """A target with its path as it is seen from the current folder: `./m.py:A` is `m.py:A`.
+
+    What is no path (the name of a module or of a class, arguments) stays as it is.
+    """
+    try:
+        match parse_target(text):
+            case ObjectTarget(source, expression) if source.endswith(".py"):
+                return f"{_from_here(Path(source))}:{expression}"
+            case FileTarget(path) | FolderTarget(path):
+                return _from_here(path)
+            case _:
+                return text
+    except (UsageError, ValueError):  # no target; no path either, or one on another drive
+        return text
+
+
+def _from_here(path: Path) -> str:
+    # The current folder may be reached through a link, which `os.getcwd` does not show. What lies behind a link
+    # inside it may lie elsewhere on another machine.
+    resolved = Path(os.path.realpath(path.parent), path.name)
+    found = [Path(os.path.relpath(each)) for each in (path, resolved)]
+    return next((each for each in found if os.pardir not in each.parts), found[0]).as_posix()
+
+
 def parse_code_or_target(text: str) -> Target | ModuleTarget:
     """As `parse_target`, for a command that takes all the models of a module at once.
 

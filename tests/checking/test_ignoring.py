@@ -191,6 +191,23 @@ def test_a_baseline_lets_known_findings_pass_wherever_their_lines_go(write: Path
     assert (Known(target="written.py:Model", code="BUF001", tensor="mask"),) == after.fixed
 
 
+@pytest.mark.parametrize("before", ["written.py", "./written.py", "{here}/written.py"])
+@pytest.mark.parametrize("after", ["written.py", "sub/../written.py", "{here}/written.py"])
+def test_a_baseline_knows_a_file_however_it_is_named(write: Path, before: str, after: str) -> None:
+    (write.parent / "sub").mkdir()
+    checked(write, "self.pe = torch.ones(4)\nself.mask = torch.ones(4)")
+    before, after = (text.format(here=write.parent) for text in (before, after))
+    text = written_baseline(known_findings(check(f"{before}:Model", before)))
+    assert '"written.py:Model"' in text
+    assert str(write.parent) not in text
+    for old in (text, text.replace("written.py:Model", f"{before}:Model")):
+        known = read_baseline(old.encode())
+        assert [] == counted(check(f"{after}:Model", baseline=known))
+        checked(write, "self.pe = torch.ones(4)")
+        fixed = check(after, baseline=known).fixed
+        assert [Known(target="written.py:Model", code="BUF001", tensor="mask")] == list(fixed)
+
+
 def test_a_baseline_knows_idle_ignores_one_by_one(write: Path) -> None:
     body = "self.x = 1  # bufscan: ignore[BUF001] why"
     known = frozenset(known_findings(checked(write, body)))

@@ -18,7 +18,7 @@ from bufscan.findings import Finding
 from bufscan.inventory import Skipped
 from bufscan.joining.counterpart import require_one_model
 from bufscan.judging import judge
-from bufscan.target import require_target
+from bufscan.target import named_from_here, require_target
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -153,8 +153,9 @@ def _idle_in_file(config: Config, file: str, policy: Policy, examined: Collectio
 def _fixed(named: Iterable[str | nn.Module], results: Iterable[TargetResult], policy: Policy) -> tuple[Known, ...]:
     """What the baseline knows of these targets, and of the models in them, and nobody finds any more."""
     texts = [target for target in named if isinstance(target, str)]
-    within = tuple(f"{text}{mark}" for text in texts for mark in (_AFTER_CODE if is_code(text) else "\0"))
+    marks = {named_from_here(text): _AFTER_CODE if is_code(text) else "\0" for text in texts}
+    within = tuple(f"{name}{mark}" for name in marks for mark in marks[name])
     unknown = [result.target for result in results if not result.is_complete]
     unknown += [skipped.what for result in results for skipped in result.skipped]
-    outside = tuple(f"{name}{mark}" for name in unknown for mark in _AFTER_CODE)
+    outside = tuple(f"{named_from_here(name)}{mark}" for name in unknown for mark in _AFTER_CODE)
     return policy.fixed(within=within, outside=outside)

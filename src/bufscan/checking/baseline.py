@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from bufscan.checking.results import Known
 from bufscan.errors import UsageError
+from bufscan.target import named_from_here
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -25,7 +27,7 @@ class _File(msgspec.Struct, frozen=True):
 
 
 def known_as(target: str, finding: Finding) -> Known:
-    """How a baseline remembers a finding."""
+    """How a baseline remembers a finding in a target, which is to be named from the current folder."""
     return Known(target=_encodable(target), code=finding.code, tensor=_encodable(finding.identity))
 
 
@@ -41,14 +43,14 @@ def read_baseline(data: bytes) -> frozenset[Known]:
         raise UsageError(f"no baseline: {error}", hint="`--write-baseline FILE` makes one") from error
     if file.schema != SCHEMA:
         raise UsageError(f"no baseline that this version reads: its schema is {file.schema!r}")
-    return frozenset(file.findings)
+    named = cache(named_from_here)
+    return frozenset(msgspec.structs.replace(each, target=named(each.target)) for each in file.findings)
 
 
 def known_findings(result: CheckResult) -> list[Known]:
     """Everything that no comment and no configuration ignores, in an order that does not depend on the run."""
-    return sorted(
-        {known_as(target.target, finding) for target in result.targets for finding in _remembered(target)}
-    )
+    targets = [(named_from_here(target.target), target) for target in result.targets]
+    return sorted({known_as(name, finding) for name, target in targets for finding in _remembered(target)})
 
 
 def written_baseline(known: Iterable[Known]) -> str:

@@ -13,6 +13,7 @@ from bufscan.checking.selecting import covers
 from bufscan.findings import Finding
 from bufscan.inventory import Location
 from bufscan.rules import RULES, unused_ignore
+from bufscan.target import named_from_here
 from bufscan.tensor_names import matches
 
 if TYPE_CHECKING:
@@ -38,10 +39,11 @@ class Policy:
         self._used_entries: set[int] = set()
         self._used_comments: set[tuple[str, int]] = set()
         self._comments = cache(_comments_of)
+        self._named = cache(named_from_here)
 
     def verdict(self, target: str, finding: Finding) -> Finding | Ignored:
         """The finding itself where it counts."""
-        known = known_as(target, finding)
+        known = known_as(self._named(target), finding)
         self._seen.add(known)
         comment = self._comment_on(finding)
         if comment is not None:
