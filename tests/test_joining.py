@@ -175,7 +175,7 @@ def test_a_non_persistent_buffer_that_was_saved_is_a_case_of_its_own(tmp_path: P
 def test_what_a_pickled_module_holds_beside_its_state_dict_is_no_entry(tmp_path: Path) -> None:
     torch.save(Net(), tmp_path / "net.pt")
     checkpoint = inspect(str(tmp_path / "net.pt"))
-    assert {"blocks.0.plain", "blocks.0.scratch"} <= {tensor.name for tensor in checkpoint.tensors}
+    assert {"blocks[0].plain", "blocks.0.scratch"} <= {tensor.name for tensor in checkpoint.tensors}
     (found,) = join(checkpoint, scan(Net(), "net")).joins
     assert ((), ()) == (found.unexpected, found.saved_non_persistent)
 

@@ -142,9 +142,10 @@ def severity_of(tensor: Tensor) -> Severity:
     """How bad it is that a tensor is held wrongly.
 
     A 0-dim tensor on the CPU meets device tensors without a clash, so all it loses is being saved; one without
-    elements has nothing to lose, until something takes its place. A cache is made anew by the forward pass, and
-    what may move may do no harm.
+    elements has nothing to lose, until something takes its place. A cache is made anew by the forward pass, what
+    autograd computed may be, and what may move may do no harm.
     """
     if tensor.shape == () or tensor.numel == 0:
         return "note"
-    return "warning" if tensor.holding == "cache" or tensor.moves is None else "error"
+    harm_is_sure = tensor.holding not in ("cache", "maybe_computed") and tensor.moves is not None
+    return "error" if harm_is_sure else "warning"

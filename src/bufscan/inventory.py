@@ -32,6 +32,7 @@ Holding = Literal[
     "cache",
     "state",
     "lost_parameter",
+    "maybe_computed",
     # Neither parameter nor buffer, but none of the user's mistakes.
     "moved_by_apply",
     "computed",
@@ -49,9 +50,10 @@ Holding = Literal[
 `hidden_module`: in a module that no module registers. `stale_alias`: shows elements of a registered tensor, until
 `.to()` leaves it behind. `cache`: a forward pass assigns it anew, from other things. `state`: a forward pass
 computes it from its own old value, or sets it only while training. `lost_parameter`: computed from an
-`nn.Parameter` that the model does not hold (`nn.Parameter(x).to(dtype)`). `moved_by_apply`: an overridden `_apply`
-moves it. `computed`: a result of autograd. `recomputed`: a hook computes it at every forward pass (old
-`weight_norm`). `packed_params`: of a quantised module.
+`nn.Parameter` that the model does not hold (`nn.Parameter(x).to(dtype)`). `maybe_computed`: requires grad, and a
+file does not say whether autograd computed it. `moved_by_apply`: an overridden `_apply` moves it. `computed`: a
+result of autograd. `recomputed`: a hook computes it at every forward pass (old `weight_norm`). `packed_params`: of
+a quantised module.
 """
 
 HARMLESS_HOLDINGS: frozenset[str] = frozenset(

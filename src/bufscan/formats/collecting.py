@@ -34,13 +34,18 @@ _LONGEST_SKIPPED = 200  # characters
 
 
 class Statement(msgspec.Struct, frozen=True, gc=False):
-    """A role that the artefact states, or that follows from where in it the tensor lies."""
+    """A role that the artefact states, or that follows from where in it the tensor lies.
+
+    Attributes:
+        facts: where they are not those of the role.
+    """
 
     role: Role
     evidence: str
     certainty: Certainty = "exact"
     holding: str | None = None
     holder: str | None = None
+    facts: Facts | None = None
 
 
 class FullError(Exception):
@@ -140,11 +145,14 @@ class Collector:
             if not self.skipped or self.skipped[-1] != note:
                 self.skipped.append(note)
 
-    def skip_deep(self, path: ObjectPath, prefix: str = "") -> None:
-        """Note that what lies at `path` is nested too deep."""
+    def skip_at(self, path: ObjectPath, reason: str, *, failed: bool = False) -> None:
+        """Note that what lies at `path` is not examined."""
         if self.notes_skipped:
-            where = prefix + path.within(None)
-            self.skip(where[:_LONGEST_SKIPPED], f"nested more than {MAX_DEPTH} deep", failed=True)
+            self.skip(path.within(None)[:_LONGEST_SKIPPED], reason, failed=failed)
+
+    def skip_deep(self, path: ObjectPath) -> None:
+        """Note that what lies at `path` is nested too deep."""
+        self.skip_at(path, f"nested more than {MAX_DEPTH} deep", failed=True)
 
 
 def _placed(tensor: Tensor, name: str, section: str, statement: Statement | None, *, detached: bool) -> Tensor:
@@ -157,9 +165,7 @@ def _placed(tensor: Tensor, name: str, section: str, statement: Statement | None
 
 def stated_as(tensor: Tensor, statement: Statement) -> Tensor:
     """The tensor with the stated role and the facts that follow from it."""
-    facts = facts_of(statement.role, tensor.requires_grad)
-    if statement.holding == "extra_state":
-        facts = Facts(saved=True, moves=None, trains=False)
+    facts = statement.facts or facts_of(statement.role, tensor.requires_grad)
     return msgspec.structs.replace(
         tensor,
         role=statement.role,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import msgspec
 
-from bufscan.formats.pickle_values import Instance, Pairs, PersistentId
+from bufscan.formats.pickle_values import Instance, Pairs, PersistentId, elements_of, is_set
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -16,8 +16,12 @@ _LONGEST_STEP = 200  # characters of a key that a path shows; one huge key may b
 
 # What may be a tensor or hold one. The many scalars of a checkpoint are passed over as early as possible.
 HOLDERS = frozenset({Instance, PersistentId, Pairs, list, tuple})
+_SPELLED = frozenset({str, int, bool, float, type(None)})  # keys that a path can show
 
-Step = Literal["key", "index", "attribute"]
+# `key`: a dict's, which a section spells with a dot. `item`: a key that is always spelled in brackets. `value`,
+# `member`: by position, what has no name among a dict's values or a set's members. `shadow`: an attribute that has
+# the name of a registered tensor.
+Step = Literal["key", "index", "attribute", "item", "value", "member", "shadow"]
 
 
 class ObjectPath(msgspec.Struct, frozen=True, eq=False):
@@ -62,17 +66,23 @@ def _spell(path: ObjectPath, *, plain_keys: bool, ancestor: ObjectPath | None = 
         here = here.parent
     text = ""
     for step in reversed(steps):
-        value = step.value
-        if type(value) is not str:
-            text += f"[{value if type(value) is int else '...'}]"
-            continue
-        if len(value) > _LONGEST_STEP:
-            value = value[:_LONGEST_STEP] + "…"
-        if step.step == "attribute" or plain_keys or not text:
-            text += f".{value}" if text else value
-        else:
-            text += f"[{value!r}]"
+        text = _step_from(text, step, plain_keys=plain_keys)
     return text
+
+
+def _step_from(text: str, step: ObjectPath, *, plain_keys: bool) -> str:
+    value = step.value
+    if step.step in ("value", "member"):
+        return f"list({text}{'.values()' if step.step == 'value' else ''})[{value}]"
+    if type(value) is not str:
+        return f"{text}[{value!r}]"
+    if len(value) > _LONGEST_STEP:
+        value = value[:_LONGEST_STEP] + "…"
+    if step.step == "shadow" or (step.step == "attribute" and not value.isidentifier()):
+        return f"{text}.__dict__[{value!r}]".removeprefix(".")
+    if step.step != "item" and (step.step == "attribute" or plain_keys or not text):
+        return f"{text}.{value}" if text else value
+    return f"{text}[{value!r}]"
 
 
 def children_of(value: Any) -> Iterator[tuple[Step, Any, Any]]:
@@ -81,35 +91,58 @@ def children_of(value: Any) -> Iterator[tuple[Step, Any, Any]]:
     What a call was given, was set to and was filled with all count as held by what it makes.
     """
     if type(value) is Pairs:
-        for key, held in value.entries():
+        for position, (key, held) in enumerate(value.entries()):
             if type(held) in HOLDERS:
-                yield "key", key, held
+                yield ("key", key, held) if type(key) in _SPELLED else ("value", position, held)
             if type(key) in HOLDERS:
-                yield "key", None, key
+                yield "member", position, key
     elif type(value) in (list, tuple):
-        for index, held in enumerate(value):
-            if type(held) in HOLDERS:
-                yield "index", index, held
+        yield from _elements(value)
     elif type(value) is Instance:
         if type(value.func) is Instance:
             yield "attribute", "function", value.func
-        if type(value.args) in (list, tuple):
-            yield from children_of(value.args)
+        yield from _arguments(value)
         yield from _attributes(value.state)
         if value.items is not None:
             yield from children_of(value.items)
         if value.elements is not None:
-            yield from children_of(value.elements)
+            yield from _elements(value.elements)
+
+
+def _elements(values: Any, step: Step = "index") -> Iterator[tuple[Step, Any, Any]]:
+    for index, held in enumerate(values):
+        if type(held) in HOLDERS:
+            yield step, index, held
+
+
+def _arguments(call: Instance) -> Iterator[tuple[Step, Any, Any]]:
+    """What a call was given; a set is made of one list, a bound method of its object and a name."""
+    inner = elements_of(call) if call.elements is None else None
+    if inner is not None:
+        yield from _elements(inner, "member" if is_set(call) else "index")
+    elif type(call.args) in (list, tuple):
+        is_method = call.is_call_of("builtins", "getattr") or call.is_call_of("__builtin__", "getattr")
+        for step, index, held in _elements(call.args):
+            yield ("attribute", "__self__", held) if is_method and index == 0 else (step, index, held)
+
+
+def partial_children(call: Instance) -> Iterator[tuple[Step, Any, Any]]:
+    """The function of a `functools.partial`, its arguments, and its attributes."""
+    for name, part in zip(("func", "args", "keywords"), call.state, strict=False):
+        if type(part) in HOLDERS:
+            yield "attribute", name, part
+    yield from _attributes(call.state[3:])
 
 
 def _attributes(state: Any) -> Iterator[tuple[Step, Any, Any]]:
-    for part in state if type(state) is tuple else (state,):
-        if type(part) is Pairs:
-            for name, held in part.entries():
+    parts = state if type(state) is tuple else (state,)
+    if all(type(part) is Pairs or part is None for part in parts):  # the dict, and that of the slots
+        for part in parts:
+            for name, held in part.entries() if part is not None else ():
                 if type(held) in HOLDERS:
                     yield "attribute", name, held
-        elif type(part) in HOLDERS:
-            yield "attribute", "state", part
+    elif type(state) in HOLDERS:
+        yield "attribute", "state", state
 
 
 def may_hold(value: Any) -> bool:

@@ -141,6 +141,11 @@ def elements_of(value: Any) -> list[Any] | tuple[Any, ...] | None:
     return None
 
 
+def is_set(value: Any) -> bool:
+    """Whether it is a set: its elements have no places."""
+    return type(value) is Instance and type(value.func) is Global and value.func.name in ("set", "frozenset")
+
+
 _FEW = 64
 
 

@@ -8,10 +8,11 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from bufscan.formats.collecting import VISIT, FullError, Statement, stated_as
+from bufscan.formats.module_instance import class_of, module_state
 from bufscan.formats.object_graph import MAX_DEPTH, ObjectPath, step_into, steps_below, walk
 from bufscan.formats.pickle_values import Global, Instance, Pairs, elements_of, lookup, pairs_of
-from bufscan.formats.pickled_module import ModuleReader, class_name, module_state
-from bufscan.inventory import ModuleTree, Optimizer, OptimizerGroup
+from bufscan.formats.pickled_module import ModuleReader
+from bufscan.inventory import Facts, ModuleTree, Optimizer, OptimizerGroup
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +25,13 @@ _TRAINING_KEY = (
 )
 
 _KEPT_PLAIN = Statement("persistent_buffer", "saved as a plain tensor where Parameters are kept", "inferred")
-_EXTRA = Statement("unregistered", "inside an object of the state_dict", "inferred", "extra_state")
+_EXTRA = Statement(
+    "unregistered",
+    "inside an object of the state_dict",
+    "inferred",
+    "extra_state",
+    facts=Facts(saved=True, moves=None, trains=False),
+)
 _IN_OPTIMIZER = Statement("training_state", "optimizer state")
 _BY_KEY = Statement("training_state", "under a key for training state", "inferred")
 _BESIDE = Statement("training_state", "beside the model of a training checkpoint", "inferred")
@@ -114,7 +121,7 @@ class CheckpointReader:
             ModuleReader(self._collector, section).read(value)
             if len(self.notes) < _MOST_NOTES:
                 where = section[:_LONGEST_SECTION] or "the file"
-                self.notes.append(f"{where} is a whole module, {class_name(value)}")
+                self.notes.append(f"{where} is a whole module, {class_of(value) or 'of an unnamed class'}")
             return True
         if _is_array(value):
             if self._collector.notes_skipped:
