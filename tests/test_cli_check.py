@@ -254,6 +254,25 @@ def test_the_configuration_of_the_folder_holds_and_flags_come_before_it(folder: 
     assert (0, "no findings in 1 target") == _last(*out("--config", "other.toml"))
 
 
+@pytest.mark.parametrize(
+    ("targets", "named", "last"),
+    [
+        ("['fine.py', 'clean.py']", (), "1 warning in 3 targets; none of them an error"),
+        ("['fine.py', 'clean.py']", ("clean.py", "./fine.py"), "1 warning in 3 targets; none of them an error"),
+        ("['fine.py', 'clean.py']", ("fine.py",), "no findings in 1 target"),
+        ("[]", ("fine.py",), "1 warning in 2 targets; none of them an error"),
+    ],
+    ids=["all that are listed", "all that are listed by name", "one of them", "none listed"],
+)
+def test_an_entry_is_called_idle_where_nothing_is_left_that_it_could_be_for(
+    folder: Path, out: Run, targets: str, named: tuple[str, ...], last: str
+) -> None:
+    (folder / "clean.py").write_text((folder / "fine.py").read_text())
+    entry = '[[ignore]]\ncode = "BUF001"\ntensor = "gone"\nreason = "legacy"\n'
+    (folder / "bufscan.toml").write_text(f"targets = {targets}\n{entry}")
+    assert (0, last) == _last(*out(*named))
+
+
 def test_an_ignore_that_is_not_in_force_breaks_no_report_that_leaves_it_out(folder: Path, out: Run) -> None:
     text = (folder / "plain_attribute.py").read_text()
     (folder / "plain_attribute.py").write_text(

@@ -77,15 +77,13 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
     def with_flags(
         self,
         *,
-        targets: Iterable[str] = (),
         select: Iterable[str] = (),
         ignore: Iterable[str] = (),
         fail_on: Severity | None = None,
     ) -> Config:
-        """What the command line says instead: targets, selection and threshold replace the file's, ignores add."""
+        """What the command line says instead: selection and threshold replace the file's, ignores add."""
         return msgspec.structs.replace(
             self,
-            targets=tuple(targets) or self.targets,
             select=tuple(select) or self.select,
             deselect=(*self.deselect, *ignore),
             fail_on=fail_on or self.fail_on,

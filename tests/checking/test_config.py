@@ -116,8 +116,8 @@ def test_bytes_that_are_no_text_are_no_toml(tmp_path: Path) -> None:
         load_config(tmp_path)
 
 
-def test_flags_replace_targets_selection_and_threshold_and_add_ignores() -> None:
+def test_flags_replace_selection_and_threshold_and_add_ignores() -> None:
     config = Config(targets=("a",), select=("BUF0",), fail_on="warning", deselect=("BUF001",))
     assert config == config.with_flags()
-    flagged = config.with_flags(targets=("b",), select=("BUF1",), ignore=("BUF2",), fail_on="note")
-    assert Config(targets=("b",), select=("BUF1",), fail_on="note", deselect=("BUF001", "BUF2")) == flagged
+    flagged = config.with_flags(select=("BUF1",), ignore=("BUF2",), fail_on="note")
+    assert Config(targets=("a",), select=("BUF1",), fail_on="note", deselect=("BUF001", "BUF2")) == flagged

@@ -151,13 +151,26 @@ def test_an_entry_of_the_configuration_ignores_by_code_and_pattern(write: Path, 
     assert 2 == len(ignored) + len(result.findings)
 
 
-def test_an_entry_that_matches_nothing_is_reported_when_all_its_targets_were_checked(write: Path) -> None:
-    config = entry("gone.*")
-    assert [] == counted(checked(write, "self.x = 1", config))  # one target of perhaps many
-    config = Config(targets=("written.py:Model",), ignore=config.ignore, file="pyproject.toml")
-    result = check(config=config)
-    assert (["BUF901"], "pyproject.toml") == (counted(result), result.targets[1].target)
-    assert "the ignore of `BUF001` for `gone.*` matches no finding" == result.findings[0].message
+@pytest.mark.parametrize(
+    ("listed", "named", "is_told"),
+    [
+        (("written.py:Model",), (), True),
+        (("written.py:Model",), ("./written.py:Model",), True),
+        (("written.py:Model",), ("torch.nn:ReLU", "written.py:Model"), True),
+        (("written.py:Model", "torch.nn:ReLU"), ("written.py:Model",), False),
+        (("written.py",), ("written.py:Model",), False),
+        ((), ("written.py:Model",), True),
+    ],
+    ids=["listed", "another path", "more", "one of two", "a part", "none listed"],
+)
+def test_an_entry_that_matches_nothing_is_reported_where_all_that_is_listed_was_checked(
+    write: Path, listed: tuple[str, ...], named: tuple[str, ...], is_told: bool
+) -> None:
+    checked(write, "self.x = 1")
+    config = Config(targets=listed, ignore=entry("gone.*").ignore, file="pyproject.toml")
+    result = check(*named, config=config)
+    told = [each.message for target in result.targets for each in target.findings if target.target == config.file]
+    assert (["the ignore of `BUF001` for `gone.*` matches no finding"] if is_told else []) == told
 
 
 @pytest.mark.parametrize("code", ["BUF303", "BUF307", "BUF3"])
@@ -172,6 +185,7 @@ def test_an_entry_is_not_called_idle_when_a_target_could_not_be_checked(write: P
     checked(write, "raise ValueError")
     config = Config(targets=("written.py:Model",), ignore=entry().ignore, file="pyproject.toml")
     assert ([], 2) == (counted(check(config=config)), check(config=config).exit_code)
+    assert [] == counted(check("written.py:Model", config=entry()))
 
 
 def test_a_skip_that_no_model_needs_any_more_is_reported(write: Path) -> None:

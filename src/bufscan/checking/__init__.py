@@ -87,7 +87,7 @@ def check(  # noqa: PLR0913 - all but the targets have names and defaults
         _with(result, policy.idle_comments(each.classes), policy)
         for result, each in zip(results, examined, strict=True)
     ]
-    if not targets and config.file is not None and all(result.is_complete for result in results):
+    if config.file is not None and _is_all(named, config) and all(result.is_complete for result in results):
         idle = _idle_in_file(config, config.file, policy, [each.target for each in examined])
         results += [idle] if idle.findings or idle.ignored or idle.skipped else []
     return CheckResult(
@@ -137,9 +137,18 @@ def _with(result: TargetResult, findings: Iterable[Finding], policy: Policy) -> 
     )
 
 
+def _is_all(named: Iterable[str | nn.Module], config: Config) -> bool:
+    """Whether these are all targets that the configuration speaks of: it lists no more, or none at all."""
+    listed = map(named_from_here, config.targets)
+    return {named_from_here(target) for target in named if isinstance(target, str)}.issuperset(listed)
+
+
 def _idle_in_file(config: Config, file: str, policy: Policy, examined: Collection[str]) -> TargetResult:
-    """What the configuration says of nothing any more. A model that it means to build was not checked."""
-    entries = list(idle_entries(config.build, examined))
+    """What the configuration says of nothing any more. A model that it means to build was not checked.
+
+    Where it lists no targets, its models to build may be those of another check; its ignores are for all of them.
+    """
+    entries = list(idle_entries(config.build, examined)) if config.targets else []
     builds = tuple(
         Skipped(what=f"`{entry.target}`", reason="no target defines the model of this `build` entry", failed=True)
         for entry in entries

@@ -108,12 +108,11 @@ def check(  # noqa: PLR0913, PLR0917 - typer reads the options from the paramete
         )
     on_paper, on_screen = _paired(formats, output or [])
     settings = _config(config).with_flags(
-        targets=targets or (),
         select=_codes(select),
         ignore=_codes(ignore),
         fail_on=None if fail_on is None else one_of("severity", fail_on, SEVERITIES),
     )
-    for target in settings.targets:
+    for target in targets or settings.targets:
         for file in (*(file for _, file in on_paper), write_baseline):
             with about(target):
                 refuse_to_overwrite(target, file)
