@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import textwrap
@@ -392,9 +393,9 @@ def test_what_the_users_code_prints_stays_out_of_standard_output(folder: Path) -
         build(ObjectTarget("zoo_chatty.py", "make"))
         print("the result")
     """
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", script], cwd=folder, capture_output=True, text=True, check=True
-    )
+    command = [sys.executable, "-W", "ignore", "-c", script]
+    settings = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, env=settings, check=True)
     assert "the result\n" == done.stdout
     for words in ("at import", "into the stream itself", "from a child process", "while building"):
         assert words in done.stderr
