@@ -154,7 +154,8 @@ def _interrupt(_signal: int, _frame: object) -> None:
     torch = sys.modules.get("torch")
     if getattr(getattr(torch, "__spec__", None), "_initializing", False):
         # torch's own code would swallow the exception, or die of it. Nothing has been begun that could be lost.
-        _complain("interrupted")
+        if sys.stderr is not None:  # not through it: what it is just writing may be what was interrupted
+            os.write(sys.stderr.fileno(), b"bufscan: interrupted\n")
         os._exit(INTERRUPTED)
     raise KeyboardInterrupt
 
