@@ -15,6 +15,7 @@ from bufscan.live.classifying import Classifier
 from bufscan.live.measuring import measure
 from bufscan.live.mending import suggestion_at, suggestion_for
 from bufscan.live.registry import registered_modules, registered_tensors
+from bufscan.live.scanning import origin_of
 from bufscan.live.shadowing import Shadows
 from bufscan.live.walking import walk
 
@@ -40,7 +41,9 @@ def suggestions_for(model: nn.Module) -> Iterator[tuple[str, Suggestion | None]]
     for reached in met:
         verdict = classifier.verdict(reached)
         if verdict is not None:
-            yield reached.place.path, suggestion_at(reached.place, reached.tensor, verdict)
+            place = reached.place
+            origin = origin_of((place.holder or place).anchor)
+            yield place.path, suggestion_at(place, reached.tensor, verdict, origin)
     shadows = Shadows(modules)
     for entry in registered:
         found = suggestion_for(entry, shadows.of(entry))

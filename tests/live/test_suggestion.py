@@ -8,7 +8,8 @@ import pytest
 
 from bufscan.inventory import Location
 from bufscan.live.origin import Assignment
-from bufscan.live.suggestion import KEEPS_CHECKPOINTS, Fault, suggest
+from bufscan.live.suggestion import Fault, suggest
+from bufscan.live.wording import KEEPS_CHECKPOINTS, Setting
 
 
 def assigned(value: str | None, **words: Any) -> Assignment:
@@ -139,7 +140,7 @@ LINES: dict[str, tuple[Fault, Assignment | None, str]] = {
     "tensors in a set that is added to": (
         Fault(kind="container", name="masks", inner=")[0]", container="set"),
         assigned("set()", starts_empty=True),
-        'for i, tensor in enumerate(self.masks): self.register_buffer(f"masks_{i}", tensor, persistent=False)',
+        'for i, tensor in enumerate(masks): self.register_buffer(f"masks_{i}", tensor, persistent=False)',
     ),
     "tensors in a dict": (
         Fault(kind="container", name="cache", inner="['k']", container="mapping", key="k"),
@@ -149,7 +150,7 @@ LINES: dict[str, tuple[Fault, Assignment | None, str]] = {
     "tensor deep in containers": (
         Fault(kind="container", name="cache", inner="['k'][0]"),
         assigned("make()"),
-        "self.register_buffer(\"cache_k_0\", self.cache['k'][0], persistent=False)",
+        "self.register_buffer(\"cache_k_0\", cache['k'][0], persistent=False)",
     ),
     "tensor in an object of the user's class": (
         Fault(kind="object", name="rope", inner=".table", owner="Rope"),
@@ -159,7 +160,7 @@ LINES: dict[str, tuple[Fault, Assignment | None, str]] = {
     "tensor in a library's object": (
         Fault(kind="object", name="prior", inner=".loc"),
         assigned("Normal(0, 1)"),
-        'self.register_buffer("prior_loc", self.prior.loc, persistent=False)',
+        'self.register_buffer("prior_loc", prior.loc, persistent=False)',
     ),
     "class attribute": (
         Fault(kind="class_attribute", name="table", where="class"),
@@ -243,7 +244,7 @@ LINES: dict[str, tuple[Fault, Assignment | None, str]] = {
 def test_the_line_is_written_in_the_words_of_the_source(
     fault: Fault, assignment: Assignment | None, line: str
 ) -> None:
-    found = suggest(fault, assignment, has_buffer_class=True)
+    found = suggest(fault, assignment, Setting(has_buffer_class=True))
     assert found is not None
     assert line == found.line
 
@@ -281,7 +282,7 @@ def test_nn_buffer_is_suggested_only_where_torch_has_it() -> None:
 
 
 def test_a_name_that_the_class_has_is_not_suggested() -> None:
-    found = suggest(Fault(kind="attribute", name="half"), assigned("t"), names_taken=("half",))
+    found = suggest(Fault(kind="attribute", name="half"), assigned("t"), Setting(names_taken=("half",)))
     assert found is not None
     assert 'self.register_buffer("half_buffer", t, persistent=False)' == found.line
     assert found.note.startswith("the class has its own `half`, which register_buffer refuses; ")

@@ -212,6 +212,11 @@ def is_stdlib_class(cls: type) -> bool:
     return _is_stdlib_module(module_of(cls))
 
 
+def is_a(value: object, *bases: type) -> bool:
+    """As `isinstance`, which asks what is no such object for its `__class__`, and may so run the user's code."""
+    return _derives(type(value), *bases)
+
+
 def _derives(cls: type, *bases: type) -> bool:
     # By identity: `in` and `issubclass` would ask a metaclass.
     return any(own is base for own in mro_of(cls) for base in bases)

@@ -36,6 +36,8 @@ class Site(NamedTuple):
         on_class: whether the class itself gets the slot, rather than an instance.
         key: of an element, where the source spells it.
         is_direct: whether it goes past the object's own `__setattr__`, straight into the instance dict.
+        is_shared: whether the same statement has other targets.
+        twin: a plain name that the statement gives the very same value.
     """
 
     line: int
@@ -46,6 +48,8 @@ class Site(NamedTuple):
     on_class: bool = False
     key: Key | None = None
     is_direct: bool = False
+    is_shared: bool = False
+    twin: str | None = None
 
 
 class References(NamedTuple):
@@ -57,10 +61,16 @@ class References(NamedTuple):
 
 
 class Sites:
-    """The sites of one class or module, by slot, and what its methods refer to."""
+    """The sites of one class or module, by slot.
+
+    Attributes:
+        methods: what each of its methods refers to.
+        initialised: the line of each method that runs `super().__init__()`.
+    """
 
     def __init__(self) -> None:
         self.methods: dict[str, References] = {}
+        self.initialised: dict[str, int] = {}
         self._by_slot: dict[str, list[Site]] = {}
         self._by_pattern: list[tuple[re.Pattern[str], Site]] = []
 
@@ -123,6 +133,11 @@ def _add_method(sites: Sites, function: Function, owner: str) -> None:
     sites.add(_found(nodes, Receivers(classes, owner, instances), method=function.name, on_class=True))
     references = sites.methods.setdefault(function.name, References(set(), set(), set()))
     for node in nodes:
+        match node:
+            case ast.Call(func=ast.Attribute(value=maker, attr="__init__")) if (
+                _is_super(maker) or last_name(maker) == "Module"
+            ):
+                sites.initialised.setdefault(function.name, node.lineno)
         match node:
             case ast.Attribute(value=ast.Name(id=name), attr=method) if name in instances | classes:
                 references.own.add(method)
@@ -191,13 +206,22 @@ def _found(
         for target, value, kind in _bindings(node):
             if found := receivers.slot(target):
                 is_direct = isinstance(target, ast.Subscript)
-                yield found[1], Site(target.lineno, kind, value, found[0], method, on_class, None, is_direct)
+                site = Site(target.lineno, kind, value, found[0], method, on_class, None, is_direct)
+                yield found[1], _in_statement(site, target, node)
             elif inner := receivers.inside(target):
                 yield inner[1], Site(target.lineno, "element", value, inner[0], method, on_class, inner[2])
         if isinstance(node, ast.Call):
             for slot, receiver, kind, value, key in _called(node, receivers):
                 is_direct = kind == "whole" and last_name(node.func) in _DIRECT and not _is_super(node.func)
                 yield slot, Site(node.lineno, kind, value, receiver, method, on_class, key, is_direct)
+
+
+def _in_statement(site: Site, target: ast.expr, node: ast.AST) -> Site:
+    if not isinstance(node, ast.Assign):
+        return site
+    twin = next((other.id for other in node.targets if isinstance(other, ast.Name)), None)
+    is_shared = node.targets != [target]
+    return site._replace(is_shared=is_shared, twin=twin if target in node.targets else None)
 
 
 def _bindings(node: ast.AST) -> Iterator[tuple[ast.expr, ast.expr | None, Kind]]:

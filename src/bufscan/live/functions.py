@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 from bufscan.live.anatomy import (
     class_dict,
     instance_dict,
+    is_a,
     is_namespace,
     is_torch_class,
     kind_of,
@@ -114,12 +115,12 @@ def _members_named(code: types.CodeType, spaces: dict[str, Namespace]) -> Iterat
             here = None
 
 
-def _function_behind(value: object) -> object:
-    if isinstance(value, (staticmethod, classmethod)):
+def _function_behind(value: Any) -> object:
+    if is_a(value, staticmethod, classmethod):
         return value.__func__
-    if isinstance(value, property):
+    if is_a(value, property):
         return value.fget
-    return value.func if isinstance(value, cached_property) else value
+    return value.func if is_a(value, cached_property) else value
 
 
 def unwrapped(function: types.FunctionType) -> types.FunctionType:

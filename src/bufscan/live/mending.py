@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import islice
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -11,6 +12,7 @@ from bufscan.live.anatomy import (
     class_dict,
     is_stdlib_class,
     is_torch_class,
+    items_of_mapping,
     kind_of,
     member_of,
     mro_of,
@@ -19,6 +21,7 @@ from bufscan.live.describing import elements_of
 from bufscan.live.origin import find_assignment, find_default, find_global_assignment
 from bufscan.live.registry import table_of
 from bufscan.live.suggestion import Fault, suggest
+from bufscan.live.wording import Setting
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,13 +30,16 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
+    from bufscan.inventory import Location
     from bufscan.live.classifying import Verdict
     from bufscan.live.naming import Place
     from bufscan.live.origin import Assignment
     from bufscan.live.registry import RegisteredTensor
     from bufscan.live.shadowing import Shadow
+    from bufscan.live.slots import Key
     from bufscan.live.suggestion import Container, Misregistration, Suggestion
 
+_MOST_KEYS = 1000  # looked at, to tell whether all of a mapping's may be names
 _CONTAINERS: Mapping[str, Container] = {"sequence": "sequence", "mapping": "mapping", "set": "set"}
 _HELD_BY_FUNCTION = re.compile(
     r"\.__closure__\[(?P<cell>\d+)\]\.cell_contents|\.__defaults__\[(?P<default>\d+)\]"
@@ -59,8 +65,17 @@ class _Way(NamedTuple):
     steps: list[Place]
 
 
-def suggestion_at(place: Place, tensor: torch.Tensor, verdict: Verdict) -> Suggestion | None:
-    """The line that would register what the walk met, or the outermost hidden module that it is in."""
+def suggestion_at(
+    place: Place, tensor: torch.Tensor, verdict: Verdict, found_at: Location | None
+) -> Suggestion | None:
+    """The line that would register what the walk met, or the outermost hidden module that it is in.
+
+    Args:
+        place: where it was met.
+        tensor: what was met.
+        verdict: what is wrong with it.
+        found_at: where the source makes it so.
+    """
     is_hidden = verdict.holding == "hidden_module" and place.holder is not None
     way = _way_to(place.holder if is_hidden and place.holder else place)
     if way is None:
@@ -76,6 +91,7 @@ def suggestion_at(place: Place, tensor: torch.Tensor, verdict: Verdict) -> Sugge
         inner="".join(step.prefix + step.suffix for step in way.steps),
         container=container,
         key=key,
+        other_keys=_keys_of(way) if container == "mapping" else (),
         owner=_object_on(way) if is_alias else _own_class_on(way),
         is_parameter=_wants_to_train(tensor),
         is_leaf=tensor.is_leaf,
@@ -84,7 +100,7 @@ def suggestion_at(place: Place, tensor: torch.Tensor, verdict: Verdict) -> Sugge
         target_is_replaced=target is not None and _is_replaced(type(place.home.module), target),
         is_module=is_hidden,
     )
-    return _suggest(fault, _assignment_of(way), type(place.home.module))
+    return _suggest(fault, _assignment_of(way), place.home.module, found_at)
 
 
 def suggestion_for(entry: RegisteredTensor, shadow: Shadow | None) -> Suggestion | None:
@@ -96,26 +112,28 @@ def suggestion_for(entry: RegisteredTensor, shadow: Shadow | None) -> Suggestion
         cls, name, want, _ = shadow.anchor
         assignment = find_assignment(cls, name, want) if isinstance(cls, type) and name else None
         fault = Fault(kind=shadow.holding, name=shadow.name, is_module=shadow.module is not None)
-        return _suggest(fault, assignment, owner)
+        return _suggest(fault, assignment, entry.owner.module)
     kind = _misregistration(entry.kind, tensor)
     if kind is None:
         return None
     assignment = find_assignment(owner, entry.attribute, "registration")
     fault = Fault(kind=kind, name=entry.attribute, is_leaf=tensor.is_leaf, persistent=entry.persistent)
-    return _suggest(fault, assignment, owner)
+    return _suggest(fault, assignment, entry.owner.module)
 
 
-def _suggest(fault: Fault, assignment: Assignment | None, module_class: type) -> Suggestion | None:
+def _suggest(
+    fault: Fault, assignment: Assignment | None, module: nn.Module, found_at: Location | None = None
+) -> Suggestion | None:
     from torch import nn
 
-    taken = {name for cls in mro_of(module_class) for name in class_dict(cls)}
-    registered = fault.kind in ("trainable_buffer", "parameter_as_buffer")
-    return suggest(
-        fault,
-        assignment,
-        has_buffer_class=hasattr(nn, "Buffer"),
-        names_taken=() if registered or fault.kind.startswith("shadowed") else taken,
-    )
+    taken = {name for cls in mro_of(type(module)) for name in class_dict(cls)}
+    if assignment is not None and assignment.is_cached_property:
+        taken.discard(fault.name)  # it goes where it was
+    held = {name for table in ("_parameters", "_buffers", "_modules") for name in table_of(module, table)}
+    held.update(name for name, _ in attributes_of(module))
+    registered = fault.kind in ("trainable_buffer", "parameter_as_buffer") or fault.kind.startswith("shadowed")
+    setting = Setting(found_at, hasattr(nn, "Buffer"), () if registered else taken, () if registered else held)
+    return suggest(fault, assignment, setting)
 
 
 def _misregistration(kind: str, tensor: torch.Tensor) -> Misregistration | None:
@@ -180,6 +198,11 @@ def _container_of(way: _Way) -> Container | None:
     ):
         return None
     return _CONTAINERS.get(kind_of(type(_value_of(way))))
+
+
+def _keys_of(way: _Way) -> tuple[Key | None, ...]:
+    keys = (key for key, _ in islice(items_of_mapping(_value_of(way)), _MOST_KEYS))
+    return tuple(key if type(key) in (str, int) else None for key in keys)
 
 
 def _value_of(way: _Way) -> Any:

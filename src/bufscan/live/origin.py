@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 import msgspec
 
-from bufscan.live.anatomy import class_dict, mro_of
+from bufscan.live.anatomy import class_dict, instance_dict, is_a, mro_of
 from bufscan.live.assignments import (
     Sites,
     last_name,
@@ -102,6 +102,11 @@ class Assignment(msgspec.Struct, frozen=True, kw_only=True):
         starts_empty: whether what is assigned can hold no tensor: a constant, an empty container.
         is_only: whether no other line sets the whole attribute anew.
         is_replaced: whether a line that building an object does not run gives the attribute another object.
+        is_shared: whether the same statement has other targets.
+        twin: a plain name that the statement gives the very same value.
+        emptied_at: the line that sets the attribute to what holds no tensor, `None` most often, before this one.
+        initialised_at: the line that runs `super().__init__()`, where that comes only after this one.
+        is_cached_property: whether it is the `def` of one, which sets the attribute when it is first read.
         nn: what the file calls `torch.nn`.
         uses_buffer_class: whether the file registers buffers with `nn.Buffer`.
     """
@@ -113,6 +118,11 @@ class Assignment(msgspec.Struct, frozen=True, kw_only=True):
     starts_empty: bool = False
     is_only: bool = True
     is_replaced: bool = False
+    is_shared: bool = False
+    twin: str | None = None
+    emptied_at: int | None = None
+    initialised_at: int | None = None
+    is_cached_property: bool = False
     nn: str = "nn"
     uses_buffer_class: bool = False
 
@@ -123,12 +133,14 @@ class _Candidate(NamedTuple):
     Attributes:
         position: of its class in the method resolution order.
         depth: calls between the constructor and it; None where construction does not run it.
+        initialised_at: the line of its method that runs `super().__init__()`.
     """
 
     site: Site
     source: Source
     position: int = 0
     depth: int | None = 0
+    initialised_at: int | None = None
 
 
 class _Imported(NamedTuple):
@@ -170,13 +182,32 @@ def find_assignment(
         for position, (source, node) in classes:
             for site in sites_of(_in_class(node), attribute):
                 depth = 0 if site.method is None else depths.get((position, site.method))
-                candidates.append(_Candidate(site, source, position, depth))
+                line = _in_class(node).initialised.get(site.method or "")
+                candidates.append(_Candidate(site, source, position, depth, line))
             if want == "class_value":
                 outside = sites_of(_on_class_name(source.tree, node.name), attribute)
                 candidates.extend(_Candidate(site, source, position) for site in outside)
         if best := _best(candidates, want, key):
             return best
-    return None
+    return _find_cached_property(owner, attribute)
+
+
+def _find_cached_property(owner: type, attribute: str) -> Assignment | None:
+    found = next((class_dict(cls)[attribute] for cls in mro_of(owner) if attribute in class_dict(cls)), None)
+    function = instance_dict(found).get("func") if is_a(found, functools.cached_property) else None
+    written = source_of_function(function) if isinstance(function, FunctionType) else None
+    if written is None or written.node is None:
+        return None
+    returned = [node.value for node in walk(written.node.body) if isinstance(node, ast.Return) and node.value]
+    simple = len(returned) == 1 and isinstance(written.node.body[0], ast.Return)
+    return Assignment(
+        location=written.source.location(written.line),
+        value=written.source.one_line(returned[0], _LONGEST_VALUE) if simple else None,
+        receiver=written.node.args.args[0].arg if written.node.args.args else "self",
+        is_cached_property=True,
+        nn=written.source.spelling_of_nn,
+        uses_buffer_class=written.source.uses_buffer_class,
+    )
 
 
 def find_global_origin(holder: FunctionType | ModuleType, name: str) -> Location | None:
@@ -247,7 +278,7 @@ def _best(candidates: list[_Candidate], want: Want, key: Key | None) -> Assignme
             ranked.append((order, candidate))
     if not ranked:
         return None
-    site, source, _, depth = min(ranked, key=lambda entry: entry[0])[1]
+    site, source, _, depth, initialised_at = min(ranked, key=lambda entry: entry[0])[1]
     setting = [given for given in candidates if given.site.kind in ("whole", "augmented", "registration")]
     return Assignment(
         location=source.location(site.line),
@@ -257,8 +288,25 @@ def _best(candidates: list[_Candidate], want: Want, key: Key | None) -> Assignme
         starts_empty=not may_hold_tensor(site.value),
         is_only=len(setting) <= 1,
         is_replaced=any(given.depth is None and given.site.kind != "augmented" for given in setting),
+        is_shared=site.is_shared,
+        twin=site.twin,
+        emptied_at=_emptied_at([given for given in setting if given.source is source], site),
+        initialised_at=initialised_at if initialised_at is not None and site.line < initialised_at else None,
         nn=source.spelling_of_nn,
         uses_buffer_class=source.uses_buffer_class,
+    )
+
+
+def _emptied_at(setting: list[_Candidate], chosen: Site) -> int | None:
+    """The line, run by construction before the chosen one, that sets the attribute to what holds no tensor."""
+    return next(
+        (
+            site.line
+            for site, _, _, depth, _ in setting
+            if site is not chosen and depth is not None and site.kind == "whole" and not site.on_class
+            if not may_hold_tensor(site.value) and may_hold_tensor(chosen.value)
+        ),
+        None,
     )
 
 

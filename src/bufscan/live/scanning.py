@@ -115,6 +115,7 @@ class _Scanner:
         # A hidden module is one fault, made where the module is put, whatever its own code holds in its turn.
         anchor = place.anchor if place.holder is None else place.holder.anchor
         nothing_to_mend = verdict.holding in HARMLESS_HOLDINGS or _is_torchs(anchor)
+        origin = None if nothing_to_mend else origin_of(anchor)
         record = self._record(
             place.path,
             tensor,
@@ -126,8 +127,8 @@ class _Scanner:
             holding=verdict.holding,
             alias_of=verdict.alias_of,
             holder=place.holder.path if place.holder is not None else None,
-            origin=None if nothing_to_mend else origin_of(anchor),
-            suggestion=None if nothing_to_mend else suggestion_at(place, tensor, verdict),
+            origin=origin,
+            suggestion=None if nothing_to_mend else suggestion_at(place, tensor, verdict, origin),
         )
         self._by_prefix.setdefault(place.home.prefix, []).append(record)
 

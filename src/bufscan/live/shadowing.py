@@ -6,7 +6,7 @@ import types
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bufscan.inventory import Skipped
-from bufscan.live.anatomy import class_dict, instance_dict, kind_of, mro_of
+from bufscan.live.anatomy import class_dict, instance_dict, is_a, kind_of, mro_of
 from bufscan.live.naming import Anchor
 from bufscan.live.registry import child_step, is_script, table_of
 
@@ -79,7 +79,7 @@ class Shadows:
         if base is None:
             return None
         value = class_dict(base)[name]
-        if isinstance(value, _METHODS):
+        if is_a(value, *_METHODS):
             return Shadow("shadowed_by_class", f"a method of {base.__name__}", _anchor_of(value, base, name), name)
         if any("__get__" in class_dict(each) for each in mro_of(type(value))):
             reason = (
@@ -92,7 +92,7 @@ class Shadows:
 
 
 def _anchor_of(method: Any, base: type, name: str) -> Anchor:
-    function: Any = method.__func__ if isinstance(method, (staticmethod, classmethod)) else method
+    function: Any = method.__func__ if is_a(method, staticmethod, classmethod) else method
     if isinstance(function, types.FunctionType):
         return Anchor(function, None)
     return Anchor(base, name, "class_value")
