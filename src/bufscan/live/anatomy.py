@@ -10,17 +10,33 @@ import argparse
 import collections
 import enum
 import functools
+import queue
 import sys
 import sysconfig
 import types
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeGuard
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeGuard, TypeVar, cast
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 Kind = Literal[
-    "atom", "tensor", "module", "sequence", "mapping", "set", "function", "method", "partial", "foreign", "object"
+    "atom",
+    "tensor",
+    "module",
+    "sequence",
+    "mapping",
+    "set",
+    "function",
+    "method",
+    "partial",
+    "class",
+    "enum",
+    "foreign",
+    "object",
 ]
+
+
+_Base = TypeVar("_Base")
 
 
 class _Layout(NamedTuple):
@@ -40,13 +56,21 @@ _LAYOUTS: dict[int, tuple[type, _Layout]] = {}
 
 _ATOMS = (
     *(type(None), bool, int, float, complex, str, bytes, bytearray, range, slice, type(...), memoryview),
-    *(type, types.ModuleType, types.CodeType, types.FrameType, types.TracebackType, types.GeneratorType),
-    *(types.CoroutineType, types.AsyncGeneratorType, types.GenericAlias, types.UnionType, enum.Enum),
+    *(types.ModuleType, types.CodeType, types.FrameType, types.TracebackType, types.GeneratorType),
+    *(types.CoroutineType, types.AsyncGeneratorType, types.GenericAlias, types.UnionType),
 )
 # The classes of the standard library that people keep tensors in; all others of it hold none.
 _STDLIB_HOLDERS = (
     *(argparse.Namespace, types.SimpleNamespace, functools.partialmethod, functools.cached_property),
-    *(staticmethod, classmethod, property, collections.UserDict, collections.UserList, collections.ChainMap),
+    *(
+        staticmethod,
+        classmethod,
+        property,
+        collections.UserDict,
+        collections.UserList,
+        collections.ChainMap,
+        queue.Queue,
+    ),
     *(type(functools.lru_cache(lambda: None)), types.CellType),
 )
 # torch's own objects hold its machinery (graphs, handles, streams), but these hold the user's tensors.
@@ -78,13 +102,23 @@ def _decide_kind(cls: type) -> Kind:
         ("function", (types.FunctionType,)),
         ("method", (types.MethodType, *_BUILTIN_METHODS)),
         ("partial", (functools.partial,)),
+        ("class", (type,)),
     )
+    if _derives(cls, enum.Enum):
+        return "enum" if _has_tensors_as_members(cls) else "atom"
     for kind, bases in kinds:
         if _derives(cls, *bases):
             return kind
     if any(module_of(base).startswith(_FOREIGN) for base in mro_of(cls)):
         return "foreign"
     return "object" if _may_hold_tensors(cls) else "atom"
+
+
+def _has_tensors_as_members(cls: type) -> bool:
+    """Whether a member of an enum may lead to a tensor: nearly none does, and all of them are known."""
+    members = class_dict(cls).get("_member_map_")
+    values = (instance_dict(member).get("_value_") for member in members.values()) if type(members) is dict else ()
+    return not holds_only_atoms(values)
 
 
 def mro_of(cls: type) -> tuple[type, ...]:
@@ -124,9 +158,9 @@ def is_namespace(value: Any) -> TypeGuard[type | types.ModuleType]:
 
 def member_of(namespace: type | types.ModuleType, name: str) -> Any:
     """What a class or a module itself has under a name; None too where it would have to be asked."""
-    if isinstance(namespace, types.ModuleType):
+    if is_a(namespace, types.ModuleType):
         return module_dict(namespace).get(name)
-    spaces = (class_dict(base) for base in mro_of(namespace))
+    spaces = (class_dict(base) for base in mro_of(cast("type", namespace)))
     return next((space[name] for space in spaces if name in space), None)
 
 
@@ -212,7 +246,7 @@ def is_stdlib_class(cls: type) -> bool:
     return _is_stdlib_module(module_of(cls))
 
 
-def is_a(value: object, *bases: type) -> bool:
+def is_a(value: object, *bases: type[_Base]) -> TypeGuard[_Base]:
     """As `isinstance`, which asks what is no such object for its `__class__`, and may so run the user's code."""
     return _derives(type(value), *bases)
 

@@ -44,7 +44,7 @@ _NOT_IN_FORWARD = frozenset(
 Namespace: TypeAlias = type | types.ModuleType
 
 # Of what a namespace has; its functions belong to other files, and its classes hold nothing until they are named.
-_VALUES_IN_NAMESPACES = frozenset(("tensor", "module", "sequence", "mapping", "set", "partial", "object"))
+_VALUES_IN_NAMESPACES = frozenset(("tensor", "module", "sequence", "mapping", "set", "partial", "object", "enum"))
 _LOADS_ATTRIBUTE = ("LOAD_ATTR", "LOAD_METHOD")
 
 
@@ -73,7 +73,7 @@ def functions_in(cls: type) -> Iterator[tuple[str, types.FunctionType]]:
     """The methods that a class itself defines and that may run in a forward pass."""
     for name, value in list(class_dict(cls).items()):
         function = _function_behind(value)
-        if isinstance(function, types.FunctionType) and name not in _NOT_IN_FORWARD:
+        if is_a(function, types.FunctionType) and name not in _NOT_IN_FORWARD:
             yield name, function
 
 
@@ -85,7 +85,7 @@ def globals_of(function: types.FunctionType) -> Iterator[Global]:
     found: dict[tuple[str, ...], Global] = {}
     for code in codes_of(function):
         known = {name: function.__globals__[name] for name in code.co_names if name in function.__globals__}
-        wanted = {name for name, value in known.items() if kind_of(type(value)) != "atom"}
+        wanted = {name for name, value in known.items() if kind_of(type(value)) not in ("atom", "class")}
         spaces = {name for name, value in known.items() if is_namespace(value)}
         if not wanted and not spaces:
             continue
@@ -116,7 +116,7 @@ def _members_named(code: types.CodeType, spaces: dict[str, Namespace]) -> Iterat
 
 
 def _function_behind(value: Any) -> object:
-    if is_a(value, staticmethod, classmethod):
+    if is_a(value, staticmethod) or is_a(value, classmethod):
         return value.__func__
     if is_a(value, property):
         return value.fget
@@ -127,7 +127,7 @@ def unwrapped(function: types.FunctionType) -> types.FunctionType:
     """What a decorator such as `torch.no_grad()` wraps."""
     seen = {id(function)}
     wrapped: Any = instance_dict(function).get("__wrapped__")
-    while isinstance(wrapped, types.FunctionType) and id(wrapped) not in seen:
+    while is_a(wrapped, types.FunctionType) and id(wrapped) not in seen:
         function = wrapped
         seen.add(id(function))
         wrapped = instance_dict(function).get("__wrapped__")

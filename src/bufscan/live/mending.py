@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from bufscan.live.anatomy import (
     attributes_of,
     class_dict,
+    is_a,
     is_stdlib_class,
     is_torch_class,
     items_of_mapping,
@@ -155,7 +156,7 @@ def _way_to(place: Place) -> _Way | None:
         step = chain[position]
         if step.spelling is not None:
             return _Way(step.spelling, "function", step, chain[position + 1 :])
-        if step.anchor is not None and isinstance(step.anchor.owner, FunctionType):
+        if step.anchor is not None and is_a(step.anchor.owner, FunctionType):
             found = _HELD_BY_FUNCTION.fullmatch(step.suffix)
             if found:
                 name = _name_in_function(step.anchor.owner, found)
@@ -209,7 +210,8 @@ def _value_of(way: _Way) -> Any:
     if way.where == "instance" or way.start.anchor is None:
         return dict(attributes_of(way.start.home.module)).get(way.name)
     owner, name, *_ = way.start.anchor
-    if isinstance(owner, FunctionType):
+    # A class first: asked whether it is a function, it would ask its metaclass.
+    if not isinstance(owner, type) and isinstance(owner, FunctionType):
         return owner.__globals__.get(way.name)
     return member_of(owner, name or way.name)
 
@@ -224,6 +226,8 @@ def _own_class_on(way: _Way) -> str | None:
     """The user's own class of the last object on the way, where it could be made a module."""
     for step in reversed(way.steps):
         owner = step.anchor.owner if step.anchor else None
+        if step.anchor is not None and step.anchor.want == "class_value":
+            return None  # the class has it, not its objects
         if isinstance(owner, type) and kind_of(owner) == "object" and step.suffix.startswith("."):
             return owner.__name__ if _can_be_module(owner) else None
     return None

@@ -8,7 +8,7 @@ from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 from bufscan.live.abstract_pass import Pass, Routine, TooLongError
-from bufscan.live.anatomy import class_dict, instance_dict, is_torch_class, kind_of, mro_of
+from bufscan.live.anatomy import class_dict, instance_dict, is_a, is_torch_class, kind_of, mro_of
 from bufscan.live.functions import codes_of, functions_in, names_in, unwrapped
 from bufscan.live.sources import source_of_function
 
@@ -39,7 +39,7 @@ class Methods:
         for position, base in enumerate(mro_of(cls)):
             if not is_torch_class(base):
                 for name, function in functions_in(base):
-                    is_static = isinstance(class_dict(base)[name], staticmethod)
+                    is_static = is_a(class_dict(base)[name], staticmethod)
                     method = _Method(position, base.__name__, is_static, unwrapped(function))
                     self._named.setdefault(name, []).append(method)
 
@@ -124,14 +124,14 @@ def _function_of(hook: Any, module: nn.Module) -> tuple[FunctionType | None, sli
     """A hook's code, and which of its arguments stand for the module."""
     if kind_of(type(hook)) == "partial":
         hook = partial.func.__get__(hook)
-    if isinstance(hook, FunctionType):
+    if is_a(hook, FunctionType):
         return unwrapped(hook), slice(1)
-    if isinstance(hook, MethodType) and isinstance(hook.__func__, FunctionType):
+    if is_a(hook, MethodType) and is_a(hook.__func__, FunctionType):
         return unwrapped(hook.__func__), slice(0 if hook.__self__ is module else 1, 2)
     call = next(
         (class_dict(base)["__call__"] for base in mro_of(type(hook)) if "__call__" in class_dict(base)), None
     )
-    return (unwrapped(call), slice(1, 2)) if isinstance(call, FunctionType) else (None, slice(0))
+    return (unwrapped(call), slice(1, 2)) if is_a(call, FunctionType) else (None, slice(0))
 
 
 def _words_of(hook: Any, function: FunctionType) -> Iterator[str]:

@@ -92,7 +92,7 @@ class Shadows:
 
 
 def _anchor_of(method: Any, base: type, name: str) -> Anchor:
-    function: Any = method.__func__ if is_a(method, staticmethod, classmethod) else method
-    if isinstance(function, types.FunctionType):
+    function: Any = method.__func__ if is_a(method, staticmethod) or is_a(method, classmethod) else method
+    if is_a(function, types.FunctionType):
         return Anchor(function, None)
     return Anchor(base, name, "class_value")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import types
 from collections import OrderedDict, deque
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from bufscan.inventory import Skipped
 from bufscan.live import anatomy
@@ -34,7 +34,7 @@ MAX_DEPTH = 60
 """Steps from a module; a linked list has a million."""
 
 # Methods are walked as functions; descriptors answer for instances and hold nothing themselves.
-_CLASS_VALUES = frozenset(("tensor", "module", "sequence", "mapping", "set", "partial", "object"))
+_CLASS_VALUES = frozenset(("tensor", "module", "sequence", "mapping", "set", "partial", "object", "enum"))
 # Registered tensors and modules are seen by `registry`; the rest says when hooks run and is made of flags.
 _OWN_TABLES = frozenset(("_parameters", "_buffers", "_modules", "_non_persistent_buffers_set"))
 
@@ -79,6 +79,7 @@ class _Walker:
         self._files = files_of(type(entry.module) for entry in modules)
         # What they have is met as class attributes, whether or not a function names it by its class.
         self._classes = {id(cls) for entry in modules for cls in mro_of(type(entry.module))}
+        self._walked: set[int] = set()  # classes, which are visited as values too
         self._registries: set[tuple[int, str | None]] = set()
         self._budget = 0
         self._cut = False
@@ -143,7 +144,7 @@ class _Walker:
                 yield from _method(place, value)
             case "partial":
                 yield from _partial(place, value)
-            case "object":
+            case "object" | "enum" | "class":
                 yield from self._object(place, value)
             case "foreign":
                 reason = f"{type(value).__name__} holds training state or data, no part of the model"
@@ -159,10 +160,21 @@ class _Walker:
             self.skipped.append(Skipped(what=f"{owner.__name__}.{name}", reason=reason))
 
     def _object(self, place: Place, value: Any) -> Iterator[tuple[Place, Any]]:
-        yield from _attributes(place, value)
-        for base in mro_of(type(value)):
-            if id(base) not in self._visited and not anatomy.is_torch_class(base):
-                self._visited.add(id(base))
+        match kind_of(type(value)):
+            case "enum":
+                yield place.step(".value", "object"), anatomy.instance_dict(value).get("_value_")
+            case "class":
+                if anatomy.is_namespace(value) and kind_of(cast("type", value)) != "module":
+                    yield from self._class(place, cast("type", value))
+            case _:
+                yield from _attributes(place, value)
+                yield from self._class(place, type(value))
+
+    def _class(self, place: Place, cls: type) -> Iterator[tuple[Place, Any]]:
+        """Values of a class that is held, or of which an object is; a module's are met with the module."""
+        for base in mro_of(cls):
+            if id(base) not in self._walked and not anatomy.is_torch_class(base):
+                self._walked.add(id(base))
                 yield from _class_values(place, base)
 
     def _module_attributes(self, place: Place, module: nn.Module) -> Iterator[tuple[Place, Any]]:
@@ -178,16 +190,18 @@ class _Walker:
                 yield from _hooks(place, name, value)
             else:
                 yield _attribute_of_module(place, module, name), value
-        registered = frozenset((*table_of(module, "_parameters"), *table_of(module, "_buffers")))
+        tensors = {**table_of(module, "_parameters"), **table_of(module, "_buffers")}
+        yield from _tensor_hooks(place, tensors)
+        registered = frozenset(tensors)
         for base in mro_of(cls):
             if not anatomy.is_torch_class(base):
                 yield from self._class_members(place, base, registered)
 
     def _class_members(self, place: Place, cls: type, registered: frozenset[str]) -> Iterator[tuple[Place, Any]]:
         """Values and methods of a class, once for all its instances."""
-        if id(cls) in self._visited:
+        if id(cls) in self._walked:
             return
-        self._visited.add(id(cls))
+        self._walked.add(id(cls))
         yield from _class_values(place, cls, registered)
         for name, function in functions_in(cls):
             yield place.attribute(cls, name), function
@@ -305,6 +319,16 @@ def _hooks(place: Place, table: str, hooks: dict[int, Any]) -> Iterator[tuple[Pl
         yield place.step(f".{table}.values())[{position}]", "hook", prefix="list("), hook
 
 
+def _tensor_hooks(place: Place, tensors: dict[str, Any]) -> Iterator[tuple[Place, Any]]:
+    """What `Tensor.register_hook` was given."""
+    with subclasses_not_asked():
+        held = {name: tensor for name, tensor in tensors.items() if kind_of(type(tensor)) == "tensor"}
+        hooks = {name: tensor._backward_hooks for name, tensor in held.items()}  # noqa: SLF001  # no public reader
+    for name, table in hooks.items():
+        if table:
+            yield from _hooks(place.step(f".{name}"), "_backward_hooks", table)
+
+
 def _attributes(place: Place, value: Any) -> Iterator[tuple[Place, Any]]:
     owner = type(value)
     is_foreign = anatomy.is_stdlib_class(owner) or any(map(anatomy.is_torch_class, mro_of(owner)))
@@ -314,8 +338,10 @@ def _attributes(place: Place, value: Any) -> Iterator[tuple[Place, Any]]:
 
 
 def _class_values(place: Place, cls: type, hidden: frozenset[str] = frozenset()) -> Iterator[tuple[Place, Any]]:
+    # An enum keeps each member twice: under its name, and in tables of its own.
+    private = "_" if "_member_map_" in class_dict(cls) else "__"
     for name, value in list(class_dict(cls).items()):
-        if kind_of(type(value)) in _CLASS_VALUES and not name.startswith("__"):
+        if kind_of(type(value)) in _CLASS_VALUES and not name.startswith(private):
             child = place.attribute(cls, name, "class_attribute")
             yield child._replace(suffix=f".__class__.{name}") if name in hidden else child, value
 
