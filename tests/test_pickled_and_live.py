@@ -12,7 +12,8 @@ from bufscan.checking.inspected import findings_in
 from bufscan.inspecting import inspect
 from bufscan.live.scanning import scan
 from torch_modules import build, classes
-from whole_modules import CORRECT, EXPLAINED, FAULTY
+from unlike_modules import EXPLAINED
+from whole_modules import CORRECT, FAULTY
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -75,6 +75,8 @@ def ways_to_save(model: nn.Module) -> Iterator[Saved]:
     wrapped = renamed_in_place(model.state_dict(), lambda name: f"wrapped.{name}")
     yield Saved("renamed in place", wrapped, {f"wrapped.{name}": role for name, role in truth.items()})
     yield partly_renamed(model)
+    yield with_one_weight_moved(model)
+    yield with_ghosts(model)
     for way, optimizer in optimizers(model):
         saved = {"model": state, "optimizer": optimizer, "epoch": 3}
         yield Saved(way, saved, under("model", truth))
@@ -97,6 +99,27 @@ def partly_renamed(model: nn.Module) -> Saved:
 
     truth = {rename(name): role for name, role in true_roles(model, state).items()}
     return Saved("partly renamed in place", renamed_in_place(state, rename), truth)
+
+
+def with_one_weight_moved(model: nn.Module) -> Saved:
+    """The last weight under a module that there was not."""
+    state = model.state_dict()
+    moved = [name for name in state if name.endswith("weight")][-1:]
+
+    def rename(name: str) -> str:
+        return f"moved.{name.rpartition('.')[2]}" if name in moved else name
+
+    truth = {rename(name): role for name, role in true_roles(model, state).items()}
+    return Saved("one weight moved in place", renamed_in_place(state, rename), truth)
+
+
+def with_ghosts(model: nn.Module) -> Saved:
+    """Entries of no module, put in by hand."""
+    state = model.state_dict()
+    ghosts = ("ghost.weight", "ghost.mean", "head.ghosts.bias")
+    truth = true_roles(model, state) | dict.fromkeys(ghosts, "unregistered")
+    state.update(dict.fromkeys(ghosts, torch.zeros(3)))
+    return Saved("with entries of no module", state, truth)
 
 
 def renamed_in_place(state: OrderedDict[str, Any], rename: Callable[[str], str]) -> OrderedDict[str, Any]:

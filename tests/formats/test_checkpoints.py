@@ -179,6 +179,13 @@ def test_one_parameter_in_a_detached_state_dict_proves_nothing_of_the_others(tmp
     assert {"lin.codes"} == {tensor.name for tensor in inventory.tensors if tensor.certainty != "assumed"}
 
 
+def test_a_parameter_in_an_object_does_not_tell_that_the_others_were_kept(tmp_path: Path) -> None:
+    state = nn.Sequential(nn.LayerNorm(3)).state_dict()
+    state |= {"0.packed": (torch.ones(2), nn.Parameter(torch.ones(3))), "0.scale": torch.ones(())}
+    inventory = read(state, tmp_path / "packed.pt")
+    assert {"0.packed[0]", "0.packed[1]"} == {t.name for t in inventory.tensors if t.certainty != "assumed"}
+
+
 @pytest.mark.parametrize("make", [lambda net: dict(net.named_parameters()), lambda net: list(net.parameters())])
 def test_a_collection_of_parameters_holds_parameters(tmp_path: Path, make: Any) -> None:
     inventory = read(make(Net()), tmp_path / "parameters.pt")

@@ -32,6 +32,48 @@ class TestModuleTree:
         assert (True, None, False) == (range_.saved, range_.moves, range_.trains)
         assert "state_dict_only" == range_.holding
 
+    @pytest.mark.parametrize(
+        "names",
+        [("ghost.weight",), ("ghost.a", "ghost.b"), ("ghost.weight", "ghost.bias"), ("a.x", "b.y", "c.z")],
+        ids=" ".join,
+    )
+    def test_where_every_module_has_its_entries_the_others_are_unregistered(
+        self, names: tuple[str, ...], tmp_path: Path
+    ) -> None:
+        state = nn.Sequential(nn.Linear(4, 3), nn.LayerNorm(3), nn.Linear(3, 2)).state_dict()
+        state.update(dict.fromkeys(names, torch.ones(2)))
+
+        found = saved(tmp_path, state)
+
+        assert dict.fromkeys(names, ("unregistered", "no module owns it")) == said(found)
+        assert () == found.notes
+
+    @pytest.mark.parametrize(
+        ("model", "name"),
+        [
+            (nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)), "ghost.weight"),
+            (nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2, bias=False)), "ghost.bias"),
+            (nn.Sequential(nn.Linear(4, 3), nn.MultiheadAttention(4, 2)), "ghost.in_proj_weight"),
+        ],
+        ids=["a module without entries", "a module without bias", "a name that another module uses"],
+    )
+    def test_where_a_listed_module_may_have_lost_it_nothing_is_said(
+        self, model: nn.Module, name: str, tmp_path: Path
+    ) -> None:
+        state = model.state_dict()
+        state[name] = torch.ones(2)
+
+        assert name not in said(saved(tmp_path, state))
+
+    def test_more_strangers_than_entries_are_another_model(self, tmp_path: Path) -> None:
+        state = nn.Linear(2, 2).state_dict()
+        state.update({f"other.{index}": torch.ones(2) for index in range(3)})
+
+        found = saved(tmp_path, state)
+
+        assert {} == said(found)
+        assert ("`_metadata` was disregarded: 3 of 5 entries belong to no module it lists",) == found.notes
+
     def test_a_tree_that_explains_too_little_is_disregarded_and_the_user_told(self, tmp_path: Path) -> None:
         state = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2)).state_dict()
         for name in list(state):
@@ -180,6 +222,21 @@ class TestSiblings:
         assert ("persistent_buffer", "fake quantisation") == found["fixed.scale"]
         assert ("parameter", "fake quantisation") == found["learned.scale"]
         assert ("persistent_buffer", "quantisation observer") == found["fixed.activation_post_process.min_val"]
+
+    @pytest.mark.parametrize("keep_vars", [False, True], ids=["detached", "kept"])
+    def test_what_is_saved_beside_packed_parameters_is_no_buffer(self, keep_vars: bool, tmp_path: Path) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch.ao announces that it moves
+            model = torch.ao.quantization.quantize_dynamic(
+                nn.Sequential(nn.Linear(3, 3), nn.LayerNorm(3)), {nn.Linear}
+            )
+
+        found = saved(tmp_path, model.state_dict(keep_vars=keep_vars))
+
+        by_name = {t.name: (t.role, t.holding, t.saved) for t in found.tensors}
+        packed = ("unregistered", "packed_params", True)
+        assert (packed, packed) == (by_name["0.scale"], by_name["0.zero_point"])
+        assert set() == {t.name for t in found.tensors if t.role == "persistent_buffer"}
 
 
 class TestOrder:

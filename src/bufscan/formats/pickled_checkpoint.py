@@ -16,6 +16,7 @@ from bufscan.inventory import Facts, ModuleTree, Optimizer, OptimizerGroup
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from collections.abc import Set as AbstractSet
 
     from bufscan.formats.collecting import Collector
 
@@ -187,14 +188,18 @@ class CheckpointReader:
     ) -> None:
         buffer_names = self._listed_buffers(value)
         first = len(self._collector.tensors)
+        hooked: set[str] = set()
         for name, held in _last_entries(pairs, self._collector.allowance.entries):
             if self._collector.rebuilder.is_tensor(held):
                 stated = None if buffer_names is None else _LISTED if name in buffer_names else _UNLISTED
                 self._collector.add(held, name, section, stated, detached=True)
             elif type(held) in (Instance, Pairs, list, tuple):
                 self._collect_below(held, step_into(None, "key", name), section, _EXTRA)
+                if not name.endswith(_EXTRA_STATE):
+                    owner = name.rpartition(".")[0]
+                    hooked |= {owner, owner.rpartition(".")[0]}
         if versions is not None:
-            self._state_plain_entries(first, versions)
+            self._state_plain_entries(first, versions.keys() - hooked)
 
     def _listed_buffers(self, value: Any) -> set[str] | None:
         listed = self._buffer_names.get(id(value))
@@ -203,19 +208,24 @@ class CheckpointReader:
         self._collector.allowance.look_at(len(listed))
         return {name for name in listed if type(name) is str}
 
-    def _state_plain_entries(self, first: int, versions: dict[str, int | None]) -> None:
+    def _state_plain_entries(self, first: int, modules: AbstractSet[str]) -> None:
         """`state_dict(keep_vars=True)` keeps Parameters as they are: a module's other entries are buffers.
 
         One Parameter alone proves nothing: quantisation libraries put theirs into detached state_dicts. A plain
         `weight` or `bias` among the entries shows that this is one of those.
+
+        Args:
+            first: where the entries begin among the tensors.
+            modules: those whose entries may be told by that. Where a module or its child saves an object (packed
+                parameters), its hooks make entries, and may have made the plain ones too.
         """
         entries = range(first, len(self._collector.tensors))
         tensors = self._collector.tensors
         plain = [index for index in entries if tensors[index].certainty == "assumed"]
-        kept = any(tensors[index].declared == "parameter" for index in entries)
+        kept = any(tensors[index].role == "parameter" and tensors[index].certainty == "exact" for index in entries)
         if kept and not any(tensors[index].name.rpartition(".")[2] in ("weight", "bias") for index in plain):
             for index in plain:
-                if tensors[index].name.rpartition(".")[0] in versions:
+                if tensors[index].name.rpartition(".")[0] in modules:
                     tensors[index] = stated_as(tensors[index], _KEPT_PLAIN)
 
     def _read_optimizer(self, pairs: Pairs, path: ObjectPath | None) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, TypeAlias
 
 from bufscan.roles.section import Claim
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from collections.abc import Set as AbstractSet
 
     from bufscan.roles.section import Checkpoint, Section
 
@@ -69,29 +71,38 @@ def _claim_outside_tree(section: Section, tree: Tree) -> None:
     count = sum(len(positions) for _, positions in unowned)
     if not count:
         return
-    if count > max(1, (owned + count) // 10):
-        # Keys of an OrderedDict can be renamed in place, and its `_metadata` stays what it was.
+    # Keys of an OrderedDict can be renamed in place, and its `_metadata` stays what it was. A listed module that
+    # has no entries may have lost them to a new name, or never had any.
+    bare = tree.keys() - _with_entries(section, tree)
+    if count > (max(1, (owned + count) // 10) if bare else owned):
         section.tree = None
         section.misfit = count
-        return
-    if not _could_be_renamed(section, tree, unowned):
+    elif not _could_be_renamed(section, tree, unowned, bare):
         for _, positions in unowned:
             section.settle(positions, UNOWNED)
 
 
-def _could_be_renamed(section: Section, tree: Tree, unowned: Sequence[tuple[str, Sequence[int]]]) -> bool:
+def _could_be_renamed(
+    section: Section, tree: Tree, unowned: Sequence[tuple[str, Sequence[int]]], bare: AbstractSet[str]
+) -> bool:
     """Whether the entries could belong to a listed module under a new name, and not to a hook that added them.
 
-    Such a module shows by the name it had or by its place: a listed one without any entries has the same name, or
-    hangs from the same parent. And what is renamed mostly holds a weight or a bias.
+    Such a module shows by the name it had or by its place: a bare one has the same name, or hangs from the same
+    parent. A single entry that was moved keeps its last name, a `weight` or one that other modules use, and is
+    missing from a listed module.
     """
-    bare = tree.keys() - _with_entries(section, tree)
     names = {_split(prefix)[1] for prefix in bare}
     parents = {_split(prefix)[0] for prefix in bare}
+    listed = [entries for owner, entries in section.modules.items() if owner in tree]
+    uses = Counter(leaf for entries in listed for leaf in entries)
+
+    def may_be_moved(leaf: str) -> bool:
+        return (leaf in ("weight", "bias") or leaf in uses) and (bool(bare) or uses[leaf] < len(listed))
+
     return any(
         _split(owner)[1] in names
         or _nearest_listed(owner, tree) in parents
-        or any(section.leaves[position] in ("weight", "bias") for position in positions)
+        or any(may_be_moved(section.leaves[position]) for position in positions)
         for owner, positions in unowned
     )
 

@@ -27,6 +27,8 @@ SINGULAR_VECTOR = Claim("persistent_buffer", "spectral norm")
 PRUNED = Claim("parameter", "pruning mask")
 PRUNING_MASK = Claim("persistent_buffer", "pruning mask")
 
+PACKED = Claim("unregistered", "beside packed parameters", holding="packed_params")
+
 _BATCH_NORM_VERSION = 2  # `_NormBase._version` since it counts batches
 
 Entries = dict[str, int]  # leaf name -> position, of one module
@@ -91,6 +93,13 @@ def _claim_observer(section: Section, _owner: str, entries: Entries) -> None:
         section.settle(_among(entries, ("min_val", "max_val", "histogram", "eps")), OBSERVER)
 
 
+def _claim_packed(section: Section, owner: str, entries: Entries) -> None:
+    """Quantised `Linear` saves what it packed as a tuple, and its output's scale and zero point as tensors."""
+    packed = f"{owner}._packed_params._packed_params[0]".removeprefix(".")
+    if packed in section.positions:
+        section.settle(_among(entries, ("scale", "zero_point")), PACKED)
+
+
 def _claim_spectral_parametrization(section: Section, owner: str, entries: Entries) -> None:
     """`torch.nn.utils.parametrizations.spectral_norm`: `parametrizations.weight.0._u` beside `….original`."""
     original = section.positions.get(f"{owner.rpartition('.')[0]}.original")
@@ -147,4 +156,5 @@ _PATTERNS = {
     "fake_quant_enabled": _claim_fake_quantize,
     "min_val": _claim_observer,
     "_u": _claim_spectral_parametrization,
+    "zero_point": _claim_packed,
 }
