@@ -152,6 +152,8 @@ class Tensor(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         declared: what the object itself was made as, whatever it is registered as: an `nn.Parameter`, an
             `nn.Buffer`, or None for a plain tensor and where unknown.
         saved_as: its key in the model's state_dict, where that is another than `name`; only for live models.
+        is_reset: whether the `reset_parameters()` of its module makes it again; only for non-persistent buffers
+            that were built on the meta device.
         file: the shard that holds it, relative to the target folder; None when the target is one file.
         type_name: qualified name of a tensor subclass; None for torch.Tensor, Parameter and Buffer.
         local_shape, placements: this process's shard of a distributed tensor, and how it was cut.
@@ -185,6 +187,7 @@ class Tensor(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     holder: str | None = None
     declared: Literal["parameter", "buffer"] | None = None
     saved_as: str | None = None
+    is_reset: bool = False
     file: str | None = None
     type_name: str | None = None
     local_shape: tuple[int, ...] | None = None

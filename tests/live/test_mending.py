@@ -303,6 +303,13 @@ MENDED = {
                 super().__init__()
                 self.register_buffer("w", nn.Parameter(torch.ones(3)))  # fix
     """,
+    "frozen Parameter handed to register_buffer": """
+        class Model(nn.Module):
+            def __init__(self):
+                super().__init__()
+                w = nn.Parameter(torch.ones(3), requires_grad=False)
+                self.register_buffer("w", w, persistent=False)  # fix
+    """,
     "name that torch has": """
         class Model(nn.Module):
             def __init__(self):

@@ -12,6 +12,8 @@ from models import unregistered
 from torch import nn
 from written_source import load
 
+from bufscan.live.scanning import scan
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -263,3 +265,42 @@ def test_source_too_long_to_follow_is_believed_to_make_a_cache(tmp_path: Path) -
         nested = f"-({nested})"
     many = "\n".join(f"    x = {nested}" for _ in range(400))
     assert {"t": "cache"} == held(tmp_path, f"def forward(self, x):\n{many}\n    self.t = self.t + x")
+
+
+class Resetting(nn.Module):
+    copied: torch.Tensor
+    by_method: torch.Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        for name in ("copied", "assigned", "registered", "by_method"):
+            self.register_buffer(name, torch.ones(3), persistent=False)
+        self.register_buffer("forgotten", torch.zeros(3), persistent=False)
+        self.register_buffer("saved", torch.ones(3))
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        self.copied.copy_(torch.ones(3))
+        self.assigned = torch.ones(3)
+        self.register_buffer("registered", torch.ones(3), persistent=False)
+        self.reset_the_other()
+
+    def reset_the_other(self) -> None:
+        self.by_method.fill_(1)
+
+
+def test_what_reset_parameters_makes_again_needs_no_checkpoint() -> None:
+    with torch.device("meta"):
+        model = nn.Sequential(Resetting(), nn.BatchNorm1d(3))
+    found = {tensor.name: tensor for tensor in scan(model, "test").tensors}
+    assert {"0.copied", "0.assigned", "0.registered", "0.by_method"} == {
+        n for n, each in found.items() if each.is_reset
+    }
+    forgotten = found["0.forgotten"]
+    assert 'self.register_buffer("forgotten", torch.zeros(3))' == forgotten.suggestion
+    assert forgotten.origin is not None
+    assert (None, None) == (found["0.saved"].suggestion, found["0.saved"].origin)
+
+
+def test_a_buffer_with_values_is_not_asked_who_makes_it_again() -> None:
+    assert {False} == {tensor.is_reset for tensor in scan(Resetting(), "test").tensors}

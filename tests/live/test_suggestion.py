@@ -233,9 +233,19 @@ LINES: dict[str, tuple[Fault, Assignment | None, str]] = {
         'self.register_buffer("w", norm(x).detach(), persistent=False)',
     ),
     "Parameter handed to register_buffer": (
-        Fault(kind="parameter_as_buffer", name="w"),
+        Fault(kind="parameter_as_buffer", name="w", is_parameter=True),
         assigned("nn.Parameter(w)"),
         "self.w = nn.Parameter(w)",
+    ),
+    "frozen Parameter handed to register_buffer": (
+        Fault(kind="parameter_as_buffer", name="w"),
+        assigned("weights or empty"),
+        'self.register_buffer("w", (weights or empty).detach())',
+    ),
+    "non-persistent buffer on the meta device": (
+        Fault(kind="uninitialised_buffer", name="w", persistent=False),
+        assigned("torch.ones(3)"),
+        'self.register_buffer("w", torch.ones(3))',
     ),
 }
 

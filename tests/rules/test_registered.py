@@ -94,7 +94,8 @@ def test_a_live_model_on_a_gpu_was_not_saved_there() -> None:
 def test_a_meta_build_leaves_non_persistent_buffers_without_values() -> None:
     on_meta = tensor("rope", 4, role="non_persistent_buffer", device="meta", storage=None)
     kept = buffer("kept", 4, device="meta", storage=None)
-    assert [("BUF204", "warning", "rope")] == brief(live(on_meta, kept))
+    reset = tensor("reset", 4, role="non_persistent_buffer", device="meta", storage=None, is_reset=True)
+    assert [("BUF204", "warning", "rope")] == brief(live(on_meta, kept, reset))
     assert [] == brief(live(on_meta), is_stand_in=True)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from itertools import islice
 from types import FunctionType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 from bufscan.live.anatomy import (
     attributes_of,
@@ -21,7 +21,7 @@ from bufscan.live.anatomy import (
 from bufscan.live.describing import elements_of
 from bufscan.live.origin import find_assignment, find_default, find_global_assignment
 from bufscan.live.registry import table_of
-from bufscan.live.suggestion import Fault, suggest
+from bufscan.live.suggestion import Fault, Misregistration, suggest
 from bufscan.live.wording import Setting
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from bufscan.live.registry import RegisteredTensor
     from bufscan.live.shadowing import Shadow
     from bufscan.live.slots import Key
-    from bufscan.live.suggestion import Container, Misregistration, Suggestion
+    from bufscan.live.suggestion import Container, Suggestion
 
 _MOST_KEYS = 1000  # looked at, to tell whether all of a mapping's may be names
 _CONTAINERS: Mapping[str, Container] = {"sequence": "sequence", "mapping": "mapping", "set": "set"}
@@ -105,7 +105,7 @@ def suggestion_at(
 
 
 def suggestion_for(entry: RegisteredTensor, shadow: Shadow | None) -> Suggestion | None:
-    """The line that would mend a registered tensor: one that is hidden, or a buffer that wants to train."""
+    """The line that would mend a registered tensor: one that is hidden, or see `misregistration_of`."""
     tensor, owner = entry.tensor, type(entry.owner.module)
     if tensor is None:
         return None
@@ -114,11 +114,17 @@ def suggestion_for(entry: RegisteredTensor, shadow: Shadow | None) -> Suggestion
         assignment = find_assignment(cls, name, want) if isinstance(cls, type) and name else None
         fault = Fault(kind=shadow.holding, name=shadow.name, is_module=shadow.module is not None)
         return _suggest(fault, assignment, entry.owner.module)
-    kind = _misregistration(entry.kind, tensor)
+    kind = misregistration_of(entry)
     if kind is None:
         return None
     assignment = find_assignment(owner, entry.attribute, "registration")
-    fault = Fault(kind=kind, name=entry.attribute, is_leaf=tensor.is_leaf, persistent=entry.persistent)
+    fault = Fault(
+        kind=kind,
+        name=entry.attribute,
+        is_parameter=tensor.requires_grad,
+        is_leaf=tensor.is_leaf,
+        persistent=entry.persistent,
+    )
     return _suggest(fault, assignment, entry.owner.module)
 
 
@@ -132,17 +138,28 @@ def _suggest(
         taken.discard(fault.name)  # it goes where it was
     held = {name for table in ("_parameters", "_buffers", "_modules") for name in table_of(module, table)}
     held.update(name for name, _ in attributes_of(module))
-    registered = fault.kind in ("trainable_buffer", "parameter_as_buffer") or fault.kind.startswith("shadowed")
+    registered = fault.kind in get_args(Misregistration) or fault.kind.startswith("shadowed")
     setting = Setting(found_at, hasattr(nn, "Buffer"), () if registered else taken, () if registered else held)
     return suggest(fault, assignment, setting)
 
 
-def _misregistration(kind: str, tensor: torch.Tensor) -> Misregistration | None:
+def misregistration_of(entry: RegisteredTensor) -> Misregistration | None:
+    """What is wrong with how a buffer is registered; most often nothing."""
     from torch import nn
 
-    if kind != "buffer" or not tensor.requires_grad:
+    if entry.kind != "buffer" or entry.tensor is None:
         return None
-    return "parameter_as_buffer" if isinstance(tensor, nn.Parameter) else "trainable_buffer"
+    if isinstance(entry.tensor, nn.Parameter):
+        return "parameter_as_buffer"
+    if entry.tensor.requires_grad:
+        return "trainable_buffer"
+    return "uninitialised_buffer" if lacks_values(entry) else None
+
+
+def lacks_values(entry: RegisteredTensor) -> bool:
+    """Whether it is a buffer without values that no checkpoint brings."""
+    tensor = entry.tensor
+    return entry.kind == "buffer" and not entry.persistent and tensor is not None and tensor.device.type == "meta"
 
 
 def _way_to(place: Place) -> _Way | None:

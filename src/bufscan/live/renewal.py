@@ -14,6 +14,7 @@ from bufscan.live.sources import source_of_function
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from types import CodeType
 
     from torch import nn
 
@@ -89,7 +90,15 @@ class Methods:
                 return _routine_of(function, slice(0 if is_static else 1), owner, position)
         return None
 
+    def mentions(self, function: FunctionType, name: str) -> bool:
+        """Whether the function, or a method that it names, has the name in its code."""
+        return any(name in code.co_names or name in code.co_consts for code in self._codes_from([function]))
+
     def _assigned_from(self, pending: list[FunctionType]) -> Iterator[str]:
+        for code in self._codes_from(pending):
+            yield from names_in(code, "STORE_ATTR")
+
+    def _codes_from(self, pending: list[FunctionType]) -> Iterator[CodeType]:
         seen: set[int] = set()
         while pending:
             function = pending.pop()
@@ -97,13 +106,20 @@ class Methods:
                 continue
             seen.add(id(function))
             for code in codes_of(function):
-                yield from names_in(code, "STORE_ATTR")
+                yield code
                 # With `super` among its names, it may go on to what its own method overrides.
                 most = None if "super" in code.co_names else 1
                 pending.extend(function for name in code.co_names for function in self._functions(name, most))
 
     def _functions(self, name: str, most: int | None) -> list[FunctionType]:
         return [function for _, _, _, function in self._named.get(name, [])[:most]]
+
+
+def is_reset(cls: type, attribute: str) -> bool:
+    """Whether the class has a `reset_parameters` whose code is about the attribute."""
+    name = "reset_parameters"
+    found = next((class_dict(base)[name] for base in mro_of(cls) if name in class_dict(base)), None)
+    return is_a(found, FunctionType) and Methods(cls).mentions(unwrapped(found), attribute)
 
 
 def fate_by_hooks(module: nn.Module, attribute: str, methods: Methods, *, is_tensor: bool) -> Fate | None:

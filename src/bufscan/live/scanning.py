@@ -13,9 +13,10 @@ from bufscan.live.anatomy import is_torch_class
 from bufscan.live.classifying import Classifier
 from bufscan.live.describing import StorageTable, describe, elements_of, is_uninitialised, subclasses_not_asked
 from bufscan.live.measuring import measure
-from bufscan.live.mending import suggestion_at, suggestion_for
+from bufscan.live.mending import lacks_values, misregistration_of, suggestion_at, suggestion_for
 from bufscan.live.origin import find_function_origin, find_global_origin, find_origin
 from bufscan.live.registry import registered_modules, registered_tensors, table_of
+from bufscan.live.renewal import is_reset
 from bufscan.live.saving import SavedNames
 from bufscan.live.shadowing import Shadows
 from bufscan.live.walking import walk
@@ -175,7 +176,8 @@ class _Scanner:
             moves=self._moves(tensor),
             holding=shadow.holding if shadow else None,
             holder=shadow.module if shadow else None,
-            origin=origin_of(shadow.anchor) if shadow else origin_of_misuse(entry, tensor),
+            is_reset=lacks_values(entry) and is_reset(type(entry.owner.module), entry.attribute),
+            origin=origin_of(shadow.anchor) if shadow else _origin_of_misuse(entry),
             suggestion=suggestion_for(entry, shadow),
         )
 
@@ -254,9 +256,9 @@ def origin_of(anchor: Anchor | None) -> Location | None:
     return find_global_origin(owner, name or "")
 
 
-def origin_of_misuse(entry: RegisteredTensor, tensor: torch.Tensor) -> Location | None:
-    """Where a buffer that wants to train is registered; other registrations need no mending."""
-    if entry.kind == "parameter" or not tensor.requires_grad:
+def _origin_of_misuse(entry: RegisteredTensor) -> Location | None:
+    """Where a buffer is registered that had better be registered otherwise."""
+    if misregistration_of(entry) is None:
         return None
     return find_origin(type(entry.owner.module), entry.attribute, "registration")
 

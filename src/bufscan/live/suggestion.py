@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from bufscan.live.slots import Key
 
 Container: TypeAlias = Literal["sequence", "mapping", "set"]
-Misregistration: TypeAlias = Literal["trainable_buffer", "parameter_as_buffer"]
+Misregistration: TypeAlias = Literal["trainable_buffer", "parameter_as_buffer", "uninitialised_buffer"]
 
 _ANYWHERE = Setting()
 
@@ -55,7 +55,8 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
         key: that step, where it is a string or an integer; None for a key of another type.
         other_keys: the same of other entries of that mapping.
         owner: the user's own class of a helper object on the way, which could be made a module; else None.
-        is_parameter: whether it is an `nn.Parameter`, or a leaf that requires grad and so wants to be one.
+        is_parameter: whether it is an `nn.Parameter`, or a leaf that requires grad and so wants to be one; of a
+            Parameter registered as a buffer: whether it requires grad.
         is_leaf: False for a result of autograd.
         is_view: of a stale alias: whether it shows other elements than the buffer.
         target: of a stale alias: the buffer's path from the module that holds the alias; None where there is none.
@@ -239,9 +240,17 @@ def _trainable_buffer(fault: Fault, words: Words) -> Suggestion:
 
 
 def _parameter_as_buffer(fault: Fault, words: Words) -> Suggestion:
+    if not fault.is_parameter:
+        line = words.register(f"{atom(words.value)}.detach()", persistent=fault.persistent)
+        return Suggestion(line=line, note=f"what is not trained needs no nn.Parameter; {SAME_KEY}")
     kept = SAME_KEY if fault.persistent else NEW_KEYS
     line = f"{words.receiver}.{words.name} = {words.value}"
     return Suggestion(line=line, note=f"no optimizer is given a buffer: assigned, it is a parameter; {kept}")
+
+
+def _uninitialised_buffer(_: Fault, words: Words) -> Suggestion:
+    note = "saved, it comes with checkpoints, though not with old ones; or a reset_parameters() makes it again"
+    return Suggestion(line=words.register(words.value, persistent=True), note=note)
 
 
 _MENDING: dict[Holding | Misregistration, Callable[[Fault, Words], Suggestion | None]] = {
@@ -261,6 +270,7 @@ _MENDING: dict[Holding | Misregistration, Callable[[Fault, Words], Suggestion | 
     "shadowed_by_class": _shadowed_by_class,
     "trainable_buffer": _trainable_buffer,
     "parameter_as_buffer": _parameter_as_buffer,
+    "uninitialised_buffer": _uninitialised_buffer,
 }
 """Kinds that are no mistake, and those that no single line mends (partials, hooks), are not here."""
 

@@ -1,11 +1,12 @@
 """## What it does
 
-Looks at a model that was built on the meta device for non-persistent buffers.
+Looks at a model that was built on the meta device for non-persistent buffers that nothing makes again.
 
 ## Why is this bad?
 
 A large model is built on the meta device, given memory by `to_empty()` and filled from a checkpoint. A
 non-persistent buffer is in no checkpoint: unless something computes it again, it keeps whatever the memory held.
+The `reset_parameters()` of its own module does, if its code names the buffer.
 
 ## Example
 
@@ -32,7 +33,7 @@ class Model(nn.Module):
         self.register_buffer("inv_freq", torch.arange(4.0))
 ```
 
-Or compute it in a `reset_parameters()` that whoever calls `to_empty()` runs afterwards.
+Or compute it in a `reset_parameters()` of the module, which whoever calls `to_empty()` runs afterwards.
 
 ## References
 
@@ -55,7 +56,7 @@ def find_uninitialised_buffers(rule: Rule, subject: Subject) -> Iterator[Finding
     if not subject.is_live or subject.is_stand_in:
         return
     for tensor in subject.inventory.tensors:
-        if tensor.role == "non_persistent_buffer" and tensor.device == "meta":
+        if tensor.role == "non_persistent_buffer" and tensor.device == "meta" and not tensor.is_reset:
             message = f"`{tensor.path}`, built on meta, is not saved: no checkpoint fills it after to_empty()"
             yield rule.finding(tensor, message, severity="warning")
 
