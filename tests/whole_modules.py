@@ -209,6 +209,11 @@ CORRECT: Makers = {
 }
 
 
+def with_list(model: nn.Module) -> nn.Module:
+    model.rest = [torch.ones(2)]
+    return model
+
+
 def twice_registered() -> nn.Module:
     model = nn.Module()
     model.first = Plain()
@@ -311,6 +316,7 @@ FAULTY: Makers = {
     "0-dim and empty": lambda: holding(step=torch.tensor(1.0), nothing=torch.empty(0)),
     "sparse": lambda: holding(coo=torch.eye(3).to_sparse(), csr=torch.eye(3).to_sparse_csr()),
     "quantised cells": lambda: quantized_dynamically(nn.LSTMCell(3, 3), nn.GRUCell(3, 3), nn.RNNCell(3, 3)),
+    "in a list of a quantised layer": lambda: with_list(quantized_dynamically(nn.Linear(2, 2))[0]),
     "compiled, with a fault": lambda: torch.compile(nn.Sequential(Plain())),
     "beside a known own _apply": lambda: TorchMetric(torch.ones(2)),
 }

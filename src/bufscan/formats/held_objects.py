@@ -139,7 +139,7 @@ class HeldReader:
             holding = "attribute" if way is None else way.holding
             if name in moved:
                 holding = "moved_by_apply"
-            elif packs and held.is_call_of("torch", "ScriptObject"):
+            elif packs and type(held) is Instance and class_of(held) == _SCRIPT_OBJECT:
                 holding = "packed_params"
             step = step_into(path, "shadow" if name in shadows else "attribute", name)
             here = Way(step, holding, None if way is None else way.holder)
