@@ -1,4 +1,4 @@
-"""Which attributes well-known libraries move themselves: told by class or layout, and nothing else of the module."""
+"""Which attributes well-known libraries move themselves, told by class or layout, and nothing else."""
 
 from __future__ import annotations
 
