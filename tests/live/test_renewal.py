@@ -290,8 +290,7 @@ class Resetting(nn.Module):
 
 
 def test_what_reset_parameters_makes_again_needs_no_checkpoint() -> None:
-    with torch.device("meta"):
-        model = nn.Sequential(Resetting(), nn.BatchNorm1d(3))
+    model = nn.Sequential(Resetting(), nn.BatchNorm1d(3)).to("meta")
     found = {tensor.name: tensor for tensor in scan(model, "test").tensors}
     assert {"0.copied", "0.assigned", "0.registered", "0.by_method"} == {
         n for n, each in found.items() if each.is_reset

@@ -27,7 +27,7 @@ _WORDS = {
     "cache": "is a plain attribute that the forward pass assigns anew",
     "state": "is state that the forward pass keeps in a plain attribute",
     "class_attribute": "is a class attribute, shared by all objects of the class",
-    "global": "is a global that the forward pass uses",
+    "global": "is a global that the code of the model uses",
     "default_argument": "is a default argument, made once for all calls",
 }
 

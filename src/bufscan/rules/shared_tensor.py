@@ -1,6 +1,6 @@
 """## What it does
 
-Looks for tensors that are class attributes, default arguments, or globals that `forward` uses.
+Looks for tensors that are class attributes, default arguments, or globals that the code of the model uses.
 
 ## Why is this bad?
 
