@@ -157,6 +157,23 @@ TOLD = {
                 super().__init__()
                 (self.a, (self.b, self.n)), d = (torch.zeros(2), (torch.ones(2), 3)), 4
     """,
+    "unpacked beside something else": """
+        class Model(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.n, self.pe = 3, torch.zeros(3)
+    """,
+    "None first, then filled by forward, which construction calls": """
+        class Model(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.mask = None
+                self.forward(torch.ones(3))
+            def forward(self, x):
+                if self.mask is None:
+                    self.mask = torch.ones_like(x)
+                return x * self.mask
+    """,
     "default argument of a lambda, named like a parameter": """
         class Model(nn.Module):
             def __init__(self):
@@ -227,6 +244,10 @@ def followed(text: str, faults: list[Tensor]) -> str:
             number = int(told[1])
             old = rf"{re.escape(told[2])}\b" if told[3] else rf"{re.escape(told[2])} = "
             lines[number - 1] = re.sub(old, told[3] or "", lines[number - 1])
+            after.setdefault(number, []).append(fix)
+        elif told := re.search(r"in place of its part of line (\d+)", note):
+            number, name = int(told[1]), re.findall(r'"(\w+)"', fix)[0]
+            lines[number - 1] = re.sub(rf"self\.{name}\b", "_", lines[number - 1])
             after.setdefault(number, []).append(fix)
         elif told := re.search(r"after line (\d+), which runs super", note):
             lines[line - 1] = ""

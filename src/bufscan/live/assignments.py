@@ -36,7 +36,8 @@ class Site(NamedTuple):
         on_class: whether the class itself gets the slot, rather than an instance.
         key: of an element, where the source spells it.
         is_direct: whether it goes past the object's own `__setattr__`, straight into the instance dict.
-        is_shared: whether the same statement has other targets.
+        shares: what it has in common with other targets of its statement: the value, or the statement alone, of
+            which it has a value to itself (`self.a, self.b = x, y`).
         twin: a plain name that the statement gives the very same value.
     """
 
@@ -48,7 +49,7 @@ class Site(NamedTuple):
     on_class: bool = False
     key: Key | None = None
     is_direct: bool = False
-    is_shared: bool = False
+    shares: Literal["value", "statement"] | None = None
     twin: str | None = None
 
 
@@ -219,9 +220,10 @@ def _found(
 def _in_statement(site: Site, target: ast.expr, node: ast.AST) -> Site:
     if not isinstance(node, ast.Assign):
         return site
+    if target not in node.targets:
+        return site._replace(shares="value" if site.value is None else "statement")
     twin = next((other.id for other in node.targets if isinstance(other, ast.Name)), None)
-    is_shared = node.targets != [target]
-    return site._replace(is_shared=is_shared, twin=twin if target in node.targets else None)
+    return site._replace(shares="value" if len(node.targets) > 1 else None, twin=twin)
 
 
 def _bindings(node: ast.AST) -> Iterator[tuple[ast.expr, ast.expr | None, Kind]]:

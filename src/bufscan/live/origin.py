@@ -102,8 +102,8 @@ class Assignment(msgspec.Struct, frozen=True, kw_only=True):
         starts_empty: whether what is assigned can hold no tensor: a constant, an empty container.
         is_only: whether no other line sets the whole attribute anew.
         is_replaced: whether a line that building an object does not run gives the attribute another object.
-        is_shared: whether the same statement has other targets.
-        twin: a plain name that the statement gives the very same value.
+        shares: see `Site`.
+        twin: see `Site`.
         emptied_at: the line that sets the attribute to what holds no tensor, `None` most often, before this one.
         initialised_at: the line that runs `super().__init__()`, where that comes only after this one.
         is_cached_property: whether it is the `def` of one, which sets the attribute when it is first read.
@@ -118,7 +118,7 @@ class Assignment(msgspec.Struct, frozen=True, kw_only=True):
     starts_empty: bool = False
     is_only: bool = True
     is_replaced: bool = False
-    is_shared: bool = False
+    shares: Literal["value", "statement"] | None = None
     twin: str | None = None
     emptied_at: int | None = None
     initialised_at: int | None = None
@@ -288,7 +288,7 @@ def _best(candidates: list[_Candidate], want: Want, key: Key | None) -> Assignme
         starts_empty=not may_hold_tensor(site.value),
         is_only=len(setting) <= 1,
         is_replaced=any(given.depth is None and given.site.kind != "augmented" for given in setting),
-        is_shared=site.is_shared,
+        shares=site.shares,
         twin=site.twin,
         emptied_at=_emptied_at([given for given in setting if given.source is source], site),
         initialised_at=initialised_at if initialised_at is not None and site.line < initialised_at else None,

@@ -103,7 +103,8 @@ def _unregistered(fault: Fault, words: Words) -> Suggestion | None:
         return _in_container(fault, words)
     if fault.inner:
         return _deep_inside(fault, words)
-    if words.set_later:
+    is_filled_later = fault.kind in ("cache", "state") and words.instead_of_none
+    if words.set_later or is_filled_later:
         saving = words.saving if fault.kind == "state" else NOTHING_SAVED
         place = words.instead_of_none or "in __init__"
         note = f"{words.before}{place}: the later assignment then fills the buffer; {saving}"
@@ -216,7 +217,9 @@ def _lost_parameter(fault: Fault, words: Words) -> Suggestion | None:
     return Suggestion(line=line, note=f"{words.before_using(words.value)}{note}; {NEW_PARAMETERS}")
 
 
-def _shadowed_by_instance(fault: Fault, words: Words) -> Suggestion:
+def _shadowed_by_instance(fault: Fault, words: Words) -> Suggestion | None:
+    if words.made_empty:
+        return None  # neither a tensor nor a module: what registers one refuses it
     registered = "module" if fault.is_module else "tensor"
     note = f"an assignment goes to the registered {registered}, while __dict__ hides it; {SAME_KEY}"
     return Suggestion(line=f"{words.receiver}.{words.name} = {words.value}", note=note)

@@ -190,9 +190,7 @@ class _Walker:
                 yield from _hooks(place, name, value)
             else:
                 yield _attribute_of_module(place, module, name), value
-        tensors = {**table_of(module, "_parameters"), **table_of(module, "_buffers")}
-        yield from _tensor_hooks(place, tensors)
-        registered = frozenset(tensors)
+        registered = frozenset((*table_of(module, "_parameters"), *table_of(module, "_buffers")))
         for base in mro_of(cls):
             if not anatomy.is_torch_class(base):
                 yield from self._class_members(place, base, registered)
@@ -317,16 +315,6 @@ def _hooks(place: Place, table: str, hooks: dict[int, Any]) -> Iterator[tuple[Pl
     # By position: the keys count every hook of the process.
     for position, hook in enumerate(hooks.values()):
         yield place.step(f".{table}.values())[{position}]", "hook", prefix="list("), hook
-
-
-def _tensor_hooks(place: Place, tensors: dict[str, Any]) -> Iterator[tuple[Place, Any]]:
-    """What `Tensor.register_hook` was given."""
-    with subclasses_not_asked():
-        held = {name: tensor for name, tensor in tensors.items() if kind_of(type(tensor)) == "tensor"}
-        hooks = {name: tensor._backward_hooks for name, tensor in held.items()}  # noqa: SLF001  # no public reader
-    for name, table in hooks.items():
-        if table:
-            yield from _hooks(place.step(f".{name}"), "_backward_hooks", table)
 
 
 def _attributes(place: Place, value: Any) -> Iterator[tuple[Place, Any]]:

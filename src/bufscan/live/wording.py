@@ -106,7 +106,9 @@ class Words:
             return
         if source.initialised_at is not None:
             self.before += f"after line {source.initialised_at}, which runs super().__init__(); "
-        if source.is_shared:
+        if source.shares == "statement":
+            self.before += f"in place of its part of line {source.location.line}; "
+        if source.shares == "value":
             self.value = source.twin or self.name
             there = "left out there" if source.twin else f"replaced by `{self.value}` there"
             self.before += f"after line {source.location.line}, with `{self.place}` {there}; "
@@ -123,19 +125,15 @@ class Words:
 
     def before_using(self, value: str) -> str:
         """What to do before a line that takes `value`: make it, where the source does not spell it out."""
-        if self._where != "instance" or self.made_empty or self._is_made():
-            return self.before
-        return (
-            f"{self.before}with `{value}` made first; " if value == self.place_name != self.quoted else self.before
-        )
+        source = self._assignment
+        is_made = self.made_empty or (source is not None and source.shares == "value")
+        unmade = self._where == "instance" and not is_made and value == self.place_name != self.quoted
+        return f"{self.before}with `{value}` made first; " if unmade else self.before
 
     @property
     def place_name(self) -> str:
         """The last part of `place`."""
         return self.place.rpartition(".")[2]
-
-    def _is_made(self) -> bool:
-        return self._assignment is not None and self._assignment.is_shared
 
     def before_registering(self, value: str) -> str:
         """As `before_using`, for a line that registers a buffer: torch refuses a name that is set already."""
@@ -152,25 +150,30 @@ class Words:
     @property
     def instead(self) -> str:
         """Which line is replaced, where that is not the one that was found."""
-        source = self._assignment
-        if (
-            source is None
-            or self._where != "instance"
-            or source.is_shared
-            or self._setting.found_at == source.location
-        ):
+        elsewhere = self._elsewhere
+        return f"in place of {elsewhere}; " if elsewhere and self._where == "instance" else ""
+
+    @property
+    def _elsewhere(self) -> str:
+        """The line that assigns it, where another one was found: that of an element, say."""
+        source, found_at = self._assignment, self._setting.found_at
+        if source is None or source.shares or found_at == source.location:
             return ""
-        other = self._setting.found_at is not None and self._setting.found_at.file != source.location.file
-        return f"in place of line {source.location.line}{f' of {source.location.file}' if other else ''}; "
+        file = f" of {source.location.file}" if found_at and found_at.file != source.location.file else ""
+        return f"line {source.location.line}{file}"
 
     def keep_local(self, once: str, until: str) -> str:
         """Leave what holds the tensors out of the module, where they would be their buffers' stale aliases."""
-        if self._where == "function":
-            return self.value
-        before, plain = (
-            ("", f"`{self.place}`") if self._where == "instance" else ("in __init__, ", "the class attribute")
-        )
-        self.before = f"{before}{once} a local `{self.place_name}` in place of {plain}{until}; "
+        match self._where:
+            case "function":
+                return self.value
+            case "instance":
+                held = f"`{self.place}`" + f" on {self._elsewhere}" * bool(self._elsewhere)
+                self.before = f"{once} a local `{self.place_name}` in place of {held}{until}; "
+            case "class":
+                self.before = (
+                    f"in __init__, {once} a local `{self.place_name}` in place of the class attribute{until}; "
+                )
         return self.place_name
 
     def take_from_inside(self, fault: Fault, *, as_buffer: bool) -> str:
