@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import msgspec
 
+from bufscan.formats.dict_keys import spell_key
 from bufscan.formats.pickle_values import Instance, Pairs, PersistentId, elements_of, is_set
 
 if TYPE_CHECKING:
@@ -16,7 +17,6 @@ _LONGEST_STEP = 200  # characters of a key that a path shows; one huge key may b
 
 # What may be a tensor or hold one. The many scalars of a checkpoint are passed over as early as possible.
 HOLDERS = frozenset({Instance, PersistentId, Pairs, list, tuple})
-_SPELLED = frozenset({str, int, bool, float, type(None)})  # keys that a path can show
 
 # `key`: a dict's, which a section spells with a dot. `item`: a key that is always spelled in brackets. `value`,
 # `member`: by position, what has no name among a dict's values or a set's members. `shadow`: an attribute that has
@@ -72,10 +72,12 @@ def _spell(path: ObjectPath, *, plain_keys: bool, ancestor: ObjectPath | None = 
 
 def _step_from(text: str, step: ObjectPath, *, plain_keys: bool) -> str:
     value = step.value
+    if step.step == "value" and not text:
+        return f"[key {value}]"
     if step.step in ("value", "member"):
         return f"list({text}{'.values()' if step.step == 'value' else ''})[{value}]"
     if type(value) is not str:
-        return f"{text}[{value!r}]"
+        return f"{text}[{spell_key(value)}]"
     if len(value) > _LONGEST_STEP:
         value = value[:_LONGEST_STEP] + "…"
     if step.step == "shadow" or (step.step == "attribute" and not value.isidentifier()):
@@ -85,15 +87,19 @@ def _step_from(text: str, step: ObjectPath, *, plain_keys: bool) -> str:
     return f"{text}[{value!r}]"
 
 
-def children_of(value: Any) -> Iterator[tuple[Step, Any, Any]]:
+def children_of(value: Any, *, spells_tuples: bool = False) -> Iterator[tuple[Step, Any, Any]]:
     """How each directly held object is reached that may be or hold a tensor, and the object.
 
-    What a call was given, was set to and was filled with all count as held by what it makes.
+    What a call was given, was set to and was filled with all count as held by what it makes. Whether a key that is
+    a tuple is spelled: in modules it is not, for live ones do not either.
     """
     if type(value) is Pairs:
         for position, (key, held) in enumerate(value.entries()):
             if type(held) in HOLDERS:
-                yield ("key", key, held) if type(key) in _SPELLED else ("value", position, held)
+                is_named = type(key) is str or (
+                    (spells_tuples or type(key) is not tuple) and spell_key(key) is not None
+                )
+                yield ("key", key, held) if is_named else ("value", position, held)
             if type(key) in HOLDERS:
                 yield "member", position, key
     elif type(value) in (list, tuple):
@@ -104,7 +110,7 @@ def children_of(value: Any) -> Iterator[tuple[Step, Any, Any]]:
         yield from _arguments(value)
         yield from _attributes(value.state)
         if value.items is not None:
-            yield from children_of(value.items)
+            yield from children_of(value.items, spells_tuples=spells_tuples)
         if value.elements is not None:
             yield from _elements(value.elements)
 
@@ -189,5 +195,5 @@ def walk(
 
 def steps_below(value: Any, path: ObjectPath | None) -> Iterator[tuple[Any, ObjectPath]]:
     """The children of an object that lies at `path`, with their paths."""
-    for step, key, held in children_of(value):
+    for step, key, held in children_of(value, spells_tuples=True):
         yield held, step_into(path, step, key)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from bufscan.formats.allowance import Allowance
     from bufscan.formats.reconstruction import Builder
 
+_SIZES = 2  # among the arguments: storage, offset, sizes, strides
 _MAX_NESTING = 8  # a Parameter of a subclass of a wrapper: 3 in real files
 
 # Real checkpoints have a few hundred. The memory that this takes must not grow with the file.
@@ -54,10 +55,21 @@ class Rebuilder:
 
     def shape_of(self, value: Any) -> tuple[int, ...] | None:
         """The shape of the tensor that the call would make; None where it is no call that torch writes."""
+        for _ in range(_MAX_NESTING):
+            if type(value) is not Instance or type(value.func) is not Global or type(value.args) is not tuple:
+                break
+            if value.func.name == "_rebuild_parameter" and value.args:
+                value = value.args[0]
+            elif value.func.name in ("_rebuild_tensor_v2", "_rebuild_tensor_v3"):
+                return self._sizes_of(value.args)
         try:
-            if value.is_call_of("torch._utils", "_rebuild_tensor_v2") and type(value.args) is tuple:
-                return read_sizes(value.args[2]) if len(value.args) > 2 else None  # noqa: PLR2004 - the third
             return self.rebuild(value).shape
+        except MalformedTensorError:
+            return None
+
+    def _sizes_of(self, args: tuple[Any, ...]) -> tuple[int, ...] | None:
+        try:
+            return read_sizes(args[_SIZES]) if len(args) > _SIZES else None
         except MalformedTensorError:
             return None
 
