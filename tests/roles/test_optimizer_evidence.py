@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from role_inventories import Holding, said, saved, stepped
@@ -60,6 +60,59 @@ class TestOptimizerNames:
         states = {"a": first.state_dict(), "b": {**first.state_dict(), **second.state_dict()}}
 
         assert {} == said(saved(tmp_path, {**states, "optimizer": optimizer}))
+
+    def test_of_a_model_and_its_average_the_names_state_one_and_nobody_knows_which(self, tmp_path: Path) -> None:
+        model = nn.Linear(3, 2)
+        states = {"model": model.state_dict(), "ema": copy.deepcopy(model.state_dict())}
+        optimizer = stepped(torch.optim.AdamW(model.named_parameters()))
+
+        found = saved(tmp_path, {**states, "optimizer": optimizer})
+
+        assert {("parameter", "inferred", None)} == {
+            (t.role, t.certainty, t.trains) for t in found.tensors if t.section in states
+        }
+
+
+class TestSeveralOptimizers:
+    """Of a generator and a critic of one shape, where one registers as a buffer what the other trains."""
+
+    @staticmethod
+    def checkpoint(*, named: bool) -> dict[str, Any]:
+        generator = Holding({"weight": torch.ones(2, 2), "temperature": torch.ones(3)}, {})
+        critic = Holding({"weight": torch.ones(2, 2)}, {"temperature": torch.ones(3)})
+        optimizers = (
+            stepped(torch.optim.AdamW(model.named_parameters() if named else model.parameters()))
+            for model in (generator, critic)
+        )
+        models = {"generator": generator.state_dict(), "critic": critic.state_dict()}
+        return {**models, **dict(zip(("optimizer_g", "optimizer_c"), optimizers, strict=True))}
+
+    def test_only_what_all_of_them_list_follows_for_models_that_look_alike(self, tmp_path: Path) -> None:
+        found = saved(tmp_path, self.checkpoint(named=True))
+
+        assert {"generator.weight", "critic.weight"} == said(found).keys()
+
+    def test_their_shapes_say_nothing_of_models_that_look_alike(self, tmp_path: Path) -> None:
+        assert {} == said(saved(tmp_path, self.checkpoint(named=False)))
+
+    def test_each_settles_the_model_that_it_alone_fits(self, tmp_path: Path) -> None:
+        checkpoint = self.checkpoint(named=True)
+        checkpoint["critic"] = {"bias": torch.ones(1), **checkpoint["critic"]}
+        checkpoint["optimizer_c"]["param_groups"][0]["params"].append(2)
+        checkpoint["optimizer_c"]["param_groups"][0]["param_names"].append("bias")
+
+        found = saved(tmp_path, checkpoint)
+
+        assert {"critic.weight", "critic.bias"} == said(found).keys()
+
+    def test_two_optimizers_that_share_a_model_and_its_average_settle_both(self, tmp_path: Path) -> None:
+        model = nn.Linear(2, 2)
+        states = {"model": model.state_dict(), "ema": copy.deepcopy(model.state_dict())}
+        halves = [stepped(torch.optim.SGD([pair], momentum=0.9)) for pair in model.named_parameters()]
+
+        found = saved(tmp_path, {**states, "optimizers": halves})
+
+        assert {"model.weight", "model.bias", "ema.weight", "ema.bias"} == said(found).keys()
 
 
 class TestOptimizerState:

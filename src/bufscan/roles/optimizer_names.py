@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from bufscan.roles.section import Claim
 from bufscan.roles.twins import are_twins
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 LISTED = Claim("parameter", "optimizer param_names", certainty="exact")
 LISTED_AND_UPDATED = LISTED._replace(trains=True)  # only a parameter that was updated has state
+LISTED_OF_ONE = LISTED._replace(certainty="inferred")  # of one of several models, and which is not said
 
 # What DistributedDataParallel and torch.compile put before the names of the model they wrap.
 _WRAPPERS = ("", "module.", "_orig_mod.")
@@ -22,22 +23,68 @@ _WRAPPERS = ("", "module.", "_orig_mod.")
 Shape = tuple[int, ...]
 
 
+class _Match(NamedTuple):
+    """A section in which an optimizer finds every parameter that it lists, at these positions.
+
+    Attributes:
+        updated: the positions whose parameters have state; only they are trained for sure.
+        is_only: whether no other section fits.
+    """
+
+    section: Section
+    positions: list[int]
+    updated: list[int]
+    is_only: bool
+
+
 def claim_by_optimizer_names(checkpoint: Checkpoint) -> None:
-    """Settle the entries that an optimizer lists by name, in the one model it fits or in equal copies of it."""
-    for optimizer in checkpoint.optimizers:
-        listed = _listed(optimizer)
-        if not listed:
-            continue
-        matches = [
-            (section, positions)
-            for section in checkpoint.sections
-            if (positions := _positions(section, listed)) is not None
-        ]
-        if are_twins([section for section, _ in matches]):
-            alone = len(matches) == 1  # of a model and its average, one is trained
-            for section, positions in matches:
-                for position, (_, shape) in zip(positions, listed, strict=True):
-                    section.settle([position], LISTED_AND_UPDATED if alone and shape is not None else LISTED)
+    """Settle the entries that an optimizer lists by name, in the one model it fits or in equal copies of it.
+
+    Where one optimizer could be that of either of two models and so could another that lists less, such as those
+    of a generator and a critic, nothing follows for the names of which they differ.
+    """
+    matches = [match for optimizer in checkpoint.optimizers for match in _matches(optimizer, checkpoint.sections)]
+    by_section: dict[int, list[_Match]] = {}
+    for match in matches:
+        by_section.setdefault(id(match.section), []).append(match)
+    for match in matches:
+        if match.is_only:
+            match.section.settle(match.updated, LISTED_AND_UPDATED)
+            match.section.settle(match.positions, LISTED)
+        else:
+            disputed = _disputed(match, by_section[id(match.section)])
+            match.section.settle((at for at in match.positions if at not in disputed), LISTED_OF_ONE)
+
+
+def _matches(optimizer: Optimizer, sections: Sequence[Section]) -> list[_Match]:
+    """The one section that the optimizer fits, or equal copies of it; none where it fits different ones."""
+    listed = _listed(optimizer)
+    if not listed:
+        return []
+    found = [
+        (section, positions) for section in sections if (positions := _positions(section, listed)) is not None
+    ]
+    if not are_twins([section for section, _ in found]):
+        return []
+    return [
+        _Match(
+            section,
+            positions,
+            [at for at, (_, shape) in zip(positions, listed, strict=True) if shape is not None],
+            len(found) == 1,
+        )
+        for section, positions in found
+    ]
+
+
+def _disputed(match: _Match, matches: Sequence[_Match]) -> set[int]:
+    """Positions that another optimizer of the same section lacks, though it lists some of the others."""
+    own = set(match.positions)
+    disputed: set[int] = set()
+    for other in matches:
+        if not own.isdisjoint(other.positions):
+            disputed |= own.difference(other.positions)
+    return disputed
 
 
 def _listed(optimizer: Optimizer) -> list[tuple[str, Shape | None]]:

@@ -29,18 +29,20 @@ _UNKNOWN = str(None)
 
 
 def claim_by_optimizer_shapes(checkpoint: Checkpoint) -> None:
-    """Settle entries that an optimizer must hold, in the one model it fits or in equal copies of it."""
-    for optimizer in checkpoint.optimizers:
-        needed = _counted(shape for group in optimizer.groups for shape in group.shapes)
-        # With state for fewer than half of its parameters, it could be another model's and fit by chance.
-        if not needed or 2 * needed[_UNKNOWN] > needed.total():
+    """Settle entries that an optimizer must hold, in the one model it fits or in equal copies of it.
+
+    Of a generator and a critic that look alike, nothing says which optimizer is whose.
+    """
+    weighed = [_weigh(optimizer, checkpoint.sections) for optimizer in checkpoint.optimizers]
+    for each in weighed:
+        if not are_twins([fit.section for fit in each.fits]) or any(
+            each.is_disputed_by(other) for other in weighed
+        ):
             continue
-        fits = [fit for section in checkpoint.sections if (fit := _fit(optimizer, needed, section)) is not None]
-        if are_twins([fit.section for fit in fits]):
-            trained = True if len(fits) == 1 else None  # of a model and its average, one is trained
-            for fit in fits:
-                _claim_counted(fit, needed, trained=trained)
-                _claim_aligned(fit, optimizer, trained=trained)
+        trained = True if len(each.fits) == 1 else None  # of a model and its average, one is trained
+        for fit in each.fits:
+            _claim_counted(fit, each.needed, trained=trained)
+            _claim_aligned(fit, each.optimizer, trained=trained)
 
 
 class Fit(NamedTuple):
@@ -55,6 +57,30 @@ class Fit(NamedTuple):
     positions: list[int]
     shapes: list[Shape]
     alignments: list[Alignment]
+
+
+class Weighed(NamedTuple):
+    """An optimizer, how many parameters of each shape it needs, and the sections it fits."""
+
+    optimizer: Optimizer
+    needed: Counter[str]
+    fits: list[Fit]
+
+    def is_disputed_by(self, other: Weighed) -> bool:
+        """Whether both fit one of several models, and need some of the same parameters but not all."""
+        if len(self.fits) < 2 or self.needed == other.needed or self.needed.keys().isdisjoint(other.needed):  # noqa: PLR2004 - several
+            return False
+        sections = {id(fit.section) for fit in self.fits}
+        return not sections.isdisjoint(id(fit.section) for fit in other.fits)
+
+
+def _weigh(optimizer: Optimizer, sections: Iterable[Section]) -> Weighed:
+    needed = _counted(shape for group in optimizer.groups for shape in group.shapes)
+    # With state for fewer than half of its parameters, it could be another model's and fit by chance.
+    if not needed or 2 * needed[_UNKNOWN] > needed.total():
+        return Weighed(optimizer, needed, [])
+    fits = (_fit(optimizer, needed, section) for section in sections)
+    return Weighed(optimizer, needed, [fit for fit in fits if fit is not None])
 
 
 def _counted(shapes: Iterable[Shape | None]) -> Counter[str]:
