@@ -81,13 +81,7 @@ def test_every_dtype_that_the_library_writes_is_read_as_torch_loads_it(tmp_path:
 
 def test_nothing_is_claimed_that_the_format_does_not_state() -> None:
     (tensor,) = read(save({"weight": torch.ones(2)})).tensors
-    assert (None, None, None, None, None) == (
-        tensor.device,
-        tensor.requires_grad,
-        tensor.saved,
-        tensor.moves,
-        tensor.trains,
-    )
+    assert (None, None, None) == (tensor.device, tensor.requires_grad, tensor.trains)
     assert ("parameter", "assumed") == (tensor.role, tensor.certainty)
 
 

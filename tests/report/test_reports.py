@@ -137,6 +137,30 @@ def test_json_has_the_fields_that_were_promised() -> None:
     assert {"tensors": 2, "numel": 33, "nbytes": 136} == report["totals"]["persistent_buffer"]
 
 
+def test_json_leaves_out_what_says_no_more_than_its_default() -> None:
+    plain = tensor("w", 2, 3, stride=(3, 1))
+    turned = tensor("v", 2, 3, stride=(1, 2), storage_offset=4, layout="sparse_coo", requires_grad=False)
+    first, second = json.loads(REPORTS["json"](inventory(plain, turned), View()))["tensors"]
+    assert "origin" == list(first)[-1]
+    assert {"stride": [1, 2], "storage_offset": 4, "layout": "sparse_coo", "requires_grad": False} == {
+        key: second[key] for key in second.keys() - first.keys()
+    }
+
+
+@pytest.mark.parametrize("name", ["größe", "\N{GRINNING FACE}", "\udc80", "\x1b[31m", "a\nb", "\x7f"])
+def test_json_is_ascii_and_says_every_name_as_it_is(name: str) -> None:
+    text = REPORTS["json"](inventory(tensor("w", 2), tensor(name, 2)), View())
+    assert text.isascii()
+    assert ["w", name] == [each["name"] for each in json.loads(text)["tensors"]]
+
+
+def test_json_has_as_many_lines_as_tensors_however_many_there_are() -> None:
+    found = inventory(*(tensor(f"w{number}", 1) for number in range(2500)))
+    text = REPORTS["json"](found, View())
+    assert [each.name for each in found.tensors] == [each["name"] for each in json.loads(text)["tensors"]]
+    assert 2500 == sum(line.startswith('  {"name"') for line in text.splitlines())
+
+
 def test_a_long_listing_says_how_much_it_hides() -> None:
     found = inventory(*(tensor(f"w{number}", number) for number in range(1000)))
     text = REPORTS["text"](found, View())

@@ -245,6 +245,9 @@ def _make_records(rows: list[_Row], data_start: int, file: str | None) -> tuple[
                 stride=None if seen is None else _contiguous_stride(seen),
                 storage=key,
                 stored_bytes=nbytes,
+                # Whether parameter or buffer: it is here, and follows its model.
+                saved=True,
+                moves=True,
                 file=file,
             )
         )

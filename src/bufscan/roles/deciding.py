@@ -91,6 +91,9 @@ def _judged_section(section: Section) -> Iterator[Tensor]:
     for position, tensor in enumerate(section.tensors):
         if tensor.certainty == "assumed":
             key = (section.claims.get(position), tensor.requires_grad)
+            if key == (None, tensor.trains) and tensor.saved and tensor.moves:
+                yield tensor  # a second record would say the same
+                continue
             if key not in changes:
                 changes[key] = _changes(*key)
             yield msgspec.structs.replace(tensor, **changes[key])
