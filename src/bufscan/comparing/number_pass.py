@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from bufscan.inventory import Tensor
     from bufscan.values.strided import Walk
 
-_JOB_CHUNKS = 64
+_JOB_CHUNKS = 10
 _MOST_FRAMES = 32
 
 

@@ -19,6 +19,8 @@ _SECONDS_BETWEEN_REPORTS = 0.1
 
 # Threads cost more than they bring for less.
 _WORTH_A_THREAD = 8 << 20
+# More wait for the interpreter and for memory, of which each needs its own.
+_MOST_THREADS = 16
 
 
 class Stopped(Exception):  # noqa: N818 - not an error: another thread failed, or the user pressed Ctrl-C
@@ -78,7 +80,7 @@ def run_jobs(jobs: Iterable[Job], work: Callable[[Iterator[Job]], None], meter: 
         meter: counts what is done.
         nbytes: bytes of all jobs: few are not worth threads.
     """
-    threads = min(processors(), -(-nbytes // _WORTH_A_THREAD)) or 1
+    threads = min(processors(), _MOST_THREADS, -(-nbytes // _WORTH_A_THREAD)) or 1
     if threads == 1:
         meter.report()
         work(iter(jobs))
