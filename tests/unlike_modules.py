@@ -6,18 +6,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import nn
-from torch.nn.utils import prune
 
 from whole_modules import after_a_pass, holding
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-
-def pruned_globally() -> nn.Module:
-    model = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3))
-    prune.global_unstructured([(model[0], "weight"), (model[1], "weight")], prune.L1Unstructured, amount=2)
-    return model
 
 
 class Trimmed(nn.Module):
@@ -116,12 +109,6 @@ EXPLAINED: dict[str, Explained] = {
     ),
     "left out of the pickle": Explained(
         "`__getstate__` leaves it out", Trimmed, set(), {("BUF001", "error", "big")}
-    ),
-    "globally pruned": Explained(
-        "the masks that prune was called with serve no forward pass; the model's scan does not know that",
-        pruned_globally,
-        set(),
-        {("BUF001", "error", f"list([{index}]._forward_pre_hooks.values())[0].mask") for index in (0, 1)},
     ),
     "bare storage": Explained(
         "a storage is listed as what the file spends bytes on; the model's scan looks at tensors alone",

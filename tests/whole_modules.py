@@ -20,6 +20,12 @@ if TYPE_CHECKING:
     Makers = dict[str, Callable[[], nn.Module]]
 
 
+def _pruned_globally() -> nn.Module:
+    model = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3))
+    prune.global_unstructured([(model[0], "weight"), (model[1], "weight")], prune.L1Unstructured, amount=2)
+    return model
+
+
 class Plain(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -174,6 +180,7 @@ CORRECT: Makers = {
     "pruned, both": lambda: prune.random_unstructured(
         prune.l1_unstructured(nn.Linear(3, 3), "weight", 1), "bias", 0.5
     ),
+    "pruned globally": _pruned_globally,
     "pruned by channel": lambda: prune.ln_structured(nn.Conv2d(3, 3, 3), "weight", 0.5, 2, 0),
     "pruned LSTM": lambda: prune.l1_unstructured(nn.LSTM(2, 3), "weight_hh_l0", 0.5),
     "quantised dynamically": lambda: quantized_dynamically(nn.Linear(3, 3)),

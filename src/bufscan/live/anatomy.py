@@ -75,6 +75,8 @@ _STDLIB_HOLDERS = (
 )
 # torch's own objects hold its machinery (graphs, handles, streams), but these hold the user's tensors.
 _TORCH_HOLDERS = ("torch.distributions.", "torch.nn.", "torch.ao.")
+# The mask that a pruning method was given has become a buffer; the one that its hook keeps serves no forward.
+_TORCH_LEFTOVERS = "torch.nn.utils.prune"
 # Training state and data: tensors of their own that are no part of a model.
 _FOREIGN = ("torch.optim", "torch.utils.data", "torch.amp.grad_scaler")
 _C_DESCRIPTORS = (types.GetSetDescriptorType, types.MemberDescriptorType)
@@ -260,7 +262,9 @@ def _may_hold_tensors(cls: type) -> bool:
     module = module_of(cls)
     if _derives(cls, *_STDLIB_HOLDERS):
         return True
-    return not _is_stdlib_module(module) and (not _is_torch_module(module) or module.startswith(_TORCH_HOLDERS))
+    if _is_torch_module(module):
+        return module.startswith(_TORCH_HOLDERS) and module != _TORCH_LEFTOVERS
+    return not _is_stdlib_module(module)
 
 
 def _is_torch_module(name: str) -> bool:
