@@ -81,8 +81,14 @@ def require_target(given: Given) -> str | nn.Module:
     is_module = torch is not None and isinstance(given, torch.nn.Module)
     if is_module:
         return given
-    what = f"the class {given.__name__}" if isinstance(given, type) else f"a {type(given).__name__}"
-    raise UsageError(f"{what} is no target", hint="give a path, the name of a model, or an nn.Module")
+    raise UsageError(
+        f"{kind_in_words(given)} is no target", hint="give a path, the name of a model, or an nn.Module"
+    )
+
+
+def kind_in_words(given: object) -> str:
+    """What a Python caller gave, where it is the wrong thing: `a dict`, `the class Linear`."""
+    return f"the class {given.__name__}" if isinstance(given, type) else f"a {type(given).__name__}"
 
 
 def parse_target(text: str) -> Target:

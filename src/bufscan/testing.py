@@ -13,6 +13,7 @@ from bufscan.errors import UsageError
 from bufscan.findings import SEVERITIES
 from bufscan.report.check_text import render
 from bufscan.report.view import Display
+from bufscan.target import kind_in_words
 from bufscan.tensor_names import matches
 
 if TYPE_CHECKING:
@@ -45,8 +46,8 @@ def assert_registered(
     """
     __tracebackhide__ = True
     if isinstance(model, type) or not hasattr(model, "named_modules"):
-        what = f"the class {model.__name__}" if isinstance(model, type) else f"a {type(model).__name__}"
-        raise UsageError(f"{what} is no model", hint="make one: `assert_registered(Encoder(dim=64))`")
+        hint = "make one: `assert_registered(Encoder(dim=64))`"
+        raise UsageError(f"{kind_in_words(model)} is no model", hint=hint)
     if fail_on not in SEVERITIES:
         raise UsageError(f"no such severity: `{fail_on}`", hint=f"choose from {', '.join(SEVERITIES)}")
     entries = _entries({} if ignore is None else ignore)

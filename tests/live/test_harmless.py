@@ -15,6 +15,7 @@ from torch.nn.utils import spectral_norm as old_spectral_norm
 
 from bufscan.inventory import HARMLESS_HOLDINGS
 from bufscan.live.scanning import scan
+from whole_modules import with_lists_of_what_is_registered, with_parent_link
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -70,21 +71,6 @@ def _with_gradient() -> nn.Module:
     return holding(linear=model, grads=[model.weight.grad])
 
 
-def _with_parent_link() -> nn.Module:
-    model = nn.Sequential(nn.Linear(2, 2))
-    object.__setattr__(model[0], "parent", model)
-    model[0].parents = [model]
-    return model
-
-
-def _with_list_of_parameters() -> nn.Module:
-    model = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
-    model.decayed = [model[0].weight]
-    model.by_name = dict(model.named_parameters())
-    model.layers_again = [model[0], model[1]]
-    return model
-
-
 def _parametrized_with_cache() -> nn.Module:
     model = parametrizations.orthogonal(nn.Linear(3, 3))
     with parametrize.cached():
@@ -119,8 +105,8 @@ HARMLESS: dict[str, Callable[[], nn.Module]] = {
     "own _apply": Metric,
     "optimizer in the model": Optimizing,
     "gradients": _with_gradient,
-    "parent link": _with_parent_link,
-    "list of registered parameters": _with_list_of_parameters,
+    "parent link": with_parent_link,
+    "list of registered parameters": with_lists_of_what_is_registered,
     "averaged model": lambda: torch.optim.swa_utils.AveragedModel(
         nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2)),
         multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.9),

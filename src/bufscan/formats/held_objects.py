@@ -13,6 +13,7 @@ from bufscan.formats.module_instance import (
     class_of,
     held_by_module,
     module_state,
+    read_registry,
     recomputed_attributes,
     registered_in,
 )
@@ -27,6 +28,7 @@ from bufscan.formats.object_graph import (
 )
 from bufscan.formats.own_apply import moved_attributes
 from bufscan.formats.pickle_values import Instance, Pairs, elements_of, lookup, pairs_of
+from bufscan.formats.saved_optimizer import optimizer_fields
 from bufscan.inventory import Facts
 
 if TYPE_CHECKING:
@@ -151,10 +153,6 @@ class HeldReader:
                     if type(hook) in HOLDERS:
                         yield hook, here.step("value", position, "hook")
 
-    def _registered_in(self, state: Pairs, registry: str) -> Iterator[tuple[str, Any]]:
-        self._collector.allowance.look_at(len(pairs_of(lookup(state, registry)) or ()))
-        return registered_in(state, registry)
-
     def _note_recomputed(self, state: Pairs) -> None:
         for name in recomputed_attributes(state):
             held = lookup(state, name)
@@ -178,9 +176,9 @@ class HeldReader:
     def _in_hidden_module(self, module: Instance, state: Pairs, way: Way) -> Iterator[tuple[Any, Way]]:
         inside = Way(way.path, max(way.holding, "hidden_module", key=_RANK.__getitem__), way.holder or way.path)
         for registry in ("_parameters", "_buffers"):
-            for name, held in self._registered_in(state, registry):
+            for name, held in read_registry(state, registry, self._collector.allowance):
                 yield held, inside.step("attribute", name)
-        for name, held in self._registered_in(state, "_modules"):
+        for name, held in read_registry(state, "_modules", self._collector.allowance):
             yield held, inside.step(*child_step(module, name))
         yield from self._attributes(module, state, inside.path, inside)
 
@@ -218,7 +216,7 @@ def _holding_in(value: Any) -> str | None:
     if type(value) is not Instance or pairs_of(value) is not None or elements_of(value) is not None:
         return "container"
     cls = class_of(value)
-    if _is_optimizer(value) or cls.startswith(_TRAINING):
+    if optimizer_fields(value) is not None or cls.startswith(_TRAINING):
         return "optimizer"
     if cls.startswith("torch."):
         return _holding_in_torchs(cls)
@@ -232,8 +230,3 @@ def _holding_in_torchs(cls: str) -> str | None:
     if cls.startswith("torch.nn.utils.prune."):
         return "recomputed"  # the masks that a hook was made with: it uses the registered ones
     return "object" if cls.startswith(_TORCH_HOLDERS) else None
-
-
-def _is_optimizer(value: Instance) -> bool:
-    pairs = pairs_of(value.state)
-    return pairs is not None and lookup(pairs, "param_groups") is not None and lookup(pairs, "state") is not None

@@ -10,6 +10,7 @@ from bufscan.formats.pickle_values import Global, Instance, Pairs, lookup, named
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from bufscan.formats.allowance import Allowance
     from bufscan.formats.object_graph import Step
 
 REGISTRIES = ("_parameters", "_buffers", "_modules")
@@ -71,6 +72,16 @@ def registered_in(state: Pairs, registry: str) -> Iterator[tuple[str, Any]]:
     """The named entries of one of a module's registries."""
     pairs = pairs_of(lookup(state, registry)) or Pairs()
     return ((name, value) for name, value in pairs.entries() if type(name) is str)
+
+
+def read_registry(state: Pairs, registry: str, allowance: Allowance) -> Iterator[tuple[str, Any]]:
+    """The same, counted among what is looked at.
+
+    Raises:
+        UnreadableError: that has become too much.
+    """
+    allowance.look_at(len(pairs_of(lookup(state, registry)) or ()))
+    return registered_in(state, registry)
 
 
 def attribute_names(value: Instance) -> set[str]:

@@ -12,9 +12,9 @@ import msgspec
 
 from bufscan.formats.collecting import Statement
 from bufscan.formats.held_objects import HeldReader
-from bufscan.formats.module_instance import UNSAVED, attribute_names, child_step, module_state, registered_in
+from bufscan.formats.module_instance import UNSAVED, attribute_names, child_step, module_state, read_registry
 from bufscan.formats.object_graph import MAX_DEPTH, ObjectPath, step_into
-from bufscan.formats.pickle_values import Instance, Pairs, elements_of, lookup, pairs_of
+from bufscan.formats.pickle_values import Instance, Pairs, elements_of, lookup
 from bufscan.formats.registrations import Registrations
 
 if TYPE_CHECKING:
@@ -98,22 +98,17 @@ class ModuleReader:
         return found
 
     def _children(self, module: _Module) -> Iterator[_Child]:
-        for name, value in self._registry(module.state, "_modules"):
+        for name, value in read_registry(module.state, "_modules", self._collector.allowance):
             yield _Child(f"{module.prefix}{name}.", step_into(module.path, *child_step(module.value, name)), value)
-
-    def _registry(self, state: Pairs, registry: str) -> Iterator[tuple[str, Any]]:
-        """The named entries of one of a module's registries."""
-        self._collector.allowance.look_at(len(pairs_of(lookup(state, registry)) or ()))
-        return registered_in(state, registry)
 
     def _collect_registered(self, module: _Module) -> None:
         prefix, state = module.prefix, module.state
         unsaved = self._unsaved_names(state)
         own = attribute_names(module.value)
-        for name, value in self._registry(state, "_parameters"):
+        for name, value in read_registry(state, "_parameters", self._collector.allowance):
             self._registrations.note_parameter(value)
             self._collect(value, prefix + name, _PARAMETER, shadowed=name in own)
-        for name, value in self._registry(state, "_buffers"):
+        for name, value in read_registry(state, "_buffers", self._collector.allowance):
             statement = _NON_PERSISTENT if name in unsaved else _PERSISTENT
             self._collect(value, prefix + name, statement, shadowed=name in own)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from bufscan.dtypes import DTYPES
+from bufscan.formats.sizes import reach_of
 
 if TYPE_CHECKING:
     from bufscan.formats.allowance import Allowance
@@ -49,6 +50,6 @@ def _bytes_of(tensor: Tensor) -> range:
     """From the first to the last byte that the tensor shows of its storage."""
     if not tensor.numel or tensor.stride is None or tensor.dtype is None or tensor.shape is None:
         return range(0)
-    last = sum((size - 1) * step for size, step in zip(tensor.shape, tensor.stride, strict=True))
+    end = tensor.storage_offset + reach_of(tensor.shape, tensor.stride) + 1
     width = DTYPES[tensor.dtype]
-    return range(width.nbytes(tensor.storage_offset), width.nbytes(tensor.storage_offset + last + 1))
+    return range(width.nbytes(tensor.storage_offset), width.nbytes(end))

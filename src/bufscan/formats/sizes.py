@@ -56,7 +56,12 @@ def read_geometry(size: Any, stride: Any) -> Geometry:
         raise MalformedTensorError("its sizes and strides do not fit together")
     if 0 in shape:
         return Geometry(shape, steps, None)
-    return Geometry(shape, steps, sum((length - 1) * step for length, step in zip(shape, steps, strict=True)))
+    return Geometry(shape, steps, reach_of(shape, steps))
+
+
+def reach_of(shape: tuple[int, ...], stride: tuple[int, ...]) -> int:
+    """The last element, counted from the first, of a tensor that has any."""
+    return sum((length - 1) * step for length, step in zip(shape, stride, strict=True))
 
 
 def read_sizes(value: Any) -> tuple[int, ...]:
