@@ -21,7 +21,7 @@ from bufscan.commands.options import (
     one_of,
     refuse_to_overwrite,
 )
-from bufscan.commands.outcome import DIFFERENT, DONE, FAILED, Complaint, Outcome, Paper, about
+from bufscan.commands.outcome import DIFFERENT, DONE, FAILED, Complaint, Outcome, Paper, about, first_of
 from bufscan.commands.terminal import display
 from bufscan.errors import UsageError
 from bufscan.findings import SEVERITIES
@@ -150,9 +150,8 @@ def _complaints(result: CheckResult) -> Iterator[Complaint]:
     for each in result.targets:
         if each.failure is not None:
             yield Complaint(each.failure.message, each.failure.hint, each.target)
-        elif failed := [skipped for skipped in each.skipped if skipped.failed]:
-            more = f"; and {len(failed) - 1} more" if len(failed) > 1 else ""
-            yield Complaint(f"{failed[0].what}: {failed[0].reason}{more}", target=each.target)
+        elif failed := [f"{skipped.what}: {skipped.reason}" for skipped in each.skipped if skipped.failed]:
+            yield Complaint(first_of(failed), target=each.target)
 
 
 def _codes(given: Sequence[str] | None) -> list[str]:

@@ -19,7 +19,7 @@ from bufscan.commands.options import (
     one_of,
     refuse_to_overwrite,
 )
-from bufscan.commands.outcome import DIFFERENT, DONE, FAILED, Complaint, Outcome, TargetError, about
+from bufscan.commands.outcome import DIFFERENT, DONE, FAILED, Complaint, Outcome, TargetError, about, first_of
 from bufscan.commands.progress import shown_progress
 from bufscan.commands.terminal import display
 from bufscan.errors import UsageError
@@ -142,14 +142,9 @@ def diff(  # noqa: PLR0913, PLR0917 - typer reads the options from the parameter
             progress=progress,
         )
     code = _exit_code(difference, exit_zero=exit_zero)
-    complaints = _complaints(difference) if code == FAILED else ()
+    unknown = [f"not compared: {each.path}: {each.reason}" for each in difference.not_compared]
+    complaints = (Complaint(first_of(unknown)),) if code == FAILED else ()
     return Outcome(render(difference, view), output, code, complaints=complaints)
-
-
-def _complaints(difference: Difference) -> tuple[Complaint, ...]:
-    first, *others = difference.not_compared
-    more = f"; and {len(others)} more" if others else ""
-    return (Complaint(f"not compared: {first.path}: {first.reason}{more}"),)
 
 
 def _exit_code(difference: Difference, *, exit_zero: bool) -> int:

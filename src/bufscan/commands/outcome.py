@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from bufscan.errors import BufscanError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 DONE = 0
 DIFFERENT = 1  # findings, or differences
@@ -29,6 +29,11 @@ class Complaint(NamedTuple):
     message: str
     hint: str | None = None
     target: str | None = None
+
+
+def first_of(reasons: Sequence[str]) -> str:
+    """The first of them, and how many more there are: a complaint is one line."""
+    return reasons[0] + (f"; and {len(reasons) - 1} more" if len(reasons) > 1 else "")
 
 
 class Outcome(NamedTuple):
