@@ -133,18 +133,18 @@ MISTAKES = {
     ),
     "output over source": (
         ("fine.py:Model", "--output", "fine.py"),
-        "fine.py:Model: is both the target and the output",
+        "fine.py: was read, so it is not written to",
     ),
     "baseline over source": (
         ("fine.py:Model", "--write-baseline", "./fine.py"),
-        "fine.py:Model: is both the target and the output",
+        "./fine.py: was read, so it is not written to",
     ),
     "model without checkpoint": (
         ("fine.py:Model", "--model", "fine.py:Model"),
         "a model is joined to a checkpoint",
     ),
     "bad baseline": (("fine.py", "--baseline", "fine.py"), "fine.py: no baseline"),
-    "output over target": (("model.pt", "--output", "model.pt"), "model.pt: is both the target and the output"),
+    "output over target": (("model.pt", "--output", "model.pt"), "model.pt: was read, so it is not written to"),
 }
 
 

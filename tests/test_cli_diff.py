@@ -118,7 +118,7 @@ def test_the_report_goes_where_it_is_told(folder: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("target", ["old.pt", "new.pt"])
 def test_neither_target_is_overwritten_by_the_report(folder: Path, target: str) -> None:
     done = bufscan("diff", "old.pt", "new.pt", "--output", f"./{target}", cwd=folder)
-    assert (2, f"bufscan: {target}: is both the target and the output") == (
+    assert (2, f"bufscan: ./{target}: was read, so it is not written to") == (
         done.returncode,
         done.stderr.decode().splitlines()[0],
     )

@@ -149,7 +149,7 @@ def test_the_target_is_never_overwritten_by_its_own_report(tmp_path: Path) -> No
     assert 0 == bufscan("demo", "--write", str(tmp_path)).returncode
     before = (tmp_path / "model.pt").read_bytes()
     line, _ = complaint("inspect", "model.pt", "--output", "./model.pt", cwd=tmp_path)
-    assert "bufscan: model.pt: is both the target and the output" == line
+    assert "bufscan: ./model.pt: was read, so it is not written to" == line
     assert before == (tmp_path / "model.pt").read_bytes()
 
 

@@ -19,6 +19,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("target", "config"),
     ("formats", "live", "roles", "rules", "values"),
     ("joining",),
+    ("opening",),
     ("inspecting", "judging"),
     ("checking", "comparing"),
     ("report", "demo"),

@@ -9,7 +9,7 @@ from mmap import ACCESS_COPY, mmap
 from threading import Lock
 from typing import TYPE_CHECKING, Protocol, Self
 
-from bufscan.errors import UnreadableError
+from bufscan.errors import UnreadableError, about
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -98,9 +98,28 @@ class FileSource:
 
     def __init__(self, path: Path, *, name: str | None = None) -> None:
         self.name = path.name if name is None else name
+        self.path = path
         self._file = os.fdopen(_open_regular(path), "rb", buffering=0)
-        self.size = os.fstat(self._file.fileno()).st_size
+        self._state = self._state_now()
+        self.size = self._state[0]
         self._position = Lock()
+
+    def require_unchanged(self) -> None:
+        """Make sure that nobody wrote to the file since it was opened.
+
+        One that was put in its place meanwhile is another file: this one was read as it was.
+
+        Raises:
+            UnreadableError: somebody did, so what was read may be of neither state.
+        """
+        if self._state_now() != self._state:
+            raise UnreadableError(
+                "the file changed while it was read", hint="run it again when nobody writes to it"
+            )
+
+    def _state_now(self) -> tuple[int, int]:
+        state = os.fstat(self._file.fileno())
+        return state.st_size, state.st_mtime_ns
 
     def read(self, offset: int, length: int) -> bytes:
         _require_within(offset, length, self.size)
@@ -158,6 +177,64 @@ class FileSource:
         self.close()
 
 
+class OpenFiles:
+    """The files that a run reads: each is opened once and stays open, so that all is said of one file.
+
+    Several threads may open files at once.
+    """
+
+    def __init__(self) -> None:
+        self._files: dict[Path, FileSource] = {}
+        self._beside: list[Path] = []
+        self._lock = Lock()
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """Of every file that is not to be written to: those that were opened, and those noted beside them."""
+        return (*self._files, *self._beside)
+
+    def note(self, *paths: Path) -> None:
+        """Files that others read (source code, a configuration), or that belong to what was read."""
+        self._beside += paths
+
+    def open(self, path: Path, *, name: str | None = None) -> FileSource:
+        """The file at `path`, which the first to open it may give a name for messages.
+
+        Raises:
+            UnreadableError: it is no regular file, or may not be read.
+        """
+        with self._lock:
+            if path not in self._files:
+                self._files[path] = FileSource(path, name=name)
+            return self._files[path]
+
+    def require_unchanged(self) -> None:
+        """Make sure that every file still is what was read.
+
+        Raises:
+            TargetError: one is not.
+        """
+        for path, file in self._files.items():
+            with about(str(path)):
+                file.require_unchanged()
+
+    def close(self) -> None:
+        for file in self._files.values():
+            file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if error is None:
+                self.require_unchanged()
+        finally:
+            self.close()
+
+
 class ReadAhead:
     """Short reads that lie close behind each other, served from one longer read."""
 
@@ -211,9 +288,23 @@ _KINDS = (
 )
 
 
+def _open(path: Path) -> int:
+    try:
+        return os.open(path, os.O_RDONLY | _OPEN_FLAGS)
+    except OSError as error:
+        if error.errno != errno.EMFILE:
+            raise
+        import resource  # where there is such a limit there is this module
+
+        # All shards of a checkpoint stay open, and 1,024 files are what many systems begin with.
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+        return os.open(path, os.O_RDONLY | _OPEN_FLAGS)
+
+
 def _open_regular(path: Path) -> int:
     try:
-        fd = os.open(path, os.O_RDONLY | _OPEN_FLAGS)
+        fd = _open(path)
     except ValueError as error:  # an embedded NUL
         raise UnreadableError("no such file") from error
     except OSError as error:

@@ -19,9 +19,9 @@ from bufscan.bytesource import exists
 from bufscan.commands import check, diff, explain
 from bufscan.commands.demo import demo
 from bufscan.commands.inspect import EXAMPLES, inspect
-from bufscan.commands.outcome import DONE, FAILED, Outcome, Paper, TargetError, about
+from bufscan.commands.outcome import DONE, FAILED, Outcome, Paper, refuse_to_overwrite
 from bufscan.commands.terminal import encoding
-from bufscan.errors import BufscanError
+from bufscan.errors import BufscanError, TargetError, about
 from bufscan.live.standard_output import reserve_for_results, results
 from bufscan.report.escaping import show
 
@@ -189,6 +189,9 @@ def _run(arguments: list[str]) -> int:
         if outcome == INTERRUPTED:
             raise KeyboardInterrupt
         return int(outcome or DONE)
+    for file in filter(None, (outcome.output, *(paper.file for paper in outcome.papers))):
+        with about(file):
+            refuse_to_overwrite(file, outcome.reads)
     if outcome.output is None:
         _print(outcome.text)
     else:
@@ -213,8 +216,8 @@ def _write(paper: Paper) -> None:
 
 def _explain(error: Exception, arguments: Sequence[str]) -> int:
     match error:
-        case TargetError(target=target, error=cause):
-            return _complain(cause.message, cause.hint, target=target)
+        case TargetError():
+            return _complain(error.message, error.hint, target=error.target)
         case BufscanError():
             return _complain(error.message, error.hint)
         case typer.TyperException():

@@ -86,6 +86,11 @@ def require_target(given: Given) -> str | nn.Module:
     )
 
 
+def name_of(target: str | nn.Module) -> str:
+    """What messages call a target."""
+    return target if isinstance(target, str) else type(target).__qualname__
+
+
 def kind_in_words(given: object) -> str:
     """What a Python caller gave, where it is the wrong thing: `a dict`, `the class Linear`."""
     return f"the class {given.__name__}" if isinstance(given, type) else f"a {type(given).__name__}"

@@ -11,12 +11,10 @@ import pytest
 import torch
 from peak_memory import peak_mebibytes
 from safetensors_files import save
-from sharded_files import FIRST, INDEX, SECOND, read, skipped, weights, where, write
+from sharded_files import FIRST, INDEX, SECOND, read, read_index, skipped, weights, where, write
 
 from bufscan.errors import UnreadableError
-from bufscan.formats.reading import read_file
 from bufscan.formats.shard_index import read_shard_index
-from bufscan.formats.sharded import read_index
 from bufscan.formats.signatures import is_shard_index
 
 if TYPE_CHECKING:
@@ -169,7 +167,7 @@ def test_links_of_a_hugging_face_cache_are_followed_and_mentioned(tmp_path: Path
     inventory = read(snapshot)
     assert {"a": FIRST, "b": FIRST, "c": SECOND} == where(inventory)
     assert any("cache" in note for note in inventory.notes)
-    assert inventory == read_index(snapshot / INDEX, "folder", read_file)
+    assert inventory == read_index(snapshot / INDEX)
 
 
 def test_links_out_of_a_cached_repository_are_refused(tmp_path: Path) -> None:
@@ -201,7 +199,8 @@ def test_an_index_of_ten_megabytes_stays_within_200_mebibytes(
     (tmp_path / "m").write_bytes(save({"a": torch.ones(1)}))
     (tmp_path / INDEX).write_text(make_index())
     statement = (
-        "from pathlib import Path; from bufscan.formats.reading import read_file; "
-        f"from bufscan.formats.sharded import read_sharded; read_sharded(Path({str(tmp_path)!r}), '', read_file)"
+        "from pathlib import Path; from bufscan.bytesource import OpenFiles; "
+        "from bufscan.formats.reading import read_path; "
+        f"read_path(Path({str(tmp_path)!r}), '', OpenFiles())"
     )
     assert peak_mebibytes(statement) < 200

@@ -5,11 +5,21 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 from safetensors_files import save
-from sharded_files import FIRST, INDEX, SECOND, anomalies, read, skipped, stored_bytes_of, weights, where, write
+from sharded_files import (
+    FIRST,
+    INDEX,
+    SECOND,
+    anomalies,
+    read,
+    read_index,
+    skipped,
+    stored_bytes_of,
+    weights,
+    where,
+    write,
+)
 
 from bufscan.errors import UnreadableError
-from bufscan.formats.reading import read_file
-from bufscan.formats.sharded import read_index
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,7 +50,7 @@ def test_shards_are_one_inventory_that_says_where_each_tensor_is(
 
 def test_the_index_itself_can_be_the_target(tmp_path: Path) -> None:
     write(tmp_path, weights(), total_size=56)
-    assert read(tmp_path) == read_index(tmp_path / INDEX, "folder", read_file)
+    assert read(tmp_path) == read_index(tmp_path / INDEX)
 
 
 def test_shards_without_an_index_are_found_by_their_names(tmp_path: Path) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from bufscan.bytesource import OpenFiles
 from bufscan.checking.arguments import idle_entries
-from bufscan.checking.examining import Workshop, examine, is_code
+from bufscan.checking.examining import Means, examine
 from bufscan.checking.policy import Policy
 from bufscan.checking.results import CheckResult, Ignored, TargetResult
 from bufscan.checking.selecting import selected_rules
@@ -18,6 +19,7 @@ from bufscan.findings import Finding
 from bufscan.inventory import Skipped
 from bufscan.joining.counterpart import require_one_model
 from bufscan.judging import judge
+from bufscan.opening.artefact import BuildOptions, files_first, is_code
 from bufscan.target import named_from_here, require_target
 
 if TYPE_CHECKING:
@@ -43,6 +45,7 @@ def check(  # noqa: PLR0913 - all but the targets have names and defaults
     dtype: str | None = None,
     baseline: Collection[Known] | None = None,
     values: bool = False,
+    files: OpenFiles | None = None,
 ) -> CheckResult:
     """Run the rules over the targets.
 
@@ -57,9 +60,11 @@ def check(  # noqa: PLR0913 - all but the targets have names and defaults
         device: where models are built, as in `bufscan.inspect`.
         dtype: their default dtype, the same.
         baseline: findings that are known and pass.
-        values: whether to read the values of the tensors too, which needs torch.
+        values: whether to read the values of the tensors too.
+        files: keeps open what is read; None to close it at the end.
 
     Raises:
+        TargetError: a file was written to while it was read.
         UsageError: there is no target, no checkpoint for the model, or the configuration names a rule that does
             not exist.
     """
@@ -68,20 +73,30 @@ def check(  # noqa: PLR0913 - all but the targets have names and defaults
     named = [require_target(target) for target in targets or config.targets]
     if not named:
         raise UsageError("no target", hint="name one, or list `targets` under `[tool.bufscan]` in pyproject.toml")
-    with ExitStack() as files:
-        workshop = Workshop(
+    with OpenFiles() if files is None else nullcontext(files) as opened:
+        means = Means(
+            files=opened,
             entries=config.build,
             model=model,
             from_config=from_config,
-            device=device,
-            dtype=dtype,
-            files=files if values else None,
+            build=BuildOptions(device=device, dtype=dtype),
+            values=values,
         )
-        _require_checkpoint(named, workshop)
-        at_hand = {None, "model" if workshop.joins else None, "values" if values else None}
-        policy = Policy(config, [rule for rule in rules if rule.needs in at_hand], baseline)
-        examined = _never_nothing(_examine_files_first(named, workshop))
-        results = [_judged(each, rules, policy) for each in examined]
+        _require_checkpoint(named, means)
+        return _check(named, config, means, rules, baseline)
+
+
+def _check(
+    named: Sequence[str | nn.Module],
+    config: Config,
+    means: Means,
+    rules: tuple[Rule, ...],
+    baseline: Collection[Known] | None,
+) -> CheckResult:
+    at_hand = {None, "model" if means.joins else None, "values" if means.values else None}
+    policy = Policy(config, [rule for rule in rules if rule.needs in at_hand], baseline)
+    examined = _never_nothing(_examine_files_first(named, means))
+    results = [_judged(each, rules, policy) for each in examined]
     # When all findings are known, ignores can be: the comment on a class may be needed by another target.
     results = [
         _with(result, policy.idle_comments(each.classes), policy)
@@ -95,16 +110,15 @@ def check(  # noqa: PLR0913 - all but the targets have names and defaults
     )
 
 
-def _require_checkpoint(targets: Sequence[str | nn.Module], workshop: Workshop) -> None:
-    require_one_model(workshop.model, from_config=workshop.from_config)
-    if workshop.joins and all(map(is_code, targets)):
+def _require_checkpoint(targets: Sequence[str | nn.Module], means: Means) -> None:
+    require_one_model(means.model, from_config=means.from_config)
+    if means.joins and all(map(is_code, targets)):
         raise UsageError("a model is joined to a checkpoint, and every target is a model itself")
 
 
-def _examine_files_first(targets: Sequence[str | nn.Module], workshop: Workshop) -> list[Examined]:
+def _examine_files_first(targets: Sequence[str | nn.Module], means: Means) -> list[Examined]:
     """In the order of the targets, but all files are read before any code of the user's runs."""
-    order = sorted(range(len(targets)), key=lambda position: is_code(targets[position]))
-    found = {position: list(examine(targets[position], workshop)) for position in order}
+    found = {position: list(examine(targets[position], means)) for position in files_first(targets)}
     return [each for position in range(len(targets)) for each in found[position]]
 
 

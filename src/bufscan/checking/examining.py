@@ -3,30 +3,30 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from bufscan.checking.arguments import call_of, entries_for
 from bufscan.checking.results import Failure
-from bufscan.errors import BufscanError, UsageError
+from bufscan.errors import BufscanError
 from bufscan.findings import Subject
-from bufscan.inspecting import inspect
 from bufscan.inventory import Skipped
-from bufscan.joining.counterpart import build_described, build_named
-from bufscan.joining.fit import join
-from bufscan.target import FileTarget, FolderTarget, ModuleTarget, ObjectTarget, parse_code_or_target
+from bufscan.opening.artefact import BuildOptions, build_target, open_target
+from bufscan.target import ModuleTarget, ObjectTarget, parse_code_or_target
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from contextlib import ExitStack
 
     from torch import nn
 
+    from bufscan.bytesource import OpenFiles
     from bufscan.config import BuildEntry
-    from bufscan.inventory import Inventory
+    from bufscan.findings import NonFinite
+    from bufscan.inventory import Tensor
     from bufscan.live.discovering import ClassLines, Discovery
-    from bufscan.target import Target
+    from bufscan.opening.artefact import Artefact
 
 
 # What Python says of a call whose signature (`*args`) promised that it could be made.
@@ -55,23 +55,24 @@ class Examined(msgspec.Struct, frozen=True, kw_only=True):
     file: str | None = None
 
 
-class Workshop(msgspec.Struct, frozen=True, kw_only=True):
-    """How models are built.
+class Means(msgspec.Struct, frozen=True, kw_only=True):
+    """What it takes to examine targets.
 
     Attributes:
-        entries: the configuration's arguments for them.
+        files: keeps open what is read.
+        entries: the configuration's arguments for models.
         model: target of the model that checkpoints belong to; None to check them alone.
         from_config: whether that model is built from the `config.json` of the Hugging Face folder that they are.
-        device, dtype: as in `inspect`.
-        files: keeps the files open whose values are to be read; None when they are not.
+        build: where models are built.
+        values: whether the rules may read values.
     """
 
+    files: OpenFiles
     entries: Sequence[BuildEntry] = ()
     model: str | None = None
     from_config: bool = False
-    device: str | None = None
-    dtype: str | None = None
-    files: ExitStack | None = None
+    build: BuildOptions = BuildOptions()
+    values: bool = False
 
     @property
     def joins(self) -> bool:
@@ -79,71 +80,64 @@ class Workshop(msgspec.Struct, frozen=True, kw_only=True):
         return self.model is not None or self.from_config
 
 
-def is_code(target: str | nn.Module) -> bool:
-    """Whether examining it runs the user's code."""
-    try:
-        return not isinstance(target, str) or isinstance(parse_code_or_target(target), ObjectTarget | ModuleTarget)
-    except UsageError:
-        return False
-
-
-def examine(target: str | nn.Module, workshop: Workshop) -> Iterator[Examined]:
+def examine(target: str | nn.Module, means: Means) -> Iterator[Examined]:
     """Everything behind one target: one model or artefact, or each model of a module."""
     if not isinstance(target, str):
-        yield _of_model(target, type(target).__qualname__, workshop)
+        yield _examined(open_target(target, means.files, means.build), means)
         return
     try:
-        parsed = parse_code_or_target(target)
-        match parsed:
+        match parse_code_or_target(target):
             case ModuleTarget(source):
-                yield from _models_in(source, target, workshop)
-            case ObjectTarget():
-                yield from _built(parsed, target, workshop)
+                yield from _models_in(source, target, means)
+            case ObjectTarget() as named:
+                yield from _built(named, target, means)
             case _:
-                alone = _subject(inspect(target), parsed, workshop)
-                examined = Examined(target=target, subjects=(alone,), file=_file_of(parsed))
-                yield _joined(examined, parsed, workshop) if workshop.joins else examined
+                artefact = open_target(target, means.files, means.build)
+                examined = _examined(artefact, means)
+                yield _joined(examined, artefact, means) if means.joins else examined
     except BufscanError as error:
         yield Examined(target=target, failure=Failure.of(error))
 
 
-def _file_of(target: Target | ModuleTarget) -> str | None:
-    return str(target.path) if isinstance(target, FileTarget | FolderTarget) else None
+def _examined(artefact: Artefact, means: Means) -> Examined:
+    return Examined(
+        target=artefact.inventory.target,
+        subjects=(_subject(artefact, means),),
+        classes=() if artefact.model is None else _classes_of(artefact.model),
+        file=None if artefact.path is None else str(artefact.path),
+    )
 
 
-def _subject(inventory: Inventory, target: Target | ModuleTarget, workshop: Workshop) -> Subject:
-    if workshop.files is None:
-        return Subject(inventory=inventory)
-    from bufscan.checking.values import values_in_file
+def _subject(artefact: Artefact, means: Means) -> Subject:
+    if not means.values:
+        return Subject(inventory=artefact.inventory)
+    from bufscan.values.finiteness import count_nonfinite
 
-    return Subject(inventory=inventory, count_nonfinite=values_in_file(inventory, target, workshop.files))
+    def count(tensor: Tensor) -> NonFinite | None:
+        return count_nonfinite(tensor, artefact.inventory.storages, artefact.reader)
+
+    return Subject(inventory=artefact.inventory, count_nonfinite=count)
 
 
-def _of_model(model: nn.Module, target: str, workshop: Workshop) -> Examined:
-    from bufscan.checking.values import values_in_memory
-    from bufscan.live.describing import StorageTable
+def _classes_of(model: nn.Module) -> tuple[ClassLines, ...]:
     from bufscan.live.discovering import classes_of
-    from bufscan.live.scanning import scan
 
-    storages = StorageTable()
-    inventory = scan(model, target, storages)
-    count = None if workshop.files is None else values_in_memory(inventory, storages.live)
-    subject = Subject(inventory=inventory, count_nonfinite=count)
-    return Examined(target=target, subjects=(subject,), classes=tuple(classes_of(model)))
+    return tuple(classes_of(model))
 
 
-def _models_in(source: str, target: str, workshop: Workshop) -> Iterator[Examined]:
+def _models_in(source: str, target: str, means: Means) -> Iterator[Examined]:
     from bufscan.live.discovering import discover
 
+    means.files.note(Path(source))
     discovery = discover(source)
     skipped = list(discovery.skipped)
     built: list[Examined] = []
     for candidate in discovery.candidates:
         name = f"{candidate.source}:{candidate.name}"
-        if candidate.missing and not entries_for(name, workshop.entries):
+        if candidate.missing and not entries_for(name, means.entries):
             skipped.append(Skipped(what=name, reason=f"it cannot be built without {', '.join(candidate.missing)}"))
             continue
-        for examined in _built(ObjectTarget(candidate.source, candidate.name), name, workshop):
+        for examined in _built(ObjectTarget(candidate.source, candidate.name), name, means):
             if examined.failure is not None and _LACKS_ARGUMENTS.search(examined.failure.message):
                 skipped.append(Skipped(what=name, reason=examined.failure.message))
             else:
@@ -173,43 +167,37 @@ def _why_nothing(discovery: Discovery) -> Failure:
     )
 
 
-def _built(target: ObjectTarget, name: str, workshop: Workshop) -> Iterator[Examined]:
+def _built(target: ObjectTarget, name: str, means: Means) -> Iterator[Examined]:
     """The model, once for every set of arguments that the configuration has for it."""
-    entries = entries_for(name, workshop.entries)
+    entries = entries_for(name, means.entries)
     if not entries:
-        yield _built_once(target, name, workshop)
+        yield _built_once(target, name, means)
     for entry in entries:
         if entry.skip is not None:
             yield Examined(target=name, skipped=(Skipped(what=name, reason=entry.skip),))
             continue
         call = call_of(target.expression, entry)
-        yield _built_once(ObjectTarget(target.source, call), f"{target.source}:{call}", workshop)
+        yield _built_once(ObjectTarget(target.source, call), f"{target.source}:{call}", means)
 
 
-def _built_once(target: ObjectTarget, name: str, workshop: Workshop) -> Examined:
-    from bufscan.live.importing import build
-
+def _built_once(target: ObjectTarget, name: str, means: Means) -> Examined:
     try:
-        return _of_model(build(target, device=workshop.device, dtype=workshop.dtype), name, workshop)
+        return _examined(build_target(target, name, means.files, means.build), means)
     except BufscanError as error:
         return Examined(target=name, failure=Failure.of(error))
 
 
-def _joined(examined: Examined, target: Target | ModuleTarget, workshop: Workshop) -> Examined:
+def _joined(examined: Examined, artefact: Artefact, means: Means) -> Examined:
     """A checkpoint held against its model, and a named model itself: what it loses on save is in no checkpoint."""
+    from bufscan.opening.joined import join_model
+
     (alone,) = examined.subjects  # read before any code runs
-    checkpoint = alone.inventory
     try:
-        if workshop.model is None:
-            other = build_described(target, [tensor.name for tensor in checkpoint.tensors])
-        else:
-            other = build_named(workshop.model, device=workshop.device, dtype=workshop.dtype)
+        joined = join_model(artefact, means.model, means.build)
     except BufscanError as error:
         return msgspec.structs.replace(examined, failure=Failure.of(error))
-    built = _of_model(other.model, other.name, msgspec.structs.replace(workshop, files=None))
-    live = built.subjects[0].inventory
-    joined = msgspec.structs.replace(alone, inventory=join(checkpoint, live, other.converted))
-    if workshop.model is None:  # of the classes in transformers nothing is the user's to mend
-        return msgspec.structs.replace(examined, subjects=(joined,))
-    stand_in = Subject(inventory=live, is_stand_in=workshop.device is None)
-    return msgspec.structs.replace(examined, subjects=(joined, stand_in), classes=built.classes)
+    checkpoint = msgspec.structs.replace(alone, inventory=joined.checkpoint)
+    if means.model is None:  # of the classes in transformers nothing is the user's to mend
+        return msgspec.structs.replace(examined, subjects=(checkpoint,))
+    stand_in = Subject(inventory=joined.model, is_stand_in=means.build.device is None)
+    return msgspec.structs.replace(examined, subjects=(checkpoint, stand_in), classes=_classes_of(joined.module))

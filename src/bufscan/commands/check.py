@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 import typer
 
+from bufscan.bytesource import OpenFiles
 from bufscan.commands.options import (
     Build,
     Debug,
@@ -19,11 +20,19 @@ from bufscan.commands.options import (
     NoColor,
     Quiet,
     one_of,
+)
+from bufscan.commands.outcome import (
+    DIFFERENT,
+    DONE,
+    FAILED,
+    Complaint,
+    Outcome,
+    Paper,
+    first_of,
     refuse_to_overwrite,
 )
-from bufscan.commands.outcome import DIFFERENT, DONE, FAILED, Complaint, Outcome, Paper, about, first_of
 from bufscan.commands.terminal import display
-from bufscan.errors import UsageError
+from bufscan.errors import UsageError, about
 from bufscan.findings import SEVERITIES
 from bufscan.report.check_reports import CHECK_REPORTS, CheckView
 
@@ -112,25 +121,24 @@ def check(  # noqa: PLR0913, PLR0917 - typer reads the options from the paramete
         ignore=_codes(ignore),
         fail_on=None if fail_on is None else one_of("severity", fail_on, SEVERITIES),
     )
-    for target in targets or settings.targets:
-        for file in (*(file for _, file in on_paper), write_baseline):
-            with about(target):
-                refuse_to_overwrite(target, file)
     known = None if baseline is None else _read_baseline(baseline)
     from bufscan import checking
 
-    result = checking.check(
-        *(targets or ()),
-        config=settings,
-        model=model,
-        from_config=build,
-        device=device,
-        dtype=dtype,
-        baseline=known,
-        values=values,
-    )
+    with OpenFiles() as files:
+        result = checking.check(
+            *(targets or ()),
+            config=settings,
+            model=model,
+            from_config=build,
+            device=device,
+            dtype=dtype,
+            baseline=known,
+            values=values,
+            files=files,
+        )
+    reads = (*files.paths, *(Path(file) for file in (settings.file, baseline) if file is not None))
     if write_baseline is not None:
-        return _write_baseline(result, write_baseline)
+        return _write_baseline(result, write_baseline, files.paths)
     plain = CheckView(version=_version(formats), folder=_folder_in_workspace(), quiet=quiet)
     view = msgspec.structs.replace(plain, display=display(None, no_color=no_color))
     papers = [Paper(file, CHECK_REPORTS[format_name](result, plain)) for format_name, file in on_paper]
@@ -143,6 +151,7 @@ def check(  # noqa: PLR0913, PLR0917 - typer reads the options from the paramete
         exit_code=DONE if exit_zero and code == DIFFERENT else code,
         papers=tuple(papers),
         complaints=tuple(_complaints(result)),
+        reads=reads,
     )
 
 
@@ -215,7 +224,7 @@ def _read_baseline(file: str) -> frozenset[Known]:
         return read_baseline(data)
 
 
-def _write_baseline(result: CheckResult, file: str) -> Outcome:
+def _write_baseline(result: CheckResult, file: str, reads: tuple[Path, ...]) -> Outcome:
     """Everything found is known from now on; what could not be checked is not."""
     from bufscan.atomicfile import write_whole
     from bufscan.checking.baseline import known_findings, written_baseline
@@ -225,6 +234,7 @@ def _write_baseline(result: CheckResult, file: str) -> Outcome:
 
     known = known_findings(result)
     with about(file):
+        refuse_to_overwrite(file, reads)
         write_whole(Path(file), written_baseline(known).encode())
     text = f"wrote {show(file)}: {plural(len(known), 'finding')}\n"
     left_out = render_incomplete(result, display(None, no_color=True))

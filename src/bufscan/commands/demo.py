@@ -11,9 +11,9 @@ import typer
 from bufscan.atomicfile import make_folder, write_whole
 from bufscan.bytesource import exists, is_file
 from bufscan.commands.options import Debug, NoColor, Quiet
-from bufscan.commands.outcome import Outcome, TargetError, about
+from bufscan.commands.outcome import Outcome
 from bufscan.commands.terminal import display
-from bufscan.errors import UsageError
+from bufscan.errors import TargetError, UsageError, about
 from bufscan.report import REPORTS
 from bufscan.report.escaping import show
 from bufscan.report.view import View

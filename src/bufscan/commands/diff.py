@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from math import isfinite
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bufscan.bytesource import OpenFiles
 from bufscan.commands.options import (
     Debug,
     Device,
@@ -17,16 +17,15 @@ from bufscan.commands.options import (
     Quiet,
     count_of,
     one_of,
-    refuse_to_overwrite,
 )
-from bufscan.commands.outcome import DIFFERENT, DONE, FAILED, Complaint, Outcome, TargetError, about, first_of
+from bufscan.commands.outcome import DIFFERENT, DONE, FAILED, Complaint, Outcome, first_of
 from bufscan.commands.progress import shown_progress
 from bufscan.commands.terminal import display
-from bufscan.errors import UsageError
+from bufscan.errors import UsageError, about
 from bufscan.report.difference import DIFF_REPORTS, DiffView
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from bufscan.comparing.difference import Difference
 
@@ -105,14 +104,10 @@ def diff(  # noqa: PLR0913, PLR0917 - typer reads the options from the parameter
     The exit code is 0 without a difference, 1 with one, and 2 when a target or a part of it could not be read, or
     when no difference was found but not everything could be compared.
     """
-    for target in (old, new):
-        if target is not None:
-            with about(target):
-                refuse_to_overwrite(target, output)
     if textconv:
         if new is not None:
             raise UsageError("`--textconv` takes one target", hint="leave NEW out")
-        return Outcome(_lines(old), output)
+        return _lines(old, output)
     if new is None:
         raise UsageError("there is nothing to compare it with", hint="`bufscan diff OLD NEW`")
     render = DIFF_REPORTS["stat" if stat else one_of("format", format_, tuple(DIFF_REPORTS))]
@@ -124,7 +119,7 @@ def diff(  # noqa: PLR0913, PLR0917 - typer reads the options from the parameter
         quiet=quiet,
         display=display(output, no_color=no_color),
     )
-    with _about_its_side(), shown_progress() as progress:
+    with OpenFiles() as files, shown_progress() as progress:
         from bufscan.comparing.diffing import diff as compare
 
         difference = compare(
@@ -140,11 +135,12 @@ def diff(  # noqa: PLR0913, PLR0917 - typer reads the options from the parameter
             device=device,
             dtype=dtype,
             progress=progress,
+            files=files,
         )
     code = _exit_code(difference, exit_zero=exit_zero)
     unknown = [f"not compared: {each.path}: {each.reason}" for each in difference.not_compared]
     complaints = (Complaint(first_of(unknown)),) if code == FAILED else ()
-    return Outcome(render(difference, view), output, code, complaints=complaints)
+    return Outcome(render(difference, view), output, code, complaints=complaints, reads=files.paths)
 
 
 def _exit_code(difference: Difference, *, exit_zero: bool) -> int:
@@ -155,23 +151,12 @@ def _exit_code(difference: Difference, *, exit_zero: bool) -> int:
     return FAILED if difference.not_compared else DONE
 
 
-@contextmanager
-def _about_its_side() -> Iterator[None]:
-    """Whatever fails with one of the two targets fails because of that one."""
-    from bufscan.comparing.opening import SideError
-
-    try:
-        yield
-    except SideError as error:
-        raise TargetError(error.target, error) from error
-
-
-def _lines(target: str) -> str:
+def _lines(target: str, output: str | None) -> Outcome:
     from bufscan.comparing.fingerprint import fingerprint
     from bufscan.report.difference.lines import render
 
-    with _about_its_side(), shown_progress() as progress:
-        return render(fingerprint(target, progress))
+    with about(target), OpenFiles() as files, shown_progress() as progress:
+        return Outcome(render(fingerprint(target, files, progress)), output, reads=files.paths)
 
 
 def _tolerance(text: str | None) -> float | None:

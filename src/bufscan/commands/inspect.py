@@ -7,6 +7,7 @@ from typing import Annotated
 import msgspec
 import typer
 
+from bufscan.bytesource import OpenFiles
 from bufscan.commands.options import (
     Build,
     Debug,
@@ -18,10 +19,10 @@ from bufscan.commands.options import (
     Quiet,
     count_of,
     one_of,
-    refuse_to_overwrite,
 )
-from bufscan.commands.outcome import Outcome, about
+from bufscan.commands.outcome import Outcome
 from bufscan.commands.terminal import display
+from bufscan.errors import about
 from bufscan.inventory import ROLES
 from bufscan.report import REPORTS, WITH_FINDINGS
 from bufscan.report.selecting import SORT_KEYS, Selection
@@ -89,13 +90,12 @@ def inspect(  # noqa: PLR0913, PLR0917 - typer reads the options from the parame
         quiet=quiet,
         display=display(output, no_color=no_color),
     )
-    with about(target):
-        refuse_to_overwrite(target, output)
-        from bufscan.inspecting import inspect as read
+    from bufscan.inspecting import inspect as read
 
-        inventory = read(target, model=model, from_config=build, device=device, dtype=dtype)
-        if format_ in WITH_FINDINGS:
-            from bufscan.checking.inspected import findings_in
+    with about(target), OpenFiles() as files:
+        inventory = read(target, model=model, from_config=build, device=device, dtype=dtype, files=files)
+    if format_ in WITH_FINDINGS:
+        from bufscan.checking.inspected import findings_in
 
-            view = msgspec.structs.replace(view, findings=findings_in(inventory))
-        return Outcome(render(inventory, view), output)
+        view = msgspec.structs.replace(view, findings=findings_in(inventory))
+    return Outcome(render(inventory, view), output, reads=files.paths)

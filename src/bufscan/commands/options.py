@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
@@ -68,18 +66,3 @@ def count_of(what: str, text: str, *, hint: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= MOST_DIGITS):
         raise UsageError(f"no number of {what}: `{text}`", hint=hint)
     return int(text)
-
-
-def refuse_to_overwrite(target: str, output: str | None) -> None:
-    """Make sure that the output is not the target itself.
-
-    Raises:
-        UsageError: it is.
-    """
-    same = False
-    source, mark, _ = target.rpartition(".py:")  # of `models.py:Encoder`, where that is no file itself
-    for file in (target, f"{source}.py") if mark else (target,):
-        with suppress(OSError, ValueError):  # one of them does not exist, so nothing can be lost
-            same |= output is not None and Path(output).samefile(file)
-    if same:
-        raise UsageError("is both the target and the output", hint="give `--output` another name")

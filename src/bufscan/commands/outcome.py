@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+import os
+import stat
+import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
-from bufscan.errors import BufscanError
+from bufscan.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
 
 DONE = 0
 DIFFERENT = 1  # findings, or differences
@@ -40,6 +44,7 @@ class Outcome(NamedTuple):
     """What a command has to say, and the file it goes to; None for standard output.
 
     `papers` are further files, written when the text is out: one that cannot be written keeps nobody from reading.
+    `reads` are the files that the command read: none of them is written to.
     `complaints` repeat what the text says, for those who do not see it on their terminal.
     """
 
@@ -47,22 +52,22 @@ class Outcome(NamedTuple):
     output: str | None = None
     exit_code: int = DONE
     papers: tuple[Paper, ...] = ()
+    reads: tuple[Path, ...] = ()
     complaints: tuple[Complaint, ...] = ()
 
 
-class TargetError(Exception):
-    """A failure that concerns one target, named as the user named it."""
+def refuse_to_overwrite(file: str, reads: Iterable[Path]) -> None:
+    """Make sure that nothing is lost where `file` is written: what was read, and the code that was imported.
 
-    def __init__(self, target: str, error: BufscanError) -> None:
-        super().__init__(target, error)
-        self.target = target
-        self.error = error
-
-
-@contextmanager
-def about(target: str) -> Iterator[None]:
-    """Whatever fails inside fails because of this target."""
+    Raises:
+        UsageError: `file` is one of these, under whatever name.
+    """
     try:
-        yield
-    except BufscanError as error:
-        raise TargetError(target, error) from error
+        there = os.stat(file)  # noqa: PTH116 - Path.stat raises for more than this
+    except (OSError, ValueError):
+        return  # nothing is there
+    sources = (getattr(module, "__file__", None) for module in tuple(sys.modules.values()))
+    for path in (*reads, *filter(None, sources)) if stat.S_ISREG(there.st_mode) else ():
+        with suppress(OSError, ValueError):
+            if os.path.samestat(os.stat(path), there):  # noqa: PTH116 - the same
+                raise UsageError("was read, so it is not written to", hint="give `--output` another name")

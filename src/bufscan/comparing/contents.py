@@ -12,15 +12,15 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from bufscan.comparing.difference import Tolerance
-    from bufscan.comparing.opening import Side
     from bufscan.comparing.pieces import Content
     from bufscan.comparing.verdict import Verdict
     from bufscan.comparing.workers import Progress
+    from bufscan.opening.artefact import Sides
 
 
 def compare_contents(
     contents: Sequence[Content],
-    sides: tuple[Side, Side],
+    sides: Sides,
     tolerance: Tolerance | None,
     progress: Progress | None = None,
 ) -> list[Verdict]:
@@ -38,7 +38,7 @@ def compare_contents(
     return [next(numbers) if verdict is None else verdict for verdict in settled]
 
 
-def _in_order(content: Content, sides: tuple[Side, Side], verdict: Verdict | None) -> Verdict | None:
+def _in_order(content: Content, sides: Sides, verdict: Verdict | None) -> Verdict | None:
     """Where values belong elsewhere by their bytes, the order they are stored in may be all that differs."""
     if verdict is None or verdict.remark is None or not is_in_coordinates(content):
         return verdict

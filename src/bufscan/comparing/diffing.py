@@ -2,30 +2,38 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
+from bufscan.bytesource import OpenFiles
 from bufscan.comparing.changes import changes_between, is_role_unsure
 from bufscan.comparing.contents import compare_contents
 from bufscan.comparing.difference import Difference, Entry, NotCompared, Tolerance
 from bufscan.comparing.matching import match_tensors
-from bufscan.comparing.opening import opened
 from bufscan.comparing.planning import Plan
 from bufscan.comparing.renaming import find_renamed
 from bufscan.comparing.selection import Selection
 from bufscan.comparing.ties import tie_changes
 from bufscan.comparing.verdict import Verdict
-from bufscan.errors import UsageError
+from bufscan.errors import UsageError, about
+from bufscan.inventory import Inventory
+from bufscan.opening.artefact import Artefact, BuildOptions, files_first, open_target
+from bufscan.target import name_of, require_target
+from bufscan.values.storages import LiveStorages
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from torch import nn
+
     from bufscan.comparing.difference import Change
     from bufscan.comparing.matching import Match, Matching
-    from bufscan.comparing.opening import Side
     from bufscan.comparing.workers import Progress
-    from bufscan.inventory import Inventory, Tensor
+    from bufscan.inventory import Tensor
+    from bufscan.opening.artefact import Sides
     from bufscan.target import Given
 
 _SAME = Verdict(same=True)
@@ -45,6 +53,7 @@ def diff(  # noqa: PLR0913 - every option of the command
     device: str | None = None,
     dtype: str | None = None,
     progress: Progress | None = None,
+    files: OpenFiles | None = None,
 ) -> Difference:
     """What changed from `old` to `new`: names, shapes, types, roles, ties and every value.
 
@@ -64,13 +73,16 @@ def diff(  # noqa: PLR0913 - every option of the command
         device: where named models are built; None for torch's default.
         dtype: default dtype while named models are built; None for torch's default.
         progress: told now and then how many bytes of how many have been compared.
+        files: keeps open what is read; None to close it at the end.
 
     Raises:
         UsageError: an option makes no sense.
-        UnreadableError: a target cannot be read or built.
+        TargetError: a target cannot be read or built, or was written to while it was read.
     """
     tolerance = _tolerance(rtol, atol, values=values)
-    with opened(old, new, device=device, dtype=dtype) as sides:
+    build = BuildOptions(device=device, dtype=dtype)
+    with OpenFiles() if files is None else nullcontext(files) as opened:
+        sides = _opened((require_target(old), require_target(new)), opened, build)
         matching = match_tensors(sides[0].inventory, sides[1].inventory, sections=sections or {}, renames=renames)
         Selection(_patterns(match), _patterns(ignore)).apply(matching)
         pairs = list(_pairs(matching, sides, values=values, progress=progress))
@@ -78,6 +90,23 @@ def diff(  # noqa: PLR0913 - every option of the command
         compared = [_Compared(pair, verdict) for pair, verdict in zip(pairs, verdicts, strict=True)]
         difference = _difference((sides[0].inventory, sides[1].inventory), matching, compared)
     return msgspec.structs.replace(difference, compared_values=values, tolerance=tolerance)
+
+
+def _opened(targets: tuple[str | nn.Module, str | nn.Module], files: OpenFiles, build: BuildOptions) -> Sides:
+    if targets[0] == targets[1] == "-":
+        raise UsageError("standard input can be only one of the two sides")
+    build.require_model(targets)
+    sides: dict[int, Artefact] = {}
+    for position in files_first(targets):
+        with about(name_of(targets[position])):
+            sides[position] = _open(targets[position], files, build)
+    return sides[0], sides[1]
+
+
+def _open(target: str | nn.Module, files: OpenFiles, build: BuildOptions) -> Artefact:
+    if target == os.devnull:  # how git names the side that does not have the file
+        return Artefact(None, Inventory(target=os.devnull, format="nothing"), LiveStorages({}))
+    return open_target(target, files, build)
 
 
 def _tolerance(rtol: float | None, atol: float | None, *, values: bool) -> Tolerance | None:
@@ -140,9 +169,7 @@ class _Pair(NamedTuple):
     changes: tuple[Change, ...]
 
 
-def _pairs(
-    matching: Matching, sides: tuple[Side, Side], *, values: bool, progress: Progress | None
-) -> Iterator[_Pair]:
+def _pairs(matching: Matching, sides: Sides, *, values: bool, progress: Progress | None) -> Iterator[_Pair]:
     devices = not (sides[0].is_live or sides[1].is_live)  # a model is where it was built
     for group in matching.groups:
         renamed = find_renamed(group, sides, progress) if values else []
@@ -155,7 +182,10 @@ def _pairs(
 
 
 def _compare(
-    pairs: Sequence[_Pair], sides: tuple[Side, Side], tolerance: Tolerance | None, progress: Progress | None
+    pairs: Sequence[_Pair],
+    sides: Sides,
+    tolerance: Tolerance | None,
+    progress: Progress | None,
 ) -> list[Verdict]:
     plan = Plan([pair.match for pair in pairs], sides)
     verdicts = compare_contents(plan.contents, sides, tolerance, progress)

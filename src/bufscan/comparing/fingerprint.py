@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from bufscan.bytesource import FileSource
-from bufscan.comparing.opening import SideError, open_side
 from bufscan.comparing.workers import Meter, run_jobs, stretches
-from bufscan.errors import UnreadableError
+from bufscan.errors import BufscanError, UnreadableError
+from bufscan.opening.artefact import BuildOptions, open_target
 from bufscan.values.digest import Digester
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from bufscan.bytesource import FileSource, OpenFiles
     from bufscan.comparing.workers import Progress
     from bufscan.inventory import Skipped, Tensor
 
@@ -45,34 +45,33 @@ class Unread(NamedTuple):
     digest: str
 
 
-def fingerprint(target: str, progress: Progress | None = None) -> Fingerprints | Unread:
+def fingerprint(target: str, files: OpenFiles, progress: Progress | None = None) -> Fingerprints | Unread:
     """Hash every tensor of the target, or the file as a whole where it cannot be read.
 
     git gives up everything that it was to show when one version of one file fails.
 
     Raises:
-        SideError: there is no such file, or a model cannot be built.
+        UsageError, UnreadableError: there is no such file, or a model cannot be built.
     """
-    with ExitStack() as files:
-        try:
-            side = open_side(target, files)
-        except SideError as error:
-            with suppress(UnreadableError):
-                return Unread(error.message, _digest_of(files.enter_context(FileSource(Path(target)))))
-            raise
-        tensors = side.inventory.tensors
-        nbytes = sum(tensor.nbytes or 0 for tensor in tensors)
-        meter = Meter(nbytes, progress)
-        found = [Fingerprint(tensor, None, "its values were never written") for tensor in tensors]
+    try:
+        side = open_target(target, files, BuildOptions())
+    except BufscanError as error:
+        with suppress(UnreadableError):
+            return Unread(error.message, _digest_of(files.open(Path(target))))
+        raise
+    tensors = side.inventory.tensors
+    nbytes = sum(tensor.nbytes or 0 for tensor in tensors)
+    meter = Meter(nbytes, progress)
+    found = [Fingerprint(tensor, None, "its values were never written") for tensor in tensors]
 
-        def work(jobs: Iterator[tuple[int, Tensor]]) -> None:
-            digester = Digester(side.inventory.storages, side.reader, meter.advance)
-            for position, tensor in jobs:
-                found[position] = _fingerprint(tensor, digester)
+    def work(jobs: Iterator[tuple[int, Tensor]]) -> None:
+        digester = Digester(side.inventory.storages, side.reader, meter.advance)
+        for position, tensor in jobs:
+            found[position] = _fingerprint(tensor, digester)
 
-        if side.has_values:
-            run_jobs(enumerate(tensors), work, meter, nbytes)
-        return Fingerprints(tuple(found), side.inventory.skipped)
+    if side.has_values:
+        run_jobs(enumerate(tensors), work, meter, nbytes)
+    return Fingerprints(tuple(found), side.inventory.skipped)
 
 
 def _digest_of(file: FileSource) -> str:

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from bufscan.comparing.difference import Tolerance
-    from bufscan.comparing.opening import Side
     from bufscan.comparing.pieces import Content, Piece
     from bufscan.comparing.workers import Meter
     from bufscan.inventory import Tensor
+    from bufscan.opening.artefact import Artefact, Sides
     from bufscan.values.strided import Walk
 
 _JOB_CHUNKS = 10
@@ -40,7 +40,7 @@ class _Job(NamedTuple):
 class NumberPass:
     """Adds up the differences of contents, each stretch by one thread."""
 
-    def __init__(self, contents: Sequence[Content], sides: tuple[Side, Side], tolerance: Tolerance | None) -> None:
+    def __init__(self, contents: Sequence[Content], sides: Sides, tolerance: Tolerance | None) -> None:
         self._contents = contents
         self._sides = sides
         self._tolerance = tolerance
@@ -170,7 +170,7 @@ class _Reader:
         return frame
 
 
-def _decoder(tensor: Tensor, side: Side, walk: Walk) -> Decoder:
+def _decoder(tensor: Tensor, side: Artefact, walk: Walk) -> Decoder:
     assert tensor.dtype is not None  # noqa: S101 - what is compared has a type
     quantization = tensor.quantization
     channels = None

@@ -12,8 +12,8 @@ from bufscan.values.reading import ElementReader
 from bufscan.values.strided import Strided, Walk, strided_of, walk_together
 
 if TYPE_CHECKING:
-    from bufscan.comparing.opening import Side
     from bufscan.inventory import Part, Tensor
+    from bufscan.opening.artefact import Artefact, Sides
 
 # The name of a piece that one shard holds of a whole tensor: `[4:8, 0:4]`.
 _SLICES = re.compile(r"\[((?:\d{1,19}:\d{1,19}(?:, \d{1,19}:\d{1,19})*)?)\]", re.ASCII)
@@ -78,7 +78,7 @@ class Content(NamedTuple):
         return sum(piece.nbytes for piece in (*self.pieces, *self.others))
 
 
-def content_of(old: Tensor, new: Tensor, sides: tuple[Side, Side]) -> Content:
+def content_of(old: Tensor, new: Tensor, sides: Sides) -> Content:
     """How to compare the values of two tensors of equal shape.
 
     Raises:
@@ -103,7 +103,7 @@ def _is_empty(tensor: Tensor) -> bool:
     return tensor.numel == 0 or (tensor.shape is None and not tensor.parts and tensor.storage is None)
 
 
-def _blocks_of(tensor: Tensor, side: Side) -> list[Block] | None:
+def _blocks_of(tensor: Tensor, side: Artefact) -> list[Block] | None:
     """The stored blocks that make up the tensor; None for a compound one."""
     if not tensor.parts or tensor.quantization is not None:
         elements = _strided_of(tensor, side)
@@ -129,13 +129,11 @@ def _begin_of(part: Part) -> tuple[int, ...] | None:
     return begin if len(begin) == len(part.shape) else None
 
 
-def _strided_of(record: Tensor | Part, side: Side) -> Strided:
+def _strided_of(record: Tensor | Part, side: Artefact) -> Strided:
     return strided_of(record, side.inventory.storages, side.reader)
 
 
-def _elementwise(
-    old: Tensor, new: Tensor, blocks: tuple[list[Block], list[Block]], sides: tuple[Side, Side]
-) -> Content:
+def _elementwise(old: Tensor, new: Tensor, blocks: tuple[list[Block], list[Block]], sides: Sides) -> Content:
     assert old.dtype is not None  # noqa: S101 - a block has a dtype
     assert new.dtype is not None  # noqa: S101 - the same
     types = DTYPES[old.dtype], DTYPES[new.dtype]
@@ -176,7 +174,7 @@ def _piece(old: Strided, new: Strided, begin: tuple[int, ...]) -> Piece:
     return Piece(ElementReader(old, walk, 0), ElementReader(new, walk, 1), walk, begin)
 
 
-def _compound(old: Tensor, new: Tensor, sides: tuple[Side, Side]) -> Content:
+def _compound(old: Tensor, new: Tensor, sides: Sides) -> Content:
     """Tensors made of named parts, which have to be the same one by one."""
     shards = (old.local_shape, old.placements) != (new.local_shape, new.placements)
     if [part.name for part in old.parts] != [part.name for part in new.parts] or shards:
@@ -189,7 +187,7 @@ def _compound(old: Tensor, new: Tensor, sides: tuple[Side, Side]) -> Content:
     return Content(old, new, (pieces[main],), others, is_compound=True)
 
 
-def _matching_parts(old: Tensor, new: Tensor, sides: tuple[Side, Side]) -> tuple[tuple[Piece, ...], str | None]:
+def _matching_parts(old: Tensor, new: Tensor, sides: Sides) -> tuple[tuple[Piece, ...], str | None]:
     """The parts of either side in step, or the name of the first that does not match."""
     pieces = []
     for left, right in zip(old.parts, new.parts, strict=False):

@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from bufscan.comparing.matching import Match
-    from bufscan.comparing.opening import Side
     from bufscan.comparing.pieces import Content
     from bufscan.inventory import Tensor
+    from bufscan.opening.artefact import Sides
 
 # A crafted file can show its few bytes again and again, in tensors of any size. Real views overlap a few times.
 _MOST_READINGS = 16
@@ -29,7 +29,7 @@ class Plan:
         failures: why a match cannot be compared, by its position.
     """
 
-    def __init__(self, matches: Iterable[Match], sides: tuple[Side, Side]) -> None:
+    def __init__(self, matches: Iterable[Match], sides: Sides) -> None:
         self.contents: list[Content] = []
         self.failures: dict[int, str] = {}
         self._sides = sides

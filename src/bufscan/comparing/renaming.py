@@ -14,15 +14,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from bufscan.comparing.matching import Group
-    from bufscan.comparing.opening import Side
     from bufscan.comparing.workers import Progress
     from bufscan.inventory import Tensor
+    from bufscan.opening.artefact import Sides
 
 _Candidate: TypeAlias = "tuple[int, str, Tensor]"
 """Side, name, record."""
 
 
-def find_renamed(group: Group, sides: tuple[Side, Side], progress: Progress | None = None) -> list[Match]:
+def find_renamed(group: Group, sides: Sides, progress: Progress | None = None) -> list[Match]:
     """Move what was merely renamed from the group's removed and added tensors to matches of their own.
 
     Only tensors whose shape and type occur on both sides are read, each once. Where several have the same content,
@@ -59,9 +59,7 @@ def _kind(tensor: Tensor) -> str:
     return repr((tensor.shape, tensor.dtype, tensor.layout, tensor.pending, tensor.quantization, parts))
 
 
-def _digests(
-    candidates: list[_Candidate], sides: tuple[Side, Side], progress: Progress | None
-) -> list[bytes | None]:
+def _digests(candidates: list[_Candidate], sides: Sides, progress: Progress | None) -> list[bytes | None]:
     nbytes = sum(tensor.nbytes or 0 for _, _, tensor in candidates)
     meter = Meter(nbytes, progress)
     digests: list[bytes | None] = [None] * len(candidates)

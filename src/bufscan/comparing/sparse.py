@@ -11,9 +11,9 @@ from bufscan.values.reading import ElementReader
 from bufscan.values.strided import strided_of, walk_alone
 
 if TYPE_CHECKING:
-    from bufscan.comparing.opening import Side
     from bufscan.comparing.pieces import Content
     from bufscan.inventory import Part, Tensor
+    from bufscan.opening.artefact import Artefact, Sides
 
 # Both are held in memory, as Python objects.
 _MOST_ENTRIES = 1 << 20
@@ -30,7 +30,7 @@ def is_in_coordinates(content: Content) -> bool:
     return content.old.parts[1].dtype == content.new.parts[1].dtype
 
 
-def verdict_in_order(content: Content, sides: tuple[Side, Side], by_bytes: Verdict) -> Verdict:
+def verdict_in_order(content: Content, sides: Sides, by_bytes: Verdict) -> Verdict:
     """The verdict once the entries of both sides are in the order of their indices; the one by bytes at worst."""
     try:
         old, new = (_entries(tensor, side) for tensor, side in zip((content.old, content.new), sides, strict=True))
@@ -47,7 +47,7 @@ def verdict_in_order(content: Content, sides: tuple[Side, Side], by_bytes: Verdi
     return by_bytes
 
 
-def _entries(tensor: Tensor, side: Side) -> _Entries:
+def _entries(tensor: Tensor, side: Artefact) -> _Entries:
     """Index and bytes of each stored value, in the order of the indices.
 
     Raises:
@@ -69,7 +69,7 @@ def _entries(tensor: Tensor, side: Side) -> _Entries:
     return sorted(entries, key=lambda entry: entry[0])
 
 
-def _bytes_of(part: Part, side: Side) -> bytes:
+def _bytes_of(part: Part, side: Artefact) -> bytes:
     elements = strided_of(part, side.inventory.storages, side.reader)
     nbytes = elements.dtype.nbytes(elements.numel)
     if nbytes > _MOST_BYTES:

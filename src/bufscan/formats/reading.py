@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from bufscan.bytesource import FileSource, is_folder
+from bufscan.bytesource import is_folder
 from bufscan.errors import UnreadableError
 from bufscan.formats.signatures import HEAD_BYTES, is_safetensors, is_shard_index, is_tar, is_torch_legacy, is_zip
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from bufscan.bytesource import ByteSource
+    from bufscan.bytesource import ByteSource, OpenFiles
     from bufscan.inventory import Inventory
 
 
@@ -95,28 +95,19 @@ def _head_of(source: ByteSource) -> bytes:
     return source.read(0, min(HEAD_BYTES, source.size))
 
 
-def read_path(path: Path, target: str) -> Inventory:
-    """The inventory of a file, of a folder, or of the shards that an index file lists.
+def read_path(path: Path, target: str, files: OpenFiles) -> Inventory:
+    """The inventory of a file, of the shards that an index file lists, or of the checkpoint in a folder.
+
+    What is opened stays open in `files`.
 
     Raises:
-        UnreadableError: there is no checkpoint there, or it cannot be read.
+        UnreadableError: there is no checkpoint there, or nothing of it can be read.
     """
-    if is_folder(path):
-        return read_folder(path, target)
-    with FileSource(path, name=target) as source:
+    in_folder = is_folder(path)
+    if not in_folder:
+        source = files.open(path, name=target)
         if not is_shard_index(_head_of(source)):
             return read_file(source, target)
-    from bufscan.formats.sharded import read_index  # only sharded checkpoints need it
+    from bufscan.formats.sharded import read_index, read_sharded  # only checkpoints of several files need it
 
-    return read_index(path, target, read_file)
-
-
-def read_folder(path: Path, target: str) -> Inventory:
-    """The inventory of a folder that holds a checkpoint, sharded or not.
-
-    Raises:
-        UnreadableError: there is no checkpoint in it, or none of its files can be read.
-    """
-    from bufscan.formats.sharded import read_sharded  # only folders need it
-
-    return read_sharded(path, target, read_file)
+    return (read_sharded if in_folder else read_index)(path, target, read_file, files)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from bufscan.bytesource import FileSource, is_folder
+from bufscan.bytesource import is_folder
 from bufscan.errors import UnreadableError
+
+if TYPE_CHECKING:
+    from bufscan.bytesource import FileSource, OpenFiles
 
 _CACHE_NOTE = "a snapshot in a Hugging Face cache: links to its `blobs` are followed"
 
@@ -17,12 +20,14 @@ class ShardFolder(NamedTuple):
 
     Attributes:
         path: as the user named it.
+        files: keeps what is opened.
         boundary: the folder itself, links resolved; in a Hugging Face cache the repository's folder, for there
             every file of a snapshot is a link into `blobs`.
         notes: what a person should know of links that are followed out of the folder.
     """
 
     path: Path
+    files: OpenFiles
     boundary: Path
     notes: tuple[str, ...] = ()
 
@@ -38,7 +43,7 @@ class ShardFolder(NamedTuple):
         path = self.path / name
         if os.path.islink(path):  # noqa: PTH114 - Path.is_symlink raises for a name that is too long
             path = self._follow(path)
-        return FileSource(path, name=name)
+        return self.files.open(path, name=name)
 
     def _follow(self, link: Path) -> Path:
         resolved = Path(os.path.realpath(link))
@@ -49,10 +54,10 @@ class ShardFolder(NamedTuple):
         return resolved
 
 
-def shard_folder(path: Path) -> ShardFolder:
+def shard_folder(path: Path, files: OpenFiles) -> ShardFolder:
     """The folder at `path`; `<repository>/snapshots/<revision>` with `<repository>/blobs` is a cached snapshot."""
     resolved = Path(os.path.realpath(path))
     for ancestor in resolved.parents:
         if ancestor.name == "snapshots" and is_folder(ancestor.parent / "blobs"):
-            return ShardFolder(path, ancestor.parent, (_CACHE_NOTE,))
-    return ShardFolder(path, resolved)
+            return ShardFolder(path, files, ancestor.parent, (_CACHE_NOTE,))
+    return ShardFolder(path, files, resolved)

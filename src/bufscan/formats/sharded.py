@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec.structs import replace
 
-from bufscan.bytesource import FileSource
 from bufscan.errors import UnreadableError
 from bufscan.formats.folder_choice import choose, find_absent_shards, is_checkpoint_name
 from bufscan.formats.listing import counted, listed, quoted
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from bufscan.bytesource import ByteSource
+    from bufscan.bytesource import ByteSource, OpenFiles
     from bufscan.formats.shard_index import ShardIndex
     from bufscan.inventory import Inventory
 
@@ -40,17 +39,19 @@ class _FolderReader(NamedTuple):
     read: Callable[[ByteSource, str], Inventory]
 
     def __call__(self, name: str, *, is_shard: bool) -> Inventory:
-        with self.folder.open(name) as source:
-            head = source.read(0, min(HEAD_BYTES, source.size))
-            if is_shard_index(head):  # indexes that name each other would have no end
-                raise UnreadableError("an index, not a file of tensors")
-            if is_shard and is_safetensors(head):
-                # Its records know their file from the start: adding it later would make them all again.
-                return read_safetensors(source, self.target, file=name)
-            return self.read(source, self.target)
+        source = self.folder.open(name)
+        head = source.read(0, min(HEAD_BYTES, source.size))
+        if is_shard_index(head):  # indexes that name each other would have no end
+            raise UnreadableError("an index, not a file of tensors")
+        if is_shard and is_safetensors(head):
+            # Its records know their file from the start: adding it later would make them all again.
+            return read_safetensors(source, self.target, file=name)
+        return self.read(source, self.target)
 
 
-def read_sharded(folder: Path, target: str, read_shard: Callable[[ByteSource, str], Inventory]) -> Inventory:
+def read_sharded(
+    folder: Path, target: str, read_shard: Callable[[ByteSource, str], Inventory], files: OpenFiles
+) -> Inventory:
     """The checkpoint in a folder, as one inventory; the folder's other checkpoint files are listed as skipped.
 
     Raises:
@@ -59,11 +60,11 @@ def read_sharded(folder: Path, target: str, read_shard: Callable[[ByteSource, st
     names = _list_files(folder)
     with _pointing_below(folder, target):
         kind, chosen = choose(names)
-    reader = _FolderReader(shard_folder(folder), target, read_shard)
+    reader = _FolderReader(shard_folder(folder, files), target, read_shard)
     match kind:
         case "index":
-            with _naming(chosen[0]), reader.folder.open(chosen[0]) as source:
-                index = read_shard_index(source)
+            with _naming(chosen[0]):
+                index = read_shard_index(reader.folder.open(chosen[0]))
             inventory = _read_indexed(index, reader)
             chosen = (*chosen, *index.names)
         case "shards":
@@ -73,19 +74,21 @@ def read_sharded(folder: Path, target: str, read_shard: Callable[[ByteSource, st
                 inventory = _with_storages_in(chosen[0], reader(chosen[0], is_shard=False))
             inventory = _with_notes(inventory, f"read {chosen[0]}, the checkpoint of this folder")
     rest = sorted(set(filter(is_checkpoint_name, names)).difference(chosen))
+    files.note(folder / "config.json", *(folder / name for name in rest))
     others = _skip_each(rest, "no part of the checkpoint that was read: name it to inspect it")
     return replace(_with_notes(inventory, *reader.folder.notes), skipped=(*inventory.skipped, *others))
 
 
-def read_index(path: Path, target: str, read_shard: Callable[[ByteSource, str], Inventory]) -> Inventory:
+def read_index(
+    path: Path, target: str, read_shard: Callable[[ByteSource, str], Inventory], files: OpenFiles
+) -> Inventory:
     """The checkpoint whose index is the file at `path`, as one inventory.
 
     Raises:
         UnreadableError: the index is none, or no shard can be read.
     """
-    with FileSource(path) as source:
-        index = read_shard_index(source)
-    reader = _FolderReader(shard_folder(path.parent), target, read_shard)
+    index = read_shard_index(files.open(path))
+    reader = _FolderReader(shard_folder(path.parent, files), target, read_shard)
     return _with_notes(_read_indexed(index, reader), *reader.folder.notes)
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from bufscan.live.huggingface import Converted
-    from bufscan.target import ModuleTarget, Target
+    from bufscan.target import Target
 
 
 class Counterpart(NamedTuple):
@@ -61,7 +61,7 @@ def build_named(name: str, *, device: str | None, dtype: str | None) -> Counterp
     return Counterpart(model, name, note=note)
 
 
-def build_described(checkpoint: Target | ModuleTarget, names: Iterable[str]) -> Counterpart:
+def build_described(checkpoint: Target | None, names: Iterable[str]) -> Counterpart:
     """The model that the `config.json` of a Hugging Face folder describes.
 
     Args:
@@ -81,7 +81,7 @@ def build_described(checkpoint: Target | ModuleTarget, names: Iterable[str]) -> 
     return Counterpart(model, str(checkpoint.path / "config.json"), converted_names(model, names))
 
 
-def _hint_without_folder(checkpoint: Target | ModuleTarget) -> str:
+def _hint_without_folder(checkpoint: Target | None) -> str:
     if isinstance(checkpoint, FileTarget) and is_file(checkpoint.path.parent / "config.json"):
         return f"name the folder: `{checkpoint.path.parent}`"
     return "name the model: `--model SPEC`"

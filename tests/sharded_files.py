@@ -6,10 +6,11 @@ import json
 from typing import TYPE_CHECKING
 
 import torch
-from safetensors_files import save
 
+from bufscan.bytesource import OpenFiles
+from bufscan.formats import sharded
 from bufscan.formats.reading import read_file
-from bufscan.formats.sharded import read_sharded
+from safetensors_files import save
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,7 +50,13 @@ def write(
 
 
 def read(folder: Path) -> Inventory:
-    return read_sharded(folder, "folder", read_file)
+    with OpenFiles() as files:
+        return sharded.read_sharded(folder, "folder", read_file, files)
+
+
+def read_index(path: Path) -> Inventory:
+    with OpenFiles() as files:
+        return sharded.read_index(path, "folder", read_file, files)
 
 
 def where(inventory: Inventory) -> dict[str, str | None]:

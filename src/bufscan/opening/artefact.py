@@ -1,0 +1,193 @@
+"""Open a target: read the file or build the model, and decide the roles that are left open."""
+
+from __future__ import annotations
+
+import gc
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+import msgspec
+
+from bufscan.bytesource import MemorySource, exists
+from bufscan.errors import UnreadableError, UsageError
+from bufscan.formats.reading import read_file, read_path
+from bufscan.formats.shard_files import shard_folder
+from bufscan.roles.deciding import decide
+from bufscan.target import (
+    FileTarget,
+    FolderTarget,
+    ModuleTarget,
+    ObjectTarget,
+    StandardInput,
+    name_of,
+    parse_code_or_target,
+    parse_target,
+)
+from bufscan.values.storages import FileStorages, LiveStorages
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from torch import nn
+
+    from bufscan.bytesource import ByteSource, OpenFiles
+    from bufscan.inventory import Inventory
+    from bufscan.target import Target
+    from bufscan.values.storages import StorageReader
+
+_MOST_PIPED_BYTES = 1 << 30
+
+# `torch.nn.Linear`: like no file name that people give, for these end in something like `.pt`.
+_DOTTED_NAME = r"[a-z_]\w*(?:\.[a-z_]\w*)*\.[A-Z]\w*"
+
+
+class BuildOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """How named models are built.
+
+    Attributes:
+        device: where; None for torch's default.
+        dtype: the default dtype meanwhile; None for torch's default.
+    """
+
+    device: str | None = None
+    dtype: str | None = None
+
+    def require_model(self, targets: Sequence[str | nn.Module], model: object = None) -> None:
+        """Make sure that there is something to build.
+
+        Raises:
+            UsageError: a device or a dtype is given, and neither a target nor the `model` to join is a name.
+        """
+        builds = isinstance(model, str) or any(isinstance(target, str) and is_code(target) for target in targets)
+        if not builds and (self.device is not None or self.dtype is not None):
+            raise UsageError("a device and a dtype are for models that are built, and nothing is built here")
+
+
+class Artefact(NamedTuple):
+    """One opened target.
+
+    Attributes:
+        target: what it is, as it was parsed; None for a model that was handed over.
+        inventory: what it holds.
+        reader: reads the inventory's storages.
+        model: of a model, the module itself.
+    """
+
+    target: Target | None
+    inventory: Inventory
+    reader: StorageReader
+    model: nn.Module | None = None
+
+    @property
+    def is_live(self) -> bool:
+        """Whether it is a model in memory rather than an artefact."""
+        return self.model is not None
+
+    @property
+    def has_values(self) -> bool:
+        """Whether values were ever written; `torch.serialization.skip_data` leaves room for them alone."""
+        return all(anomaly.kind != "no_values" for anomaly in self.inventory.anomalies)
+
+    @property
+    def path(self) -> Path | None:
+        """Of the file or folder; None for anything else."""
+        return self.target.path if isinstance(self.target, FileTarget | FolderTarget) else None
+
+
+Sides: TypeAlias = tuple[Artefact, Artefact]
+"""The old artefact of a comparison, and the new one."""
+
+
+def open_target(target: str | nn.Module, files: OpenFiles, build: BuildOptions) -> Artefact:
+    """Open one target. Of a file or a folder, what was opened stays open in `files`.
+
+    Raises:
+        UsageError: it names nothing that can be opened.
+        UnreadableError: it cannot be read or built.
+    """
+    if not isinstance(target, str):
+        return _scanned(target, name_of(target), None)
+    match parse_target(target):
+        case ObjectTarget() as named:
+            return build_target(named, target, files, build)
+        case StandardInput() as piped:
+            source = _standard_input()
+            inventory = _decided(lambda: read_file(source, target))
+            return Artefact(piped, inventory, FileStorages(lambda _: source))
+        case FileTarget(path) as file:
+            _require_checkpoint_name(path, target)
+            inventory = _decided(lambda: read_path(path, target, files))
+            return Artefact(file, inventory, FileStorages(_opener(path, path.parent, files)))
+        case FolderTarget(path) as folder:
+            inventory = _decided(lambda: read_path(path, target, files))
+            return Artefact(folder, inventory, FileStorages(_opener(path, path, files)))
+
+
+def build_target(named: ObjectTarget, target: str, files: OpenFiles, build: BuildOptions) -> Artefact:
+    """Build and measure a model; `target` is what reports call it.
+
+    Raises:
+        UsageError, UnreadableError: it cannot be built.
+    """
+    from bufscan.live.importing import build as build_model
+
+    files.note(Path(named.source))
+    return _scanned(build_model(named, device=build.device, dtype=build.dtype), target, named)
+
+
+def is_code(target: str | nn.Module) -> bool:
+    """Whether opening it runs the user's code."""
+    try:
+        return not isinstance(target, str) or isinstance(parse_code_or_target(target), ObjectTarget | ModuleTarget)
+    except UsageError:
+        return False
+
+
+def files_first(targets: Sequence[str | nn.Module]) -> list[int]:
+    """The positions of the targets in the order to open them: all files are read before any code runs."""
+    return sorted(range(len(targets)), key=lambda position: is_code(targets[position]))
+
+
+def _scanned(model: nn.Module, name: str, target: ObjectTarget | None) -> Artefact:
+    from bufscan.live.describing import StorageTable
+    from bufscan.live.scanning import scan
+
+    storages = StorageTable()
+    inventory = scan(model, name, storages)
+    return Artefact(target, inventory, LiveStorages(storages.live), model)
+
+
+def _decided(read: Callable[[], Inventory]) -> Inventory:
+    """What was read, with its roles."""
+    # Reading makes hundreds of thousands of records and no cycles; collecting meanwhile only walks them.
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        return decide(read())
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def _require_checkpoint_name(path: Path, text: str) -> None:
+    if path.suffix == ".py" and exists(path):
+        raise UsageError("a Python file, not a checkpoint", hint=f"name a model in it: `{text}:Model`")
+    if not exists(path) and re.fullmatch(_DOTTED_NAME, text):
+        module, _, name = text.rpartition(".")
+        raise UnreadableError("no such file", hint=f"if it is a model, name it so: `{module}:{name}`")
+
+
+def _standard_input() -> MemorySource:
+    data = sys.stdin.buffer.read(_MOST_PIPED_BYTES + 1)
+    if not data:
+        raise UnreadableError("nothing came from standard input")
+    if len(data) > _MOST_PIPED_BYTES:
+        raise UnreadableError("more than 1 GiB came from standard input", hint="write it to a file first")
+    return MemorySource("standard input", data)
+
+
+def _opener(path: Path, folder: Path, files: OpenFiles) -> Callable[[str | None], ByteSource]:
+    """What opens the target itself, or the file of that name in the folder of its shards."""
+    return lambda file: files.open(path) if file is None else shard_folder(folder, files).open(file)
