@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import warnings
+from importlib import import_module
 from pathlib import Path
 from types import MethodType
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -16,9 +17,6 @@ from typer.core import TyperCommand, TyperGroup
 
 from bufscan.atomicfile import add_to, write_whole
 from bufscan.bytesource import exists
-from bufscan.commands import check, diff, explain
-from bufscan.commands.demo import demo
-from bufscan.commands.inspect import EXAMPLES, inspect
 from bufscan.commands.outcome import DONE, FAILED, Outcome, Paper, refuse_to_overwrite
 from bufscan.commands.terminal import encoding
 from bufscan.errors import BufscanError, TargetError, about
@@ -54,16 +52,41 @@ class _Command(TyperCommand):
 
 
 class _Group(TyperGroup):
+    """The commands by name, each imported when it is asked for: start-up pays for one of them, not for all."""
+
     def get_params(self, ctx: Any) -> list[Any]:
         return _without_conversion(super().get_params(ctx))
 
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - as typer has it
+        return list(_COMMANDS)
 
-app = typer.Typer(
-    cls=_Group,
-    add_completion=False,
-    rich_markup_mode=None,  # plain help: one line an option, readable in a pipe, no rich to import
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
-)
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002 - as typer has it
+        if cmd_name not in _COMMANDS:
+            return None
+        module = import_module(f"bufscan.commands.{cmd_name}")
+        alone = typer.Typer(**_PLAIN)
+        alone.command(
+            cmd_name, cls=_Command, epilog=getattr(module, "EXAMPLES", None), short_help=_COMMANDS[cmd_name]
+        )(getattr(module, cmd_name))
+        return typer.main.get_command(alone)
+
+
+_COMMANDS = {
+    "inspect": "Show every tensor of a checkpoint or a model.",
+    "check": "Fail where tensors are not registered.",
+    "diff": "Show what changed between two of them.",
+    "explain": "List the rules of `check`, or explain one.",
+    "demo": "Inspect a small model with the classic faults.",
+}
+"""Each a module of `commands` with a function of its name, and what the list of commands says of it."""
+
+_PLAIN: dict[str, Any] = {
+    "add_completion": False,
+    "rich_markup_mode": None,  # plain help: one line an option, readable in a pipe, no rich to import
+    "context_settings": {"help_option_names": ["-h", "--help"], "max_content_width": 110},
+}
+
+app = typer.Typer(cls=_Group, **_PLAIN)
 
 
 def _show_version(asked: bool) -> None:
@@ -81,13 +104,6 @@ def bufscan(
     ] = False,
 ) -> None:
     """Say of every tensor in a PyTorch checkpoint what `register_buffer` would have made of it."""
-
-
-app.command(cls=_Command, epilog=EXAMPLES, short_help="Show every tensor of a checkpoint or a model.")(inspect)
-app.command(cls=_Command, epilog=check.EXAMPLES, short_help="Fail where tensors are not registered.")(check.check)
-app.command(cls=_Command, epilog=diff.EXAMPLES, short_help="Show what changed between two of them.")(diff.diff)
-app.command(cls=_Command, short_help="List the rules of `check`, or explain one.")(explain.explain)
-app.command(cls=_Command, short_help="Inspect a small model with the classic faults.")(demo)
 
 
 def _print(text: str) -> None:
