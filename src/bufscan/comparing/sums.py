@@ -90,13 +90,7 @@ def _count_odd_bits(frame: Frame) -> int:
     import torch
 
     marks = torch.ne(*frame.bits, out=frame.marks)  # fast because the marks are integers of the same type
-    width = 8 * marks.itemsize
-    if width == 8:  # noqa: PLR2004 - too narrow to add up
-        return int(marks.view(torch.bool).count_nonzero())
-    if marks.nbytes % 8:
-        return int(marks.sum(dtype=torch.int32))
-    total = int(marks.view(torch.int64).sum())  # all marks of 8 bytes at once, each in bits of its own
-    return sum(total >> shift & ((1 << width) - 1) for shift in range(0, 64, width))
+    return int(marks.count_nonzero())
 
 
 def _add_equal(sums: Sums, frame: Frame, start: int) -> bool:
