@@ -84,6 +84,7 @@ class Storage(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         offset: where its bytes start in that file; None when they do not lie there as they are
             (compressed, or a live tensor's).
         byteorder: of the elements.
+        data: the bytes themselves, where the artefact does not hold them as they are but they were decoded.
     """
 
     key: str
@@ -91,6 +92,7 @@ class Storage(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     file: str | None = None
     offset: int | None = None
     byteorder: Literal["little", "big"] = "little"
+    data: bytes | None = None
 
     def __post_init__(self) -> None:
         if self.nbytes < 0 or (self.offset is not None and self.offset < 0):
@@ -237,6 +239,20 @@ class Skipped(msgspec.Struct, frozen=True, kw_only=True):
     failed: bool = False
 
 
+class PlainValue(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A value beside the tensors of an artefact, such as a learning rate: nothing that could be called or run.
+
+    Attributes:
+        path: as Python would write it: `optimizer.param_groups[0]['lr']`.
+        text: what it is, exactly: its repr, or length and hash of what is long. Equal texts are equal values.
+        reason: why that is not known; then `text` is empty.
+    """
+
+    path: str
+    text: str = ""
+    reason: str | None = None
+
+
 class Anomaly(msgspec.Struct, frozen=True, kw_only=True):
     """Something about the container that a well-formed file does not have.
 
@@ -341,6 +357,7 @@ class Inventory(msgspec.Struct, frozen=True, kw_only=True):
         metadata: free text the artefact carries (safetensors' `__metadata__`).
         notes: what a person should know about how this was read, one sentence each.
         joins: how sections of a checkpoint fit the model it was joined to, the best first.
+        plain: the values beside the tensors, where these were asked for.
     """
 
     target: str
@@ -355,6 +372,7 @@ class Inventory(msgspec.Struct, frozen=True, kw_only=True):
     metadata: dict[str, str] = {}
     notes: tuple[str, ...] = ()
     joins: tuple[Join, ...] = ()
+    plain: tuple[PlainValue, ...] = ()
 
     @property
     def stored_bytes(self) -> int:

@@ -145,8 +145,10 @@ def test_patterns_that_leave_nothing_do_not_make_the_sides_identical(
         compare(tmp_path, state(), state(), **options)
 
 
-def test_nothing_at_all_needs_no_pattern_to_be_identical(tmp_path: Path) -> None:
-    assert compare(tmp_path, {}, {}, match=["layer.*"]).identical
+def test_nothing_at_all_is_neither_identical_nor_different(tmp_path: Path) -> None:
+    for options in ({}, {"match": ["layer.*"]}):
+        difference = compare(tmp_path, {}, {}, **options)
+        assert (None, None, True) == (difference.identical, difference.differs, difference.is_empty)
 
 
 # Renames

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import torch
+
 from safetensors_files import save
 from sharded_files import anomalies, read
 

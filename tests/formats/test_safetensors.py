@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 from peak_memory import peak_mebibytes
-from safetensors_files import file_of, save
 
 from bufscan.bytesource import FileSource, MemorySource
 from bufscan.errors import UnreadableError
 from bufscan.formats.safetensors import read_safetensors
 from bufscan.formats.signatures import is_safetensors
+from safetensors_files import file_of, save
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,11 +11,11 @@ import safetensors
 import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from safetensors_files import file_of, header_of, save
 
 from bufscan.bytesource import MemorySource
 from bufscan.errors import UnreadableError
 from bufscan.formats import safetensors as reader
+from safetensors_files import file_of, header_of, save
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 from peak_memory import peak_mebibytes
-from safetensors_files import save
-from sharded_files import FIRST, INDEX, SECOND, read, read_index, skipped, weights, where, write
 
 from bufscan.errors import UnreadableError
 from bufscan.formats.shard_index import read_shard_index
 from bufscan.formats.signatures import is_shard_index
+from safetensors_files import save
+from sharded_files import FIRST, INDEX, SECOND, read, read_index, skipped, weights, where, write
 
 if TYPE_CHECKING:
     from collections.abc import Callable

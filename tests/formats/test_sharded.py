@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 import torch
+
+from bufscan.errors import UnreadableError
 from safetensors_files import save
 from sharded_files import (
     FIRST,
@@ -18,8 +20,6 @@ from sharded_files import (
     where,
     write,
 )
-
-from bufscan.errors import UnreadableError
 
 if TYPE_CHECKING:
     from pathlib import Path

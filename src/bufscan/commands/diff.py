@@ -50,6 +50,9 @@ def diff(  # noqa: PLR0913, PLR0917 - typer reads the options from the parameter
     old: Annotated[str, typer.Argument(metavar="OLD", help=_TARGET)],
     new: Annotated[str | None, typer.Argument(metavar="NEW", help="The same.")] = None,
     no_values: Annotated[bool, typer.Option("--no-values", help="Compare the structure alone.")] = False,
+    tensors_only: Annotated[
+        bool, typer.Option("--tensors-only", help="Leave out what is no tensor, as a learning rate.")
+    ] = False,
     rtol: Annotated[
         str | None,
         typer.Option("--rtol", metavar="X", help="How far a value may be off, relative to the old one."),
@@ -126,6 +129,7 @@ def diff(  # noqa: PLR0913, PLR0917 - typer reads the options from the parameter
             old,
             new,
             values=not no_values,
+            tensors_only=tensors_only,
             rtol=_tolerance(rtol),
             atol=_tolerance(atol),
             renames=[_rename(each) for each in renames or ()],
@@ -139,6 +143,8 @@ def diff(  # noqa: PLR0913, PLR0917 - typer reads the options from the parameter
         )
     code = _exit_code(difference, exit_zero=exit_zero)
     unknown = [f"not compared: {each.path}: {each.reason}" for each in difference.not_compared]
+    if difference.is_empty:
+        unknown = [f"nothing was compared: neither {old} nor {new} holds anything to compare"]
     complaints = (Complaint(first_of(unknown)),) if code == FAILED else ()
     return Outcome(render(difference, view), output, code, complaints=complaints, reads=files.paths)
 
@@ -148,7 +154,7 @@ def _exit_code(difference: Difference, *, exit_zero: bool) -> int:
         return FAILED
     if difference.differs and not exit_zero:
         return DIFFERENT
-    return FAILED if difference.not_compared else DONE
+    return FAILED if difference.not_compared or difference.is_empty else DONE
 
 
 def _lines(target: str, output: str | None) -> Outcome:

@@ -108,6 +108,20 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
         return frozenset(change.aspect for change in self.changes)
 
 
+class PlainEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """One value beside the tensors that is not the same on both sides.
+
+    Attributes:
+        path: as Python would write it, `optimizer.param_groups[0].lr`.
+        old, new: as exact text; None on the side that lacks it.
+    """
+
+    status: Literal["added", "removed", "changed"]
+    path: str
+    old: str | None = None
+    new: str | None = None
+
+
 class NotCompared(msgspec.Struct, frozen=True, kw_only=True):
     """A tensor, or a part of a target, that both sides may differ in without anyone knowing."""
 
@@ -145,6 +159,9 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
         entries: in the order of the old side, then what was added in the order of the new.
         unchanged: matched tensors without any difference.
         close: those of them whose values differ within the tolerance.
+        plain: values beside the tensors that are not the same.
+        same_plain: how many of them are.
+        tensors_only: whether these were not to be compared.
         not_compared: what nobody knows to be the same. A matched tensor may be here and in `entries`.
         incomplete: whether a part of a target could not be read; then nothing is said to be added or removed that
             may be there.
@@ -162,6 +179,9 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
     entries: tuple[Entry, ...] = ()
     unchanged: int = 0
     close: int = 0
+    plain: tuple[PlainEntry, ...] = ()
+    same_plain: int = 0
+    tensors_only: bool = False
     not_compared: tuple[NotCompared, ...] = ()
     incomplete: bool = False
     left_out: tuple[LeftOut, ...] = ()
@@ -172,17 +192,22 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def identical(self) -> bool | None:
-        """Whether both sides hold the same tensors with the same values; None when that is not known."""
-        if self.entries or self.close:
+        """Whether both sides hold the same, tensors and other values; None when that is not known."""
+        if self.entries or self.plain or self.close:
             return False
-        return None if self.not_compared or not self.compared_values else True
+        return None if self.not_compared or not self.compared_values or self.is_empty else True
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was compared, so that nothing can be said."""
+        return not (self.entries or self.plain or self.unchanged or self.same_plain or self.not_compared)
 
     @property
     def differs(self) -> bool | None:
         """Whether there is a difference that counts; None when none was found but not all was compared."""
-        if self.entries:
+        if self.entries or self.plain:
             return True
-        return None if self.not_compared else False
+        return None if self.not_compared or self.is_empty else False
 
     def count(self, status: Status) -> int:
         """Entries of that status."""

@@ -13,6 +13,7 @@ from bufscan.comparing.changes import changes_between, is_role_unsure
 from bufscan.comparing.contents import compare_contents
 from bufscan.comparing.difference import Difference, Entry, NotCompared, Tolerance
 from bufscan.comparing.matching import match_tensors
+from bufscan.comparing.plain import PlainComparison, compare_plain
 from bufscan.comparing.planning import Plan
 from bufscan.comparing.renaming import find_renamed
 from bufscan.comparing.selection import Selection
@@ -44,6 +45,7 @@ def diff(  # noqa: PLR0913 - every option of the command
     new: Given,
     *,
     values: bool = True,
+    tensors_only: bool = False,
     rtol: float | None = None,
     atol: float | None = None,
     renames: Sequence[tuple[str, str]] = (),
@@ -64,6 +66,7 @@ def diff(  # noqa: PLR0913 - every option of the command
         old: a file, a folder, the name of a model, or a model.
         new: the same; any of them goes with any.
         values: whether to compare values; without them nothing is ever called identical.
+        tensors_only: leave out what a checkpoint holds beside its tensors, such as a learning rate.
         rtol: of the old value, what a new one may be off, as in `torch.testing.assert_close`.
         atol: what it may be off besides. Every bit counts when both are None.
         renames: regular expressions and replacements that turn old names into new ones, applied in order.
@@ -81,32 +84,49 @@ def diff(  # noqa: PLR0913 - every option of the command
     """
     tolerance = _tolerance(rtol, atol, values=values)
     build = BuildOptions(device=device, dtype=dtype)
+    with_plain = values and not tensors_only
     with OpenFiles() if files is None else nullcontext(files) as opened:
-        sides = _opened((require_target(old), require_target(new)), opened, build)
+        sides = _opened((require_target(old), require_target(new)), opened, build, plain=with_plain)
         matching = match_tensors(sides[0].inventory, sides[1].inventory, sections=sections or {}, renames=renames)
-        Selection(_patterns(match), _patterns(ignore)).apply(matching)
+        selection = Selection(_patterns(match), _patterns(ignore))
+        selection.apply(matching)
         pairs = list(_pairs(matching, sides, values=values, progress=progress))
         verdicts = _compare(pairs, sides, tolerance, progress) if values else [_SAME] * len(pairs)
         compared = [_Compared(pair, verdict) for pair, verdict in zip(pairs, verdicts, strict=True)]
-        difference = _difference((sides[0].inventory, sides[1].inventory), matching, compared)
-    return msgspec.structs.replace(difference, compared_values=values, tolerance=tolerance)
+        inventories = sides[0].inventory, sides[1].inventory
+        difference = _difference(inventories, matching, compared)
+        plain = PlainComparison()
+        if with_plain:
+            plain = compare_plain(*inventories, selection, matching.sections, within=bool(sections))
+    return msgspec.structs.replace(
+        difference,
+        plain=plain.entries,
+        same_plain=plain.same,
+        tensors_only=tensors_only,
+        not_compared=(*difference.not_compared, *plain.not_compared),
+        notes=(*difference.notes, *plain.notes),
+        compared_values=values,
+        tolerance=tolerance,
+    )
 
 
-def _opened(targets: tuple[str | nn.Module, str | nn.Module], files: OpenFiles, build: BuildOptions) -> Sides:
+def _opened(
+    targets: tuple[str | nn.Module, str | nn.Module], files: OpenFiles, build: BuildOptions, *, plain: bool
+) -> Sides:
     if targets[0] == targets[1] == "-":
         raise UsageError("standard input can be only one of the two sides")
     build.require_model(targets)
     sides: dict[int, Artefact] = {}
     for position in files_first(targets):
         with about(name_of(targets[position])):
-            sides[position] = _open(targets[position], files, build)
+            sides[position] = _open(targets[position], files, build, plain=plain)
     return sides[0], sides[1]
 
 
-def _open(target: str | nn.Module, files: OpenFiles, build: BuildOptions) -> Artefact:
+def _open(target: str | nn.Module, files: OpenFiles, build: BuildOptions, *, plain: bool) -> Artefact:
     if target == os.devnull:  # how git names the side that does not have the file
         return Artefact(None, Inventory(target=os.devnull, format="nothing"), LiveStorages({}))
-    return open_target(target, files, build)
+    return open_target(target, files, build, plain=plain)
 
 
 def _tolerance(rtol: float | None, atol: float | None, *, values: bool) -> Tolerance | None:

@@ -41,9 +41,11 @@ class Matching(msgspec.Struct, kw_only=True):
 
     Attributes:
         groups: one for each pair of sections.
+        sections: the pairs, where both sides have one.
     """
 
     groups: list[Group] = []
+    sections: list[tuple[str, str]] = []
     left_out: list[LeftOut] = []
     not_compared: list[NotCompared] = []
     notes: list[str] = []
@@ -91,6 +93,8 @@ def match_tensors(
         if _holds_no_ties(old):
             _leave_out_tied("new", group.added, {match.new.name for match in group.matches}, matching)
         matching.groups.append(group)
+        if left is not None and right is not None:
+            matching.sections.append((left, right))
     matching.notes += [f"no old name matches `{pattern}`" for pattern in replacements.unmatched()]
     return matching
 

@@ -23,7 +23,13 @@ class Selection(NamedTuple):
 
     def admits(self, *tensors: Tensor) -> bool:
         """Whether a tensor is compared; it may have a name on either side."""
-        names = _names_of(tensors)
+        return self._admits(_names_of(tensors))
+
+    def admits_path(self, path: str) -> bool:
+        """Whether a value beside the tensors is compared."""
+        return self._admits({path})
+
+    def _admits(self, names: set[str]) -> bool:
         wanted = not self.match or any(_fits(names, glob) for glob in self.match)
         return wanted and not any(_fits(names, glob) for glob in self.ignore)
 

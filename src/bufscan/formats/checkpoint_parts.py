@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from bufscan.formats.collecting import VISIT, FullError
 from bufscan.formats.module_instance import module_state
+from bufscan.formats.numpy_arrays import element_type_name, is_array
 from bufscan.formats.object_graph import (
     MAX_DEPTH,
     ObjectPath,
@@ -17,7 +18,7 @@ from bufscan.formats.object_graph import (
     walk,
     width_of,
 )
-from bufscan.formats.pickle_values import Global, Instance, Pairs, elements_of, lookup, pairs_of
+from bufscan.formats.pickle_values import Instance, Pairs, elements_of, lookup, pairs_of
 from bufscan.formats.plain_dicts import PlainDicts
 from bufscan.formats.saved_optimizer import optimizer_fields
 
@@ -133,7 +134,7 @@ class PartFinder:
 
     def _visit(self, value: Any, path: ObjectPath | None) -> Iterator[tuple[Any, ObjectPath | None]] | None:
         self._collector.allowance.look_at(VISIT)
-        if self._collector.rebuilder.is_tensor(value):
+        if self._collector.rebuilder.has_elements(value):
             if len(self.loose) > self._collector.allowance.entries:
                 raise FullError
             self.loose.append((value, path))
@@ -145,10 +146,10 @@ class PartFinder:
 
     def _find(self, value: Any, path: ObjectPath | None) -> bool:
         """Note the value if it is something a checkpoint is known to hold; else False."""
-        if _is_array(value):
+        if is_array(value):
             if self._collector.notes_skipped:
                 what = "the file" if path is None else path.dotted()
-                self._collector.skip(what, "a NumPy array, not a tensor")
+                self._collector.skip(what, f"a NumPy array {element_type_name(value)}, which torch does not have")
             return True
         part = self._part_of(value, path)
         if part is None:
@@ -190,7 +191,7 @@ class PartFinder:
         """Whether every value is a tensor, an extra state, or missing."""
         found = False
         for name, value in pairs.entries():
-            if self._collector.rebuilder.is_tensor(value):
+            if self._collector.rebuilder.has_elements(value):
                 found = True
             elif value is not None and not (type(name) is str and name.endswith(EXTRA_STATE)):
                 return False
@@ -202,7 +203,7 @@ class PartFinder:
         waiting = [root]
         while waiting and self._left_to_search > 0:
             value = waiting.pop()
-            if self._collector.rebuilder.is_tensor(value):
+            if self._collector.rebuilder.has_elements(value):
                 return True
             if id(value) not in seen and may_hold(value):
                 seen.add(id(value))
@@ -219,10 +220,3 @@ def metadata_of(value: Any) -> Pairs | None:
 
 def _is_parameter(value: Any) -> bool:
     return type(value) is Instance and value.is_call_of("torch._utils", "_rebuild_parameter")
-
-
-def _is_array(value: Any) -> bool:
-    if type(value) is not Instance or type(value.func) is not Global:
-        return False
-    module = value.func.module or ""
-    return module.startswith("numpy.") and value.func.name in ("_reconstruct", "_frombuffer")

@@ -59,6 +59,7 @@ def merge(shards: Sequence[Shard], target: str) -> Inventory:
         ),
         metadata=_merge_metadata(shards),
         notes=_merge_notes(shards),
+        plain=tuple(each for inventory in inventories for each in inventory.plain),
     )
 
 

@@ -135,7 +135,7 @@ class CheckpointReader:
         first = len(self._collector.tensors)
         hooked: set[str] = set()
         for name, held in _last_entries(part.contents, self._collector.allowance.entries):
-            if self._collector.rebuilder.is_tensor(held):
+            if self._collector.rebuilder.has_elements(held):
                 stated = None if buffer_names is None else _LISTED if name in buffer_names else _UNLISTED
                 self._collector.add(held, name, section, stated, detached=True)
             elif type(held) in (Instance, Pairs, list, tuple):
@@ -183,7 +183,7 @@ class CheckpointReader:
 
         def visit(held: Any, here: ObjectPath) -> Iterator[tuple[Any, ObjectPath]] | None:
             self._collector.allowance.look_at(VISIT)
-            if self._collector.rebuilder.is_tensor(held):
+            if self._collector.rebuilder.has_elements(held):
                 self._collector.add(held, here.within(start), section, statement)
             elif id(held) in seen:
                 self._finder.find_again(held, here)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from bufscan.formats.collecting import Collector
 from bufscan.formats.known_globals import is_known
 from bufscan.formats.pickled_checkpoint import CheckpointReader
+from bufscan.formats.plain_values import plain_values
 from bufscan.formats.rebuilding import Rebuilder
 from bufscan.formats.storages import StorageTable
 from bufscan.inventory import Inventory
@@ -47,8 +48,8 @@ class Container(NamedTuple):
     skipped: tuple[Skipped, ...] = ()
 
 
-def inventory_of(pickled: Pickled, container: Container, target: str) -> Inventory:
-    """Collect everything that a checkpoint's pickle describes."""
+def inventory_of(pickled: Pickled, container: Container, target: str, *, plain: bool) -> Inventory:
+    """Collect everything that a checkpoint's pickle describes; values beside the tensors where `plain`."""
     storages = StorageTable(container.locate, byteorder=container.byteorder, anomalies=container.anomalies)
     rebuilder = Rebuilder(storages, container.tensors_by_id, pickled.allowance)
     collector = Collector(rebuilder, pickled.allowance)
@@ -66,6 +67,7 @@ def inventory_of(pickled: Pickled, container: Container, target: str) -> Invento
         anomalies=container.anomalies.anomalies(),
         skipped=(*collector.skipped, *storages.unreadable(collector.tensors), *container.skipped),
         notes=tuple(reader.notes),
+        plain=plain_values(pickled.value, rebuilder, pickled.allowance) if plain else (),
     )
 
 

@@ -73,7 +73,7 @@ class PlainDicts:
         """Of its tensors. Shapes as text, whose hash is salted."""
         for name, value in islice(pairs.entries(), most):
             self._allowance.look_at(1)
-            if type(name) is str and self._rebuilder.is_tensor(value):
+            if type(name) is str and self._rebuilder.has_elements(value):
                 yield name, str(self._rebuilder.shape_of(value))
 
     def _is_mostly_among(self, known: set[tuple[str, str]], pairs: Pairs) -> bool:

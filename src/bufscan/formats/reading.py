@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from bufscan.bytesource import is_folder
@@ -19,25 +20,25 @@ if TYPE_CHECKING:
 # Each reader is imported when its format is met: start-up pays for one of them, not for all.
 
 
-def _zip(source: ByteSource, target: str) -> Inventory:
+def _zip(source: ByteSource, target: str, plain: bool) -> Inventory:
     from bufscan.formats.torch_zip import read_torch_zip
 
-    return read_torch_zip(source, target)
+    return read_torch_zip(source, target, plain=plain)
 
 
-def _legacy(source: ByteSource, target: str) -> Inventory:
+def _legacy(source: ByteSource, target: str, plain: bool) -> Inventory:
     from bufscan.formats.torch_legacy import read_torch_legacy
 
-    return read_torch_legacy(source, target)
+    return read_torch_legacy(source, target, plain=plain)
 
 
-def _tar(source: ByteSource, target: str) -> Inventory:
+def _tar(source: ByteSource, target: str, plain: bool) -> Inventory:
     from bufscan.formats.torch_tar import read_torch_tar
 
-    return read_torch_tar(source, target)
+    return read_torch_tar(source, target, plain=plain)
 
 
-def _safetensors(source: ByteSource, target: str) -> Inventory:
+def _safetensors(source: ByteSource, target: str, plain: bool) -> Inventory:  # noqa: ARG001 - it has none
     from bufscan.formats.safetensors import read_safetensors
 
     return read_safetensors(source, target)
@@ -47,7 +48,7 @@ class Reader(NamedTuple):
     """One format: how to tell it from a file's first bytes, and how to read it."""
 
     recognises: Callable[[bytes], bool]
-    read: Callable[[ByteSource, str], Inventory]
+    read: Callable[[ByteSource, str, bool], Inventory]
 
 
 # In torch's order: what could be read in two ways is read in the way that torch would choose.
@@ -73,8 +74,8 @@ _OTHER_FORMATS = (
 )
 
 
-def read_file(source: ByteSource, target: str) -> Inventory:
-    """The inventory of one file; `target` is how the user named it.
+def read_file(source: ByteSource, target: str, *, plain: bool = False) -> Inventory:
+    """The inventory of one file; `target` is how the user named it. `plain`: with the values beside its tensors.
 
     Raises:
         UnreadableError: it is empty, of no known format, or broken.
@@ -84,7 +85,7 @@ def read_file(source: ByteSource, target: str) -> Inventory:
     head = _head_of(source)
     for reader in READERS:
         if reader.recognises(head):
-            return reader.read(source, target)
+            return reader.read(source, target, plain)
     for start, kind, hint in _OTHER_FORMATS:
         if head.startswith(start):
             raise UnreadableError(kind, hint=hint)
@@ -95,7 +96,7 @@ def _head_of(source: ByteSource) -> bytes:
     return source.read(0, min(HEAD_BYTES, source.size))
 
 
-def read_path(path: Path, target: str, files: OpenFiles) -> Inventory:
+def read_path(path: Path, target: str, files: OpenFiles, *, plain: bool = False) -> Inventory:
     """The inventory of a file, of the shards that an index file lists, or of the checkpoint in a folder.
 
     What is opened stays open in `files`.
@@ -107,7 +108,7 @@ def read_path(path: Path, target: str, files: OpenFiles) -> Inventory:
     if not in_folder:
         source = files.open(path, name=target)
         if not is_shard_index(_head_of(source)):
-            return read_file(source, target)
+            return read_file(source, target, plain=plain)
     from bufscan.formats.sharded import read_index, read_sharded  # only checkpoints of several files need it
 
-    return (read_sharded if in_folder else read_index)(path, target, read_file, files)
+    return (read_sharded if in_folder else read_index)(path, target, partial(read_file, plain=plain), files)

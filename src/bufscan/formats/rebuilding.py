@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from bufscan.formats.listing import quoted
+from bufscan.formats.numpy_arrays import is_tensor_array, rebuild_array
 from bufscan.formats.pickle_values import Global, Instance, Pairs, PersistentId, named_class
 from bufscan.formats.reconstruction import BUILDERS, arguments_with_state
 from bufscan.formats.sizes import Geometry, is_count, read_geometry, read_sizes
@@ -53,6 +54,10 @@ class Rebuilder:
             return type(func) is Global and self._builders[func] is not None
         return type(value) is PersistentId and named_class(value) is None
 
+    def has_elements(self, value: Any) -> bool:
+        """Whether it makes a tensor or a NumPy array that could be one: in a module only the first counts."""
+        return self.is_tensor(value) or is_tensor_array(value)
+
     def shape_of(self, value: Any) -> tuple[int, ...] | None:
         """The shape of the tensor that the call would make; None where it is no call that torch writes."""
         for _ in range(_MAX_NESTING):
@@ -88,6 +93,8 @@ class Rebuilder:
         if type(value) is not Instance or type(value.func) is not Global or type(value.args) is not tuple:
             raise MalformedTensorError("it is not a call of a reconstruction function")
         builder = self._builders[value.func]
+        if builder is None and is_tensor_array(value):
+            return rebuild_array(self, value)
         if builder is None:
             raise MalformedTensorError(f"{quoted(value.func.qualified)} is not a way to make a tensor")
         self._allowance.calls -= 1

@@ -125,6 +125,7 @@ class StorageTable:
         self._locate = locate
         self._byteorder = byteorder
         self._stored: dict[str, int] = {}
+        self._kept: dict[int, str] = {}  # by the ids of objects that live as long as the pickle
         self._unreadable: dict[str, int | None] = {}  # announced bytes by key; None where there are none at all
 
     def refer(self, value: Any) -> StorageReference:
@@ -146,6 +147,18 @@ class StorageTable:
     def stored_bytes(self, key: str) -> int:
         """Bytes that the file holds of a storage that was referred to, whatever is announced of it."""
         return self._stored[key]
+
+    def keep(self, owner: object, data: bytes, byteorder: Literal["little", "big"]) -> str:
+        """The key of a storage whose bytes stand in the pickle itself; `owner` is the object that holds them."""
+        key = self._kept.get(id(owner))
+        if key is None:
+            key = self._kept[id(owner)] = f"pickled {len(self._kept)}"
+            self.storages[key] = Storage(key=key, nbytes=len(data), byteorder=byteorder, data=data)
+        return key
+
+    def keeps(self, owner: object) -> bool:
+        """Whether the bytes of that object are one of the storages."""
+        return id(owner) in self._kept
 
     def _register(self, key: str) -> int:
         extent = self._locate(key)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _PROTOCOL = 1001
 
 
-def read_torch_legacy(source: ByteSource, target: str) -> Inventory:
+def read_torch_legacy(source: ByteSource, target: str, *, plain: bool = False) -> Inventory:
     """The inventory of a checkpoint in the older format.
 
     Raises:
@@ -47,7 +47,7 @@ def read_torch_legacy(source: ByteSource, target: str) -> Inventory:
         anomalies=anomalies,
         globals=stream.globals,
     )
-    return inventory_of(pickled, container, target)
+    return inventory_of(pickled, container, target, plain=plain)
 
 
 def _storage_keys(value: Any) -> list[str]:

@@ -30,7 +30,7 @@ _REGULAR = (b"0", b"\0")
 _TYPE, _PREFIX = slice(156, 157), slice(345, 500)
 
 
-def read_torch_tar(source: ByteSource, target: str) -> Inventory:
+def read_torch_tar(source: ByteSource, target: str, *, plain: bool = False) -> Inventory:
     """The inventory of a checkpoint that torch 0.1 wrote. Nothing is extracted.
 
     Raises:
@@ -59,7 +59,7 @@ def read_torch_tar(source: ByteSource, target: str) -> Inventory:
         globals=[name for stream in streams.values() for name in stream.globals],
         tensors_by_id=tensors,
     )
-    return inventory_of(pickled, container, target)
+    return inventory_of(pickled, container, target, plain=plain)
 
 
 def _members(source: ByteSource) -> dict[str, tuple[int, int]]:

@@ -33,13 +33,13 @@ _OTHER_VERSION = Skipped(
 )
 
 
-def read_torch_zip(source: ByteSource, target: str) -> Inventory:
+def read_torch_zip(source: ByteSource, target: str, *, plain: bool = False) -> Inventory:
     """The inventory of a checkpoint that torch.save wrote.
 
     Raises:
         UnreadableError: the archive or its pickle is broken, or it is an archive of another kind.
     """
-    return _Archive(source).read(target)
+    return _Archive(source).read(target, plain=plain)
 
 
 class _Archive:
@@ -63,7 +63,7 @@ class _Archive:
         """The record of that name, given in lower case, below the top folder."""
         return self._directory.records.get(f"{self._top}/{name}")
 
-    def read(self, target: str) -> Inventory:
+    def read(self, target: str, *, plain: bool) -> Inventory:
         pickle_record = self._record("data.pkl")
         assert pickle_record is not None  # noqa: S101 - the constructor made sure
         most = min(_MOST_PICKLE_BYTES, max(_FREE_PICKLE_BYTES, self._file_bytes))
@@ -81,7 +81,7 @@ class _Archive:
             anomalies=self._anomalies,
             skipped=() if version is None or _is_known(version) else (_OTHER_VERSION,),
         )
-        return inventory_of(pickled, container, target)
+        return inventory_of(pickled, container, target, plain=plain)
 
     def _data_records(self) -> list[Record]:
         prefix = f"{self._top}/data/"

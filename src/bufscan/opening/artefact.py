@@ -100,8 +100,12 @@ Sides: TypeAlias = tuple[Artefact, Artefact]
 """The old artefact of a comparison, and the new one."""
 
 
-def open_target(target: str | nn.Module, files: OpenFiles, build: BuildOptions) -> Artefact:
+def open_target(
+    target: str | nn.Module, files: OpenFiles, build: BuildOptions, *, plain: bool = False
+) -> Artefact:
     """Open one target. Of a file or a folder, what was opened stays open in `files`.
+
+    `plain`: whether the inventory is to have the values beside the tensors.
 
     Raises:
         UsageError: it names nothing that can be opened.
@@ -114,14 +118,14 @@ def open_target(target: str | nn.Module, files: OpenFiles, build: BuildOptions) 
             return build_target(named, target, files, build)
         case StandardInput() as piped:
             source = _standard_input()
-            inventory = _decided(lambda: read_file(source, target))
+            inventory = _decided(lambda: read_file(source, target, plain=plain))
             return Artefact(piped, inventory, FileStorages(lambda _: source))
         case FileTarget(path) as file:
             _require_checkpoint_name(path, target)
-            inventory = _decided(lambda: read_path(path, target, files))
+            inventory = _decided(lambda: read_path(path, target, files, plain=plain))
             return Artefact(file, inventory, FileStorages(_opener(path, path.parent, files)))
         case FolderTarget(path) as folder:
-            inventory = _decided(lambda: read_path(path, target, files))
+            inventory = _decided(lambda: read_path(path, target, files, plain=plain))
             return Artefact(folder, inventory, FileStorages(_opener(path, path, files)))
 
 

@@ -48,12 +48,17 @@ class FileStorages:
         self._lock = Lock()
 
     def require(self, storage: Storage) -> None:
+        if storage.data is not None:
+            return
         if storage.offset is None:
             raise UnreadableError("its bytes are compressed in the file")
         if storage.offset + storage.nbytes > self._source(storage.file).size:
             raise UnreadableError("its bytes lie outside the file")
 
     def read_into(self, storage: Storage, start: int, buffer: memoryview) -> None:
+        if storage.data is not None:
+            buffer[:] = storage.data[start : start + len(buffer)]
+            return
         self._source(storage.file).read_into((storage.offset or 0) + start, buffer)
 
     def words(self, storage: Storage, width: int) -> torch.Tensor:
@@ -62,6 +67,8 @@ class FileStorages:
         dtype, count = _word_dtype(width), storage.nbytes // width
         if not count:
             return torch.empty(0, dtype=dtype)
+        if storage.data is not None:
+            return torch.frombuffer(bytearray(storage.data), dtype=dtype, count=count)
         mapped = self._map(storage.file)
         return torch.frombuffer(mapped, dtype=dtype, offset=storage.offset or 0, count=count)
 

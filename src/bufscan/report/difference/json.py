@@ -36,6 +36,18 @@ def render(difference: Difference) -> str:
         "compared_values": _encode(difference.compared_values),
         "tolerance": _encode(None if tolerance is None else {"rtol": tolerance.rtol, "atol": tolerance.atol}),
         "entries": _lines(_encode(_entry(entry)) for entry in difference.entries),
+        "plain": _lines(
+            _encode(
+                {
+                    "status": each.status,
+                    "path": _text(each.path),
+                    "old": None if each.old is None else _text(each.old),
+                    "new": None if each.new is None else _text(each.new),
+                }
+            )
+            for each in difference.plain
+        ),
+        "tensors_only": _encode(difference.tensors_only),
         "summary": _encode(_summary(difference)),
         "not_compared": _lines(
             _encode({"name": _text(each.path), "reason": _text(each.reason)}) for each in difference.not_compared
@@ -115,6 +127,8 @@ def _summary(difference: Difference) -> dict[str, int]:
         **{status: difference.count(status) for status in STATUSES},
         "unchanged": difference.unchanged,
         "within_tolerance": difference.close,
+        "plain": len(difference.plain),
+        "plain_unchanged": difference.same_plain,
         "not_compared": len(difference.not_compared),
         "left_out": sum(each.tensors for each in difference.left_out),
     }

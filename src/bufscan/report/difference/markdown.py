@@ -6,7 +6,15 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from bufscan.report.difference.rows import bar, has_a_row, limit_of, module_rows, rows_of
-from bufscan.report.difference.wording import changes_of, not_compared, number, share, verdict
+from bufscan.report.difference.wording import (
+    PLAIN_HEADING,
+    changes_of,
+    not_compared,
+    number,
+    plain_change,
+    share,
+    verdict,
+)
 from bufscan.report.markdown import cell
 from bufscan.report.sizes import count, plural
 from bufscan.report.wording import UNKNOWN, shape_of
@@ -14,7 +22,7 @@ from bufscan.report.wording import UNKNOWN, shape_of
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from bufscan.comparing.difference import Difference, Entry
+    from bufscan.comparing.difference import Difference, Entry, PlainEntry
     from bufscan.report.difference import DiffView
 
 # A comment takes 64 KiB, and nobody reads more than this.
@@ -32,6 +40,8 @@ def render(difference: Difference, view: DiffView) -> str:
         changed = [entry for entry in difference.entries if has_a_row(entry)]
         if changed:
             lines += ["", *_table(changed, view)]
+        if difference.plain:
+            lines += ["", *_plain(difference.plain)]
         for status in ("removed", "added", "renamed"):
             entries = [entry for entry in difference.entries if entry.status == status]
             if entries:
@@ -62,6 +72,16 @@ def _table(entries: Sequence[Entry], view: DiffView) -> Iterator[str]:
     if len(rows) > most:
         yield ""
         yield f"and {count(len(rows) - most)} more"
+
+
+def _plain(entries: Sequence[PlainEntry]) -> Iterator[str]:
+    yield f"| {PLAIN_HEADING} | before | after |"
+    yield "| --- | --- | --- |"
+    for entry in entries[:_MOST_ROWS]:
+        yield f"| {cell(entry.path)} | {' | '.join(map(cell, plain_change(entry)))} |"
+    if len(entries) > _MOST_ROWS:
+        yield ""
+        yield f"and {count(len(entries) - _MOST_ROWS)} more"
 
 
 def _details(summary: str, items: Sequence[str]) -> Iterator[str]:

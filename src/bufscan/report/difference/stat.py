@@ -6,7 +6,7 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from bufscan.report.difference.rows import bar, rows_of
-from bufscan.report.difference.wording import changes_of, number, share, verdict
+from bufscan.report.difference.wording import changes_of, number, plain_change, share, verdict
 from bufscan.report.sizes import count
 from bufscan.report.text.layout import Cell, Line, line, paint, table
 
@@ -38,6 +38,10 @@ def render(difference: Difference, view: DiffView) -> str:
                 Cell(drawn or view.display.show(changes_of(entry) or " ").strip("' "), "warning"),
             ]
         )
-    if len(lines) < len(rows):
-        lines.append(line(f"... and {count(len(rows) - len(lines))} more"))
+    for plain in difference.plain[: view.top]:
+        shown = [view.display.show(text) for text in (plain.path, *plain_change(plain))]
+        lines.append([Cell(f"P {shown[0]}"), Cell(shown[1]), Cell(f"-> {shown[2]}"), Cell("")])
+    rows_in_all = len(rows) + len(difference.plain)
+    if len(lines) < rows_in_all:
+        lines.append(line(f"... and {count(rows_in_all - len(lines))} more"))
     return paint([*table(lines, right=frozenset((1, 2)), width=view.display.width), last], view.display)

@@ -8,7 +8,15 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from bufscan.report.difference.rows import bar, has_a_row, limit_of, module_rows, rows_of
-from bufscan.report.difference.wording import changes_of, not_compared, number, share, verdict
+from bufscan.report.difference.wording import (
+    PLAIN_HEADING,
+    changes_of,
+    not_compared,
+    number,
+    plain_change,
+    share,
+    verdict,
+)
 from bufscan.report.folding import fold
 from bufscan.report.sizes import count, plural
 from bufscan.report.text.layout import BLANK, GAP, Cell, Line, flowed, line, natural_widths, table, wrapped
@@ -18,7 +26,7 @@ from bufscan.report.wording import UNKNOWN, shape_of
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from bufscan.comparing.difference import Difference, Entry
+    from bufscan.comparing.difference import Difference, Entry, PlainEntry
     from bufscan.report.difference import DiffView
     from bufscan.report.difference.rows import Row
     from bufscan.report.text.layout import Style
@@ -52,7 +60,7 @@ def render(difference: Difference, view: DiffView) -> str:
 
 
 def _verdict(difference: Difference, view: DiffView) -> list[Line]:
-    style: Style = "unregistered" if difference.entries else "title" if difference.identical else "warning"
+    style: Style = "unregistered" if difference.differs else "title" if difference.identical else "warning"
     head, *parts = re.split(r"(?<=[:,;]) ", verdict(difference))
     return flowed([Cell(f"{head} ", style), *(Cell(f"{each} ") for each in parts)], view.display.width)
 
@@ -68,9 +76,21 @@ def _blocks(difference: Difference, view: DiffView) -> Iterator[list[Line]]:
     changed = [entry for entry in difference.entries if has_a_row(entry)]
     if changed:
         yield _changed(changed, view)
+    if difference.plain:
+        yield _plain(difference.plain, view)
     for heading, items in _particulars(difference):
         if items:
             yield _listed(heading, items, view)
+
+
+def _plain(entries: Sequence[PlainEntry], view: DiffView) -> list[Line]:
+    """Values beside the tensors: where, before and after."""
+    rows: list[Line] = []
+    for entry in entries:
+        before, after = (view.display.show(text) for text in plain_change(entry))
+        rows.append([Cell(f"  {view.display.show(entry.path)}"), Cell(before), Cell(f"-> {after}")])
+    heading = f"{PLAIN_HEADING}: {plural(len(entries), 'value')}"
+    return [line(heading, "heading"), *_cut(rows, view)]
 
 
 def _lone(status: str, entries: Sequence[Entry], view: DiffView) -> list[Line]:

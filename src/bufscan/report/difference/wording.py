@@ -11,7 +11,14 @@ from bufscan.report.wording import ROLE_WORDS, dimensions
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from bufscan.comparing.difference import Aspect, Change, Difference, Entry, ValueStatistics
+    from bufscan.comparing.difference import (
+        Aspect,
+        Change,
+        Difference,
+        Entry,
+        PlainEntry,
+        ValueStatistics,
+    )
 
 _ASPECT_VERBS: dict[Aspect, str] = {
     "shape": "reshaped",
@@ -25,6 +32,8 @@ _ASPECT_VERBS: dict[Aspect, str] = {
 }
 
 _SIDES = ("before", "after")
+
+PLAIN_HEADING = "beside the tensors"
 
 
 def verdict(difference: Difference) -> str:
@@ -41,11 +50,19 @@ def verdict(difference: Difference) -> str:
 def _answer(difference: Difference) -> list[str]:
     """Same or not, and the counts that belong to it."""
     tensors = plural(difference.unchanged, "tensor")
-    if difference.entries:
+    if difference.entries or difference.plain:
         parts = ["different", *_counts(difference)]
+        if difference.plain:
+            beside = plural(len(difference.plain), "value beside the tensors")
+            parts.append(beside if difference.entries else f"only {beside}")
         parts += [f"{count(difference.unchanged)} unchanged"] if difference.unchanged else []
         parts += [f"{count(difference.close)} of them within the tolerance"] if difference.close else []
         return parts
+    if difference.is_empty:
+        return [
+            "nothing was compared",
+            "neither side holds a tensor" + (" or a value" * (not difference.tensors_only)),
+        ]
     if difference.not_compared:
         return ["not known to be identical", f"{tensors} found the same"]
     if not difference.compared_values:
@@ -53,7 +70,14 @@ def _answer(difference: Difference) -> list[str]:
     if difference.close and difference.tolerance is not None:
         tolerance = f"rtol {difference.tolerance.rtol:g} and atol {difference.tolerance.atol:g}"
         return [f"equal within {tolerance}", tensors, f"{count(difference.close)} of them not bit for bit"]
-    return ["identical", tensors, "every value compared"]
+    plain = [plural(difference.same_plain, "value beside them")] if difference.same_plain else []
+    alone = ["nothing beside the tensors"] if difference.tensors_only else []
+    return ["identical", tensors, *plain, "every value compared", *alone]
+
+
+def plain_change(entry: PlainEntry) -> tuple[str, str]:
+    """Before and after; what one side lacks is a dash."""
+    return ("-" if entry.old is None else entry.old, "-" if entry.new is None else entry.new)
 
 
 def _counts(difference: Difference) -> Iterator[str]:
