@@ -48,10 +48,15 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NonFinite(NamedTuple):
-    """How many elements of a tensor are no finite numbers."""
+    """How many elements of a tensor are no finite numbers.
+
+    Attributes:
+        is_mask: whether every element is 0 or negative infinity: what is added to scores to hide some of them.
+    """
 
     nan: int
     infinite: int
+    is_mask: bool = False
 
 
 class CountNonFinite(Protocol):

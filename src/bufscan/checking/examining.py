@@ -23,14 +23,17 @@ if TYPE_CHECKING:
 
     from bufscan.bytesource import OpenFiles
     from bufscan.config import BuildEntry
-    from bufscan.findings import NonFinite
-    from bufscan.inventory import Tensor
     from bufscan.live.discovering import ClassLines, Discovery
     from bufscan.opening.artefact import Artefact
 
 
 # What Python says of a call whose signature (`*args`) promised that it could be made.
 _LACKS_ARGUMENTS = re.compile(r"missing \d+ required (?:positional|keyword-only) argument")
+
+
+_NO_TENSOR = Failure(
+    message="there is nothing to check: no tensor is in it", hint="`bufscan inspect` shows what is"
+)
 
 
 class Examined(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,8 +103,12 @@ def examine(target: str | nn.Module, means: Means) -> Iterator[Examined]:
 
 
 def _examined(artefact: Artefact, means: Means) -> Examined:
+    inventory = artefact.inventory
+    # A model without tensors is what its class makes of it; a file without any is hardly the one that was meant.
+    is_empty = not (artefact.is_live or inventory.tensors or any(each.failed for each in inventory.skipped))
     return Examined(
-        target=artefact.inventory.target,
+        target=inventory.target,
+        failure=_NO_TENSOR if is_empty else None,
         subjects=(_subject(artefact, means),),
         classes=() if artefact.model is None else _classes_of(artefact.model),
         file=None if artefact.path is None else str(artefact.path),
@@ -111,12 +118,11 @@ def _examined(artefact: Artefact, means: Means) -> Examined:
 def _subject(artefact: Artefact, means: Means) -> Subject:
     if not means.values:
         return Subject(inventory=artefact.inventory)
-    from bufscan.values.finiteness import count_nonfinite
+    from bufscan.values.finiteness import NonFiniteCounter
 
-    def count(tensor: Tensor) -> NonFinite | None:
-        return count_nonfinite(tensor, artefact.inventory.storages, artefact.reader)
-
-    return Subject(inventory=artefact.inventory, count_nonfinite=count)
+    return Subject(
+        inventory=artefact.inventory, count_nonfinite=NonFiniteCounter(artefact.inventory, artefact.reader)
+    )
 
 
 def _classes_of(model: nn.Module) -> tuple[ClassLines, ...]:

@@ -22,6 +22,6 @@ def listed(names: Sequence[str]) -> str:
     return shown if len(names) <= _SHOWN else f"{shown} and {len(names) - _SHOWN:,} more"
 
 
-def counted(number: int, noun: str) -> str:
-    """The number with its noun: "1 tensor", "2,000 tensors"."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+def counted(number: int, noun: str, several: str | None = None) -> str:
+    """The number with its noun: "1 tensor", "2,000 tensors"; `several` where an s does not make the plural."""
+    return f"{number:,} {noun if number == 1 else several or f'{noun}s'}"

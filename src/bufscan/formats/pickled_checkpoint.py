@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from bufscan.formats.checkpoint_parts import EXTRA_STATE, PartFinder, metadata_of
 from bufscan.formats.collecting import VISIT, FullError, Statement, stated_as
 from bufscan.formats.dict_keys import spell_key
+from bufscan.formats.listing import counted
 from bufscan.formats.module_instance import class_of
 from bufscan.formats.object_graph import step_into, steps_below, walk
 from bufscan.formats.pickle_values import Instance, Pairs, lookup, pairs_of
@@ -43,6 +44,9 @@ _MOST_VERSION = 1 << 31
 _MOST_PARTS = 10_000  # optimizers and module trees in one file
 _MOST_NOTES = 100
 _LONGEST_SECTION = 200  # characters of a section's name in a note
+_NO_TENSOR = "an entry of the state_dict that is no tensor"
+_MOST_OTHERS = 20  # of one state_dict: every layer of a large model may have an extra state
+_LONGEST_NAME = 200
 _STEPS_PER_COPY = 6  # what is copied into the inventory takes memory as well as time
 
 
@@ -134,17 +138,31 @@ class CheckpointReader:
         buffer_names = self._listed_buffers(part.value)
         first = len(self._collector.tensors)
         hooked: set[str] = set()
+        others: list[str] = []
         for name, held in _last_entries(part.contents, self._collector.allowance.entries):
             if self._collector.rebuilder.has_elements(held):
                 stated = None if buffer_names is None else _LISTED if name in buffer_names else _UNLISTED
                 self._collector.add(held, name, section, stated, detached=True)
-            elif type(held) in (Instance, Pairs, list, tuple):
+                continue
+            if held is not None:
+                others.append(name)
+            if type(held) in (Instance, Pairs, list, tuple):
                 self._collect_below(held, step_into(None, "key", name), section, _EXTRA)
                 if not name.endswith(EXTRA_STATE):
                     owner = name.rpartition(".")[0]
                     hooked |= {owner, owner.rpartition(".")[0]}
+        self._skip_others(others, section)
         if versions is not None:
             self._state_plain_entries(first, versions.keys() - hooked)
+
+    def _skip_others(self, names: list[str], section: str) -> None:
+        """Entries that are no tensors: extra states, and what hooks put there."""
+        for name in names[:_MOST_OTHERS]:
+            self._collector.skip((f"{section}.{name}" if section else name)[:_LONGEST_NAME], _NO_TENSOR)
+        if more := names[_MOST_OTHERS:]:
+            self._collector.skip(
+                f"{counted(len(more), 'more entry', 'more entries')} of the state_dict", _NO_TENSOR
+            )
 
     def _listed_buffers(self, value: Any) -> set[str] | None:
         listed = self._finder.buffer_names.get(id(value))

@@ -5,7 +5,9 @@ With `--values`, counts NaN and infinite elements.
 ## Why is this bad?
 
 One NaN in a weight spreads to every output. It means that the training that wrote the checkpoint had diverged, or
-that a cast to a narrower type overflowed. An infinity in a buffer, an attention mask most often, is not reported.
+that a cast to a narrower type overflowed. An infinity in a weight, a scale or a running statistic does the same.
+It is meant in a mask, where all elements are 0 or -inf or the name says so. In other buffers, which may hold a
+bound, it is not reported.
 
 ## Example
 
@@ -34,6 +36,7 @@ torch.save(model.state_dict(), "model.pt")
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from bufscan.errors import UnreadableError
@@ -44,6 +47,13 @@ from bufscan.rules.registered import is_buffer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from bufscan.findings import NonFinite
+    from bufscan.inventory import Tensor
+
+
+# What is multiplied with, or divided by.
+_NEVER_INFINITE = re.compile(r"(?:^|[._])(?:running_mean|running_var|moving_mean|moving_variance|weight|scales?)$")
 
 
 def find_non_finite_values(rule: Rule, subject: Subject) -> Iterator[Finding | Skipped]:
@@ -61,11 +71,18 @@ def find_non_finite_values(rule: Rule, subject: Subject) -> Iterator[Finding | S
         if count is None:
             continue
         bad = [f"{count.nan:,} NaN"] * bool(count.nan)
-        if count.infinite and not is_buffer(tensor):
+        if count.infinite and _is_fault(tensor, count):
             bad.append(f"{count.infinite:,} infinite")
         if bad:
             message = f"`{tensor.path}` has {listed(bad)} of {tensor.numel or 0:,} elements"
             yield rule.finding(tensor, message, severity="error")
+
+
+def _is_fault(tensor: Tensor, count: NonFinite) -> bool:
+    """Whether infinite elements of it are no bound and no mask."""
+    if _NEVER_INFINITE.search(tensor.name):
+        return True
+    return not (count.is_mask or "mask" in tensor.name.lower() or is_buffer(tensor))
 
 
 RULE = Rule(

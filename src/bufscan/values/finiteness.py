@@ -2,39 +2,94 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+from math import prod
 from typing import TYPE_CHECKING
 
 from bufscan.dtypes import DTYPES
+from bufscan.errors import UnreadableError
 from bufscan.findings import NonFinite
 from bufscan.values.decoding import Decoder, has_values
 from bufscan.values.reading import ElementReader
 from bufscan.values.strided import strided_of, walk_alone
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator
 
     import torch
 
-    from bufscan.inventory import Part, Storage, Tensor
+    from bufscan.inventory import Inventory, Part, Tensor
     from bufscan.values.storages import StorageReader
     from bufscan.values.strided import Strided
 
 # Elements: fits the cache, and is too few for torch to wake its threads, which wait for each other under load.
 _CHUNK = 1 << 15
+# A crafted file can show its few bytes again and again, in tensors of any size. Real views overlap a few times.
+_MOST_READINGS = 16
+_FREE_BYTES = 64 << 20
 _EXACT_TYPES = ("float8", "float4")  # few enough codes for a table; torch cannot ask all of them
 
 
-def count_nonfinite(tensor: Tensor, storages: Mapping[str, Storage], reader: StorageReader) -> NonFinite | None:
-    """The counts over all parts of the tensor; None where its type has only finite values.
+class NonFiniteCounter:
+    """Counts in the tensors of one inventory, and reads no more than a few times what is stored."""
 
-    Raises:
-        UnreadableError: the values cannot be read.
-    """
-    views = [view for view in tensor.parts or (tensor,) if _may_be_nonfinite(view)]
-    if not views:
-        return None
-    counts = [_counts(strided_of(view, storages, reader)) for view in views]
-    return NonFinite(nan=sum(count.nan for count in counts), infinite=sum(count.infinite for count in counts))
+    def __init__(self, inventory: Inventory, reader: StorageReader) -> None:
+        self._inventory = inventory
+        self._reader = reader
+        self._clean: dict[tuple[str, str], bool] = {}
+        self._left = _FREE_BYTES + _MOST_READINGS * inventory.stored_bytes
+
+    def __call__(self, tensor: Tensor) -> NonFinite | None:
+        """The counts over all parts of the tensor; None where its type has only finite values.
+
+        Raises:
+            UnreadableError: the values cannot be read.
+        """
+        views = [view for view in tensor.parts or (tensor,) if _may_be_nonfinite(view)]
+        if not views:
+            return None
+        counts = [self._count(strided_of(view, self._inventory.storages, self._reader)) for view in views]
+        nan, infinite = sum(count.nan for count in counts), sum(count.infinite for count in counts)
+        return NonFinite(nan, infinite, any(count.is_mask for count in counts))
+
+    def _count(self, elements: Strided) -> NonFinite:
+        distinct = elements.folded()
+        if self._lies_in_clean_storage(distinct):
+            return NonFinite(0, 0)
+        self._spend(distinct.dtype.nbytes(distinct.numel))
+        counts = _counts(distinct)
+        repeats = elements.numel // distinct.numel if distinct.numel else 1
+        return NonFinite(counts.nan * repeats, counts.infinite * repeats, counts.is_mask)
+
+    def _lies_in_clean_storage(self, elements: Strided) -> bool:
+        """Whether all its storage is finite, where several tensors show more than there is of it."""
+        storage, width = elements.storage, elements.dtype.bits // 8
+        if self._shown.get(storage.key, 0) <= storage.nbytes or not elements.numel:
+            return False
+        key = (storage.key, elements.dtype.name)
+        if key not in self._clean:
+            whole = elements._replace(shape=(storage.nbytes // width,), stride=(1,), offset=0)
+            self._spend(storage.nbytes)
+            counts = _counts(whole)
+            self._clean[key] = not (counts.nan or counts.infinite)
+        return self._clean[key]
+
+    @cached_property
+    def _shown(self) -> dict[str, int]:
+        """Bytes that all tensors together show of each storage."""
+        shown: dict[str, int] = {}
+        for tensor in self._inventory.tensors:
+            for view in tensor.parts or (tensor,):
+                if view.storage is not None and view.shape and view.stride and view.dtype:
+                    sizes = (size for size, step in zip(view.shape, view.stride, strict=True) if step)
+                    nbytes = DTYPES[view.dtype].nbytes(prod(sizes))
+                    shown[view.storage] = shown.get(view.storage, 0) + nbytes
+        return shown
+
+    def _spend(self, nbytes: int) -> None:
+        self._left -= nbytes
+        if self._left < 0:
+            raise UnreadableError("all tensors together show far more elements than are stored")
 
 
 def _may_be_nonfinite(view: Tensor | Part) -> bool:
@@ -43,24 +98,29 @@ def _may_be_nonfinite(view: Tensor | Part) -> bool:
 
 
 def _counts(elements: Strided) -> NonFinite:
+    nan = infinite = 0
+    for numbers in _chunks(elements):
+        if numbers.isfinite().all():
+            continue
+        is_nan, is_infinite = numbers.isnan().any(1), numbers.isinf().any(1)
+        nan += int(is_nan.sum())
+        infinite += int((is_infinite & ~is_nan).sum())
+    return NonFinite(nan, infinite, is_mask=infinite > 0 and not nan and _is_mask(elements))
+
+
+def _is_mask(elements: Strided) -> bool:
+    return all(bool(((numbers == 0) | numbers.isneginf()).all()) for numbers in _chunks(elements))
+
+
+def _chunks(elements: Strided) -> Iterator[torch.Tensor]:
+    """The numbers of each stretch of elements, a row for each value."""
     walk = walk_alone(elements)
     reader = ElementReader(elements, walk, 0)
     decoder = Decoder(dtype=elements.dtype)
-    nan = infinite = 0
     for start in range(0, walk.numel, _CHUNK):
         raw = bytearray(min(_CHUNK, walk.numel - start) * reader.itemsize)
         reader.read_into(start, memoryview(raw))
-        numbers = _numbers(decoder, raw)
-        if numbers.isfinite().all():
-            continue
-        if decoder.numbers_per_value > 1:
-            pairs = numbers.view(-1, decoder.numbers_per_value)
-            is_nan, is_infinite = pairs.isnan().any(1), pairs.isinf().any(1)
-        else:
-            is_nan, is_infinite = numbers.isnan(), numbers.isinf()
-        nan += int(is_nan.sum())
-        infinite += int((is_infinite & ~is_nan).sum())
-    return NonFinite(nan, infinite)
+        yield _numbers(decoder, raw).view(-1, decoder.numbers_per_value)
 
 
 def _numbers(decoder: Decoder, raw: bytearray) -> torch.Tensor:

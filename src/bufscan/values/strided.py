@@ -40,6 +40,11 @@ class Strided(NamedTuple):
             step *= size
         return True
 
+    def folded(self) -> Strided:
+        """The same without the dimensions that show one element again and again (stride 0)."""
+        kept = [each for each in zip(self.shape, self.stride, strict=True) if each[1] or not each[0]]
+        return self._replace(shape=tuple(size for size, _ in kept), stride=tuple(step for _, step in kept))
+
     def narrowed(self, begin: Sequence[int], shape: Sequence[int]) -> Strided:
         """The block of that shape whose first element has the index `begin`."""
         start = self.offset + sum(index * step for index, step in zip(begin, self.stride, strict=True))
