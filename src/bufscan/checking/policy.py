@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bufscan.checking.baseline import known_as
+from bufscan.checking.baseline import Baseline, known_as
 from bufscan.checking.comments import comments_in
 from bufscan.checking.results import Ignored
 from bufscan.checking.selecting import covers
@@ -34,8 +34,8 @@ class Policy:
         self._config = config
         self._ran = frozenset(rule.code for rule in rules)
         self._wants_idle = unused_ignore.RULE.code in self._ran
-        self._baseline = frozenset(baseline or ())
-        self._seen: set[Known] = set()
+        self._baseline = Baseline(baseline or ())
+        self._met: set[Known] = set()
         self._used_entries: set[int] = set()
         self._used_comments: set[tuple[str, int]] = set()
         self._comments = cache(_comments_of)
@@ -44,14 +44,15 @@ class Policy:
     def verdict(self, target: str, finding: Finding) -> Finding | Ignored:
         """The finding itself where it counts."""
         known = known_as(self._named(target), finding)
-        self._seen.add(known)
+        before = self._baseline.matching(known)
+        self._met.update(before)
         comment = self._comment_on(finding)
         if comment is not None:
             return Ignored(finding=finding, by="source", reason=comment.reason)
         entry = self._entry_for(finding)
         if entry is not None:
             return Ignored(finding=finding, by="config", reason=entry.reason)
-        if known in self._baseline:
+        if before:
             return Ignored(finding=finding, by="baseline", reason="known before")
         return finding
 
@@ -65,7 +66,7 @@ class Policy:
         return tuple(
             sorted(
                 known
-                for known in self._baseline - self._seen
+                for known in self._baseline.entries - self._met
                 if known.code in self._ran
                 and f"{known.target}\0".startswith(within)
                 and not f"{known.target}\0".startswith(outside)

@@ -111,8 +111,8 @@ class _Scanner:
         if verdict is None:
             return
         place, tensor = reached
-        saved, other = self._saved.claim(place.key, tensor)
-        evidence = verdict.evidence if other == place.key else f"{verdict.evidence}; saved as `{other}`"
+        saved, other = self._saved.claim(place.path, tensor)
+        evidence = verdict.evidence if other == place.path else f"{verdict.evidence}; saved as `{other}`"
         # A hidden module is one fault, made where the module is put, whatever its own code holds in its turn.
         anchor = place.anchor if place.holder is None else place.holder.anchor
         nothing_to_mend = verdict.holding in HARMLESS_HOLDINGS or _is_torchs(anchor)
