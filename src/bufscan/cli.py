@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import signal
 import sys
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from types import MethodType
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -30,6 +32,24 @@ if TYPE_CHECKING:
 
 _MESSAGE_LIMIT = 1000
 
+# What the machine lacks, wherever that shows first; every other error of the system is expected where it arises.
+_SURROUNDINGS = frozenset(
+    {
+        *(
+            errno.ENOSPC,
+            errno.EDQUOT,
+            errno.EROFS,
+            errno.EIO,
+            errno.EMFILE,
+            errno.ENFILE,
+            errno.ENOMEM,
+            errno.ESTALE,
+        ),
+    }
+)
+
+_NO_FOLDER, _ANOTHER_FOLDER = "the current folder is gone", "`cd` to one that is there"
+
 INTERRUPTED = 130
 PIPE_CLOSED = 141  # what a shell reports of a program that SIGPIPE ended
 
@@ -51,6 +71,13 @@ def _without_conversion(parameters: list[Any]) -> list[Any]:
 class _Command(TyperCommand):
     def get_params(self, ctx: Any) -> list[Any]:
         return _without_conversion(super().get_params(ctx))
+
+
+class _OnTargets(_Command):
+    def invoke(self, ctx: Any) -> Any:
+        if not _has_folder():
+            raise BufscanError(_NO_FOLDER, hint=_ANOTHER_FOLDER)
+        return super().invoke(ctx)
 
 
 class _Group(TyperGroup):
@@ -83,18 +110,29 @@ def bufscan(
     """Say of every tensor in a PyTorch checkpoint what `register_buffer` would have made of it."""
 
 
-app.command(cls=_Command, epilog=EXAMPLES, short_help="Show every tensor of a checkpoint or a model.")(inspect)
-app.command(cls=_Command, epilog=check.EXAMPLES, short_help="Fail where tensors are not registered.")(check.check)
-app.command(cls=_Command, epilog=diff.EXAMPLES, short_help="Show what changed between two of them.")(diff.diff)
+app.command(cls=_OnTargets, epilog=EXAMPLES, short_help="Show every tensor of a checkpoint or a model.")(inspect)
+app.command(cls=_OnTargets, epilog=check.EXAMPLES, short_help="Fail where tensors are not registered.")(
+    check.check
+)
+app.command(cls=_OnTargets, epilog=diff.EXAMPLES, short_help="Show what changed between two of them.")(diff.diff)
 app.command(cls=_Command, short_help="List the rules of `check`, or explain one.")(explain.explain)
 app.command(cls=_Command, short_help="Inspect a small model with the classic faults.")(demo)
+
+
+def _has_folder() -> bool:
+    """Whether there is a current folder, which names are taken from; without one, torch ends the process."""
+    try:
+        Path.cwd()
+    except OSError:
+        return False
+    return True
 
 
 def _print(text: str) -> None:
     """Text to standard output, byte for byte as it is: no translation of line ends."""
     stream = results()
     if stream is None:
-        raise BufscanError("standard output is closed")
+        raise _closed()
     left = memoryview(text.encode(encoding(stream), "backslashreplace"))
     try:
         while left:  # unbuffered (PYTHONUNBUFFERED), a pipe takes no more at once than it has room for
@@ -105,7 +143,11 @@ def _print(text: str) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
         raise
     except OSError as error:
-        raise BufscanError(f"standard output: {(error.strerror or 'cannot be written').lower()}") from error
+        raise BufscanError(f"standard output: {_reason(error)}") from error
+
+
+def _closed() -> BufscanError:
+    return BufscanError("standard output is closed")
 
 
 def _complain(message: str, hint: str | None = None, *, target: str | None = None) -> int:
@@ -117,7 +159,10 @@ def _complain(message: str, hint: str | None = None, *, target: str | None = Non
 
 
 def _say(line: str) -> None:
-    print(line, file=sys.stderr)  # noqa: T201 - the one place that does
+    if sys.stderr is None:  # closed: `print` would take standard output instead
+        return
+    with suppress(OSError):  # nobody can be told, and the exit code says what it has to
+        print(line, file=sys.stderr)  # noqa: T201 - the one place that does
 
 
 def _complain_of_usage(error: typer.TyperException, arguments: Sequence[str]) -> int:
@@ -130,6 +175,17 @@ def _complain_of_usage(error: typer.TyperException, arguments: Sequence[str]) ->
     return _complain(message[:1].lower() + message[1:], hint)
 
 
+def _reason(error: OSError) -> str:
+    return (error.strerror or "cannot be written").lower()
+
+
+def _surroundings_in(error: OSError) -> tuple[str, str | None] | None:
+    """What is wrong with the machine rather than with bufscan, and a hint; None where it may be bufscan."""
+    if not _has_folder():  # whoever removed it did so meanwhile
+        return _NO_FOLDER, _ANOTHER_FOLDER
+    return (_reason(error), None) if error.errno in _SURROUNDINGS else None
+
+
 def _show_traceback() -> None:
     from traceback import format_exc
 
@@ -140,6 +196,7 @@ def _show_traceback() -> None:
 
 def run() -> NoReturn:
     """The whole process: `main`, and out."""
+    _open_closed_descriptors()
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _interrupt)
     reserve_for_results()
@@ -148,6 +205,15 @@ def run() -> NoReturn:
     # that the end of the process does not.
     gc.freeze()
     sys.exit(code)
+
+
+def _open_closed_descriptors() -> None:
+    """Give the numbers of closed standard streams to nothing, before a file of the user's gets one of them."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
 
 
 def _interrupt(_signal: int, _frame: object) -> None:
@@ -188,6 +254,8 @@ def _run(arguments: list[str]) -> int:
     if not isinstance(outcome, Outcome):  # a code that typer was left with: help, version, Ctrl-C
         if outcome == INTERRUPTED:
             raise KeyboardInterrupt
+        if results() is None:
+            raise _closed()
         return int(outcome or DONE)
     if outcome.output is None:
         _print(outcome.text)
@@ -219,6 +287,8 @@ def _explain(error: Exception, arguments: Sequence[str]) -> int:
             return _complain(error.message, error.hint)
         case typer.TyperException():
             return _complain_of_usage(error, arguments)
+        case OSError() if words := _surroundings_in(error):
+            return _complain(*words)
         case MemoryError():
             return _complain("out of memory")
         case _:

@@ -132,7 +132,13 @@ def standard_input() -> MemorySource:
     Raises:
         UnreadableError: it is nothing, or too much to keep in memory.
     """
-    data = sys.stdin.buffer.read(_MOST_PIPED_BYTES + 1)
+    if sys.stdin is None:
+        raise UnreadableError("standard input is closed")
+    try:
+        data = sys.stdin.buffer.read(_MOST_PIPED_BYTES + 1)
+    except OSError as error:
+        reason = (error.strerror or "unknown reason").lower()
+        raise UnreadableError(f"standard input cannot be read: {reason}") from error
     if not data:
         raise UnreadableError("nothing came from standard input")
     if len(data) > _MOST_PIPED_BYTES:
