@@ -60,6 +60,11 @@ def matches(pattern: str, name: str) -> bool:
     return any(fnmatchcase(spelled(name), spelled(pattern).replace("[", "[[]")) for spelled in spellings)
 
 
+def is_pattern(text: str) -> bool:
+    """Whether it may match names that are spelled otherwise; if not, it is a name `in_one_spelling`."""
+    return any(mark in text for mark in "*?[")
+
+
 @lru_cache(maxsize=4096)
 def in_one_spelling(name: str) -> str:
     """The same text however the steps are written: `blocks[0].pe`, as it once was, and `blocks.0.pe`."""

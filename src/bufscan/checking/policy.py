@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +15,7 @@ from bufscan.findings import Finding
 from bufscan.inventory import Location
 from bufscan.rules import RULES, unused_ignore
 from bufscan.target import named_from_here
-from bufscan.tensor_names import matches
+from bufscan.tensor_names import in_one_spelling, is_pattern, matches
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
@@ -37,6 +38,10 @@ class Policy:
         self._baseline = Baseline(baseline or ())
         self._met: set[Known] = set()
         self._used_entries: set[int] = set()
+        self._patterns: list[int] = []
+        self._named_in: defaultdict[str, list[int]] = defaultdict(list)
+        for position, entry in enumerate(config.ignore):
+            (self._patterns if is_pattern(entry.tensor) else self._named_in[entry.tensor]).append(position)
         self._used_comments: set[tuple[str, int]] = set()
         self._comments = cache(_comments_of)
         self._named = cache(named_from_here)
@@ -114,7 +119,9 @@ class Policy:
         return None
 
     def _entry_for(self, finding: Finding) -> IgnoreEntry | None:
-        for position, entry in enumerate(self._config.ignore):
+        # A check may have thousands of findings and of entries that each name one.
+        for position in sorted([*self._named_in.get(in_one_spelling(finding.tensor), []), *self._patterns]):
+            entry = self._config.ignore[position]
             if covers((entry.code,), finding.code) and matches(entry.tensor, finding.tensor):
                 self._used_entries.add(position)
                 return entry
