@@ -21,8 +21,8 @@ _NUMBER = re.compile(r"([0-9]+)", re.ASCII)
 # What may be written in two ways: a step as Python reaches it or as a state_dict names it, a key or its position.
 _BRACKETS = re.compile(r"(?:(?<![^.(])_modules)?\[('[^']*'|\"[^\"]*\"|[\w*?]+)\]")
 _NEEDLESS_DOT = re.compile(r"(?<![^.(])\.")
-_POSITION = re.compile(r"\.values\(\)\)\[[^\]]*\]")
-_KEY_OR_POSITION = re.compile(rf"\[(?:\(.*?\)|[^\[\]]{{61,}})\]|{_POSITION.pattern}")
+_POSITION = re.compile(r"\.values\(\)\)\[[\w*?]{1,20}\]")
+_KEY_OR_POSITION = re.compile(rf"\[(?:\(.{{,{_LONGEST_KEY}}}?\)|[^\[\]]{{61,}})\]|{_POSITION.pattern}")
 
 
 def spell_key(key: Any) -> str | None:

@@ -66,7 +66,9 @@ class Baseline:
         if known in self.entries:
             return [known]
         named = self._by_name.get(_renamed(known, in_one_spelling), [])
-        return named or self._by_container.get(_renamed(known, without_keys), [])
+        if named or not self._by_container:
+            return named
+        return self._by_container.get(_renamed(known, without_keys), [])
 
 
 def known_findings(result: CheckResult) -> list[Known]:
