@@ -115,7 +115,7 @@ def test_what_the_model_holds_and_never_saves_is_noted(tmp_path: Path) -> None:
     model.pe = torch.ones(3)
     inventory = joined(tmp_path, Net().state_dict(), model)
     lost = "the model also holds what no checkpoint of it has, unregistered: "
-    assert f"{lost}`pe`, `blocks[0].plain`, `blocks[1].plain`" == inventory.notes[-1]
+    assert f"{lost}`pe`, `blocks.0.plain`, `blocks.1.plain`" == inventory.notes[-1]
     assert is_perfect(only_join(inventory))
 
 
@@ -175,7 +175,7 @@ def test_a_non_persistent_buffer_that_was_saved_is_a_case_of_its_own(tmp_path: P
 def test_what_a_pickled_module_holds_beside_its_state_dict_is_no_entry(tmp_path: Path) -> None:
     torch.save(Net(), tmp_path / "net.pt")
     checkpoint = inspect(str(tmp_path / "net.pt"))
-    assert {"blocks[0].plain", "blocks.0.scratch"} <= {tensor.name for tensor in checkpoint.tensors}
+    assert {"blocks.0.plain", "blocks.0.scratch"} <= {tensor.name for tensor in checkpoint.tensors}
     (found,) = join(checkpoint, scan(Net(), "net")).joins
     assert ((), ()) == (found.unexpected, found.saved_non_persistent)
 

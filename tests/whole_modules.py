@@ -281,6 +281,15 @@ FAULTY: Makers = {
     "in lists and dicts": lambda: holding(
         rows=[torch.zeros(2), [torch.zeros(3), (torch.zeros(4),)]], table={"n": {"m": torch.zeros(6)}}
     ),
+    "under keys of all kinds": lambda: holding(
+        cols={("a", "to", "b"): torch.zeros(2), ("b", 1, None): {(True,): torch.zeros(3)}},
+        others={0: torch.zeros(1), 0.5: torch.zeros(1), None: torch.zeros(1), "k" * 90: torch.zeros(1)},
+    ),
+    "below registered modules": lambda: nn.ModuleDict(
+        {
+            "a b": nn.Sequential(holding(pe=torch.zeros(2)), holding(heads=[nn.Sequential(nn.Linear(2, 2))])),
+        }
+    ),
     "in other containers": lambda: holding(
         ordered=collections.OrderedDict(a=torch.zeros(2)),
         made=collections.defaultdict(list, {"z": [torch.zeros(1)]}),

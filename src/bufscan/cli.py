@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import signal
 import sys
 import warnings
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from types import MethodType
@@ -27,6 +29,24 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _MESSAGE_LIMIT = 1000
+
+# What the machine lacks, wherever that shows first; every other error of the system is expected where it arises.
+_SURROUNDINGS = frozenset(
+    {
+        *(
+            errno.ENOSPC,
+            errno.EDQUOT,
+            errno.EROFS,
+            errno.EIO,
+            errno.EMFILE,
+            errno.ENFILE,
+            errno.ENOMEM,
+            errno.ESTALE,
+        ),
+    }
+)
+
+_NO_FOLDER, _ANOTHER_FOLDER = "the current folder is gone", "`cd` to one that is there"
 
 INTERRUPTED = 130
 PIPE_CLOSED = 141  # what a shell reports of a program that SIGPIPE ended
@@ -51,6 +71,13 @@ class _Command(TyperCommand):
         return _without_conversion(super().get_params(ctx))
 
 
+class _OnTargets(_Command):
+    def invoke(self, ctx: Any) -> Any:
+        if not _has_folder():
+            raise BufscanError(_NO_FOLDER, hint=_ANOTHER_FOLDER)
+        return super().invoke(ctx)
+
+
 class _Group(TyperGroup):
     """The commands by name, each imported when it is asked for: start-up pays for one of them, not for all."""
 
@@ -65,9 +92,13 @@ class _Group(TyperGroup):
             return None
         module = import_module(f"bufscan.commands.{cmd_name}")
         alone = typer.Typer(**_PLAIN)
-        alone.command(
-            cmd_name, cls=_Command, epilog=getattr(module, "EXAMPLES", None), short_help=_COMMANDS[cmd_name]
-        )(getattr(module, cmd_name))
+        command = alone.command(
+            cmd_name,
+            cls=_OnTargets if cmd_name in _ON_TARGETS else _Command,
+            epilog=getattr(module, "EXAMPLES", None),
+            short_help=_COMMANDS[cmd_name],
+        )
+        command(getattr(module, cmd_name))
         return typer.main.get_command(alone)
 
 
@@ -79,6 +110,8 @@ _COMMANDS = {
     "demo": "Inspect a small model with the classic faults.",
 }
 """Each a module of `commands` with a function of its name, and what the list of commands says of it."""
+
+_ON_TARGETS = ("inspect", "check", "diff")
 
 _PLAIN: dict[str, Any] = {
     "add_completion": False,
@@ -106,11 +139,20 @@ def bufscan(
     """Say of every tensor in a PyTorch checkpoint what `register_buffer` would have made of it."""
 
 
+def _has_folder() -> bool:
+    """Whether there is a current folder, which names are taken from; without one, torch ends the process."""
+    try:
+        Path.cwd()
+    except OSError:
+        return False
+    return True
+
+
 def _print(text: str) -> None:
     """Text to standard output, byte for byte as it is: no translation of line ends."""
     stream = results()
     if stream is None:
-        raise BufscanError("standard output is closed")
+        raise _closed()
     left = memoryview(text.encode(encoding(stream), "backslashreplace"))
     try:
         while left:  # unbuffered (PYTHONUNBUFFERED), a pipe takes no more at once than it has room for
@@ -121,7 +163,11 @@ def _print(text: str) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
         raise
     except OSError as error:
-        raise BufscanError(f"standard output: {(error.strerror or 'cannot be written').lower()}") from error
+        raise BufscanError(f"standard output: {_reason(error)}") from error
+
+
+def _closed() -> BufscanError:
+    return BufscanError("standard output is closed")
 
 
 def _complain(message: str, hint: str | None = None, *, target: str | None = None) -> int:
@@ -133,7 +179,10 @@ def _complain(message: str, hint: str | None = None, *, target: str | None = Non
 
 
 def _say(line: str) -> None:
-    print(line, file=sys.stderr)  # noqa: T201 - the one place that does
+    if sys.stderr is None:  # closed: `print` would take standard output instead
+        return
+    with suppress(OSError):  # nobody can be told, and the exit code says what it has to
+        print(line, file=sys.stderr)  # noqa: T201 - the one place that does
 
 
 def _complain_of_usage(error: typer.TyperException, arguments: Sequence[str]) -> int:
@@ -146,6 +195,17 @@ def _complain_of_usage(error: typer.TyperException, arguments: Sequence[str]) ->
     return _complain(message[:1].lower() + message[1:], hint)
 
 
+def _reason(error: OSError) -> str:
+    return (error.strerror or "cannot be written").lower()
+
+
+def _surroundings_in(error: OSError) -> tuple[str, str | None] | None:
+    """What is wrong with the machine rather than with bufscan, and a hint; None where it may be bufscan."""
+    if not _has_folder():  # whoever removed it did so meanwhile
+        return _NO_FOLDER, _ANOTHER_FOLDER
+    return (_reason(error), None) if error.errno in _SURROUNDINGS else None
+
+
 def _show_traceback() -> None:
     from traceback import format_exc
 
@@ -156,6 +216,7 @@ def _show_traceback() -> None:
 
 def run() -> NoReturn:
     """The whole process: `main`, and out."""
+    _open_closed_descriptors()
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _interrupt)
     reserve_for_results()
@@ -164,6 +225,15 @@ def run() -> NoReturn:
     # that the end of the process does not.
     gc.freeze()
     sys.exit(code)
+
+
+def _open_closed_descriptors() -> None:
+    """Give the numbers of closed standard streams to nothing, before a file of the user's gets one of them."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
 
 
 def _interrupt(_signal: int, _frame: object) -> None:
@@ -204,6 +274,8 @@ def _run(arguments: list[str]) -> int:
     if not isinstance(outcome, Outcome):  # a code that typer was left with: help, version, Ctrl-C
         if outcome == INTERRUPTED:
             raise KeyboardInterrupt
+        if results() is None:
+            raise _closed()
         return int(outcome or DONE)
     for file in filter(None, (outcome.output, *(paper.file for paper in outcome.papers))):
         with about(file):
@@ -238,6 +310,8 @@ def _explain(error: Exception, arguments: Sequence[str]) -> int:
             return _complain(error.message, error.hint)
         case typer.TyperException():
             return _complain_of_usage(error, arguments)
+        case OSError() if words := _surroundings_in(error):
+            return _complain(*words)
         case MemoryError():
             return _complain("out of memory")
         case _:

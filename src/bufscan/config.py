@@ -5,12 +5,15 @@ Default < file < flag. Only the current folder is looked at, never the one a tar
 
 from __future__ import annotations
 
+import stat
 import tomllib
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from bufscan.errors import UsageError
+from bufscan.atomicfile import read_whole
+from bufscan.errors import BufscanError, UsageError
 from bufscan.findings import SEVERITIES, Severity
 
 if TYPE_CHECKING:
@@ -106,7 +109,7 @@ def load_config(folder: Path, name: str | None = None) -> Config:
     """
     for candidate in (name,) if name is not None else (OWN_FILE, PROJECT_FILE):
         path = folder / candidate
-        if name is None and not path.is_file():
+        if name is None and not _is_there(path):
             continue
         table = _table(path, candidate)
         if table is not None:
@@ -114,12 +117,30 @@ def load_config(folder: Path, name: str | None = None) -> Config:
     return Config()
 
 
+def _is_there(path: Path) -> bool:
+    """Whether there is one to read, even if that will fail: what is not understood is not passed over.
+
+    Raises:
+        UsageError: it is something that nobody reads to its end, a pipe or a device.
+    """
+    try:
+        path.lstat()
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    with suppress(OSError):
+        if not stat.S_ISREG(mode := path.stat().st_mode) and not stat.S_ISDIR(mode):
+            raise UsageError(f"{path.name} cannot be read: it is no file")
+    return True
+
+
 def _table(path: Path, name: str) -> Mapping[str, Any] | None:
     """The table that is ours; None for a pyproject.toml without one."""
     try:
-        found = tomllib.loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise UsageError(f"{name} cannot be read: {(error.strerror or 'unknown reason').lower()}") from error
+        found = tomllib.loads(read_whole(path).decode("utf-8"))
+    except BufscanError as error:
+        raise UsageError(f"{name} {error.message}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UsageError(f"{name} is no valid TOML: {error}") from error
     if path.name != PROJECT_FILE:

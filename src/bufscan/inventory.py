@@ -132,7 +132,7 @@ class Tensor(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One named tensor and what is known of it.
 
     Attributes:
-        name: its key in the state_dict, or its path as Python would write it (`blocks[0].pe`).
+        name: its key in the state_dict, or its path, which ends as Python would write it (`blocks.0.tables[1]`).
         section: dotted key path of the state_dict or module that holds it; "" at the top.
         role, certainty, evidence: what it is, how sure that is, and what decided it.
         shape: None where no fixed shape exists (uninitialised, ragged). Global shape of a sharded tensor.

@@ -127,6 +127,33 @@ def test_a_comment_that_is_idle_only_here_can_be_ignored_by_itself(write: Path) 
     assert ([], ["source"]) == (counted(result), [each.by for each in result.targets[0].ignored])
 
 
+SPELLINGS = {
+    "of now": ("blocks.0.pe", "cols[('a', 1)]"),
+    "of once": ("blocks[0].pe", "list(cols.values())[0]"),
+}
+NESTED = """\
+self.blocks = nn.ModuleList([nn.ReLU(), nn.ReLU()])
+self.blocks[0].pe = torch.zeros(4)
+self.cols = {("a", 1): torch.zeros(4), "b": torch.zeros(4)}
+"""
+
+
+@pytest.mark.parametrize("known", SPELLINGS.values(), ids=SPELLINGS)
+def test_a_baseline_holds_however_it_spells_its_names(write: Path, known: tuple[str, ...]) -> None:
+    entries = frozenset(Known(target="written.py:Model", code="BUF001", tensor=tensor) for tensor in known)
+    gone = Known(target="written.py:Model", code="BUF001", tensor="blocks[1].pe")
+    result = checked(write, NESTED, baseline=entries | {gone})
+    assert (["BUF001 cols['b']"], (gone,)) == (counted(result), result.fixed)
+    now = {each.tensor for each in known_findings(result)}
+    assert {"blocks.0.pe", "cols[('a', 1)]", "cols['b']"} == now
+
+
+@pytest.mark.parametrize("known", SPELLINGS.values(), ids=SPELLINGS)
+def test_an_ignore_holds_however_it_spells_its_names(write: Path, known: tuple[str, ...]) -> None:
+    config = Config(ignore=tuple(IgnoreEntry(code="BUF001", tensor=tensor, reason="meant") for tensor in known))
+    assert ["BUF001 cols['b']"] == counted(checked(write, NESTED, config))
+
+
 def test_comments_know_the_statement_they_stand_in() -> None:
     text = "a = 1\nb = f(\n    1,  # bufscan: ignore[BUF001] r\n)\n# bufscan: ignore[BUF001] alone\nc = 2\n"
     inside, alone = comments_in(text)

@@ -167,11 +167,11 @@ class Sampling(nn.Module):
 
 def test_what_an_own_apply_may_make_anew_is_left_open() -> None:
     found = tensors(nn.Sequential(Sampling(), holding(pe=torch.ones(1))))
-    sampler = found["[0].sampler.low"]
+    sampler = found["0.sampler.low"]
     assert ("moved_by_apply", None) == (sampler.holding, sampler.moves)
     assert "may make it anew" in sampler.evidence
-    assert (False, "attribute") == (found["[0].table"].moves, found["[0].table"].holding)
-    assert False is found["[1].pe"].moves
+    assert (False, "attribute") == (found["0.table"].moves, found["0.table"].holding)
+    assert False is found["1.pe"].moves
 
 
 def test_a_class_that_lists_its_instances_drags_no_other_model_in() -> None:

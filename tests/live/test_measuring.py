@@ -194,8 +194,8 @@ def test_extra_state_and_entries_that_hooks_add_are_shown() -> None:
 
     found = tensors(nn.Sequential(WithState()))
     assert (True, "plain attribute of WithState; saved as `0._extra_state['scale']`") == (
-        found["[0].scale"].saved,
-        found["[0].scale"].evidence,
+        found["0.scale"].saved,
+        found["0.scale"].evidence,
     )
     assert ("extra_state", True, None) == (
         found["0._extra_state['history'][0]"].holding,

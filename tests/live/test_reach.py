@@ -50,6 +50,10 @@ class Plain:
         return self.value
 
 
+class Opaque:
+    """A key that Python has no way to write."""
+
+
 class Row(NamedTuple):
     left: object
     right: object
@@ -78,7 +82,19 @@ PLACES: dict[str, tuple[Callable[[], nn.Module], str, str]] = {
     "tuple": (lambda: holding(pes=(T.clone(),)), "pes[0]", "container"),
     "dict": (lambda: holding(cache={"k": T.clone()}), "cache['k']", "container"),
     "dict with int keys": (lambda: holding(cache={7: T.clone()}), "cache[7]", "container"),
-    "dict with tuple keys": (lambda: holding(cache={(1, 2): T.clone()}), "list(cache.values())[0]", "container"),
+    "dict with tuple keys": (lambda: holding(cache={(1, 2): T.clone()}), "cache[(1, 2)]", "container"),
+    "dict with None for a key": (lambda: holding(cache={None: T.clone()}), "cache[None]", "container"),
+    "dict with fractions for keys": (lambda: holding(cache={0.5: T.clone()}), "cache[0.5]", "container"),
+    "dict with keys of keys": (
+        lambda: holding(c={("a", 1): {(True,): T.clone()}}),
+        "c[('a', 1)][(True,)]",
+        "container",
+    ),
+    "dict with an object for a key": (
+        lambda: holding(cache={Opaque(): T.clone()}),
+        "list(cache.values())[0]",
+        "container",
+    ),
     "nested containers": (lambda: holding(cache={"k": [(T.clone(),)]}), "cache['k'][0][0]", "container"),
     "set": (lambda: holding(cache={T.clone()}), "list(cache)[0]", "container"),
     "frozenset": (lambda: holding(cache=frozenset([T.clone()])), "list(cache)[0]", "container"),
@@ -136,7 +152,7 @@ def test_a_hidden_tensor_is_found_named_and_measured(place: str) -> None:
     assert "?" not in found.evidence
 
 
-@pytest.mark.parametrize("place", [place for place in PLACES if place != "dict with tuple keys"])
+@pytest.mark.parametrize("place", PLACES)
 def test_the_name_is_python_that_leads_to_the_tensor(place: str) -> None:
     make, name, _ = PLACES[place]
     model = make()
@@ -186,7 +202,7 @@ def test_a_class_attribute_is_found_once_for_all_its_instances() -> None:
         table = T.clone()
         cache: dict[str, torch.Tensor] = {"k": T.clone()}  # noqa: RUF012  # the very mistake
 
-    expected = {"[0].table": "class_attribute", "[0].cache['k']": "class_attribute"}
+    expected = {"0.table": "class_attribute", "0.cache['k']": "class_attribute"}
     assert expected == unregistered(nn.Sequential(Block(), Block()))
 
 
@@ -302,7 +318,7 @@ def test_one_tensor_in_two_places_is_a_tie_with_both_names() -> None:
 def test_each_module_that_holds_the_same_tensor_names_it() -> None:
     shared = T.clone()
     found = unregistered(nn.Sequential(holding(pe=shared), holding(pe=shared)))
-    assert {"[0].pe": "attribute", "[1].pe": "attribute"} == found
+    assert {"0.pe": "attribute", "1.pe": "attribute"} == found
 
 
 class Hostile:  # noqa: PLW1641  # it does, as one of many

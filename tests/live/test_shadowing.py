@@ -79,7 +79,7 @@ def test_a_hidden_module_hides_all_that_is_in_it_and_nothing_beside_it() -> None
             self.other = nn.Linear(2, 2)
 
     inventory = scan(nn.ModuleList([Inner()]), "test")
-    assert {"0.norm.0": "[0].norm", "0.other": None} == {
+    assert {"0.norm.0": "0.norm", "0.other": None} == {
         each.name.rpartition(".")[0]: each.holder for each in inventory.tensors
     }
 

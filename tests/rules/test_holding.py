@@ -129,8 +129,8 @@ def test_an_alias_that_may_move_after_all_is_a_note() -> None:
     ("name", "hidden", "holding", "shadow"),
     [
         ("pe", "__dict__['pe']", "attribute", "shadowed_by_instance"),
-        ("blocks.0.pe", "blocks[0].__dict__['pe']", "attribute", "shadowed_by_instance"),
-        ("blocks.0.pe", "blocks[0].__dict__['pe']", "stale_alias", "shadowed_by_instance"),
+        ("blocks.0.pe", "blocks.0.__dict__['pe']", "attribute", "shadowed_by_instance"),
+        ("blocks.0.pe", "blocks.0.__dict__['pe']", "stale_alias", "shadowed_by_instance"),
         ("enc.pe", "enc.__class__.pe", "class_attribute", "shadowed_by_class"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from functools import cache
 from typing import TYPE_CHECKING, Final
 
@@ -11,9 +12,10 @@ import msgspec
 from bufscan.checking.results import Known
 from bufscan.errors import UsageError
 from bufscan.target import named_from_here
+from bufscan.tensor_names import in_one_spelling, names_a_position, without_keys
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from bufscan.checking.results import CheckResult, TargetResult
     from bufscan.findings import Finding
@@ -47,6 +49,28 @@ def read_baseline(data: bytes) -> frozenset[Known]:
     return frozenset(msgspec.structs.replace(each, target=named(each.target)) for each in file.findings)
 
 
+class Baseline:
+    """Looks findings up among those that were there before, however an earlier version spelled their names."""
+
+    def __init__(self, entries: Iterable[Known]) -> None:
+        self.entries = frozenset(entries)
+        self._by_name: defaultdict[Known, list[Known]] = defaultdict(list)
+        self._by_container: defaultdict[Known, list[Known]] = defaultdict(list)
+        for entry in self.entries:
+            self._by_name[_renamed(entry, in_one_spelling)].append(entry)
+            if names_a_position(entry.tensor):
+                self._by_container[_renamed(entry, without_keys)].append(entry)
+
+    def matching(self, known: Known) -> list[Known]:
+        """The entries that are about this finding."""
+        if known in self.entries:
+            return [known]
+        named = self._by_name.get(_renamed(known, in_one_spelling), [])
+        if named or not self._by_container:
+            return named
+        return self._by_container.get(_renamed(known, without_keys), [])
+
+
 def known_findings(result: CheckResult) -> list[Known]:
     """Everything that no comment and no configuration ignores, in an order that does not depend on the run."""
     targets = [(named_from_here(target.target), target) for target in result.targets]
@@ -64,6 +88,10 @@ def written_baseline(known: Iterable[Known]) -> str:
 def _remembered(target: TargetResult) -> Iterable[Finding]:
     yield from target.findings
     yield from (ignored.finding for ignored in target.ignored if ignored.by == "baseline")
+
+
+def _renamed(known: Known, spelled: Callable[[str], str]) -> Known:
+    return msgspec.structs.replace(known, tensor=spelled(known.tensor))
 
 
 def _encodable(text: str) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bufscan.checking.baseline import known_as
+from bufscan.checking.baseline import Baseline, known_as
 from bufscan.checking.comments import comments_in
 from bufscan.checking.results import Ignored
 from bufscan.checking.selecting import covers
@@ -14,7 +15,7 @@ from bufscan.findings import Finding
 from bufscan.inventory import Location
 from bufscan.rules import RULES, unused_ignore
 from bufscan.target import named_from_here
-from bufscan.tensor_names import matches
+from bufscan.tensor_names import in_one_spelling, is_pattern, matches
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
@@ -34,9 +35,13 @@ class Policy:
         self._config = config
         self._ran = frozenset(rule.code for rule in rules)
         self._wants_idle = unused_ignore.RULE.code in self._ran
-        self._baseline = frozenset(baseline or ())
-        self._seen: set[Known] = set()
+        self._baseline = Baseline(baseline or ())
+        self._met: set[Known] = set()
         self._used_entries: set[int] = set()
+        self._patterns: list[int] = []
+        self._named_in: defaultdict[str, list[int]] = defaultdict(list)
+        for position, entry in enumerate(config.ignore):
+            (self._patterns if is_pattern(entry.tensor) else self._named_in[entry.tensor]).append(position)
         self._used_comments: set[tuple[str, int]] = set()
         self._comments = cache(_comments_of)
         self._named = cache(named_from_here)
@@ -44,14 +49,15 @@ class Policy:
     def verdict(self, target: str, finding: Finding) -> Finding | Ignored:
         """The finding itself where it counts."""
         known = known_as(self._named(target), finding)
-        self._seen.add(known)
+        before = self._baseline.matching(known)
+        self._met.update(before)
         comment = self._comment_on(finding)
         if comment is not None:
             return Ignored(finding=finding, by="source", reason=comment.reason)
         entry = self._entry_for(finding)
         if entry is not None:
             return Ignored(finding=finding, by="config", reason=entry.reason)
-        if known in self._baseline:
+        if before:
             return Ignored(finding=finding, by="baseline", reason="known before")
         return finding
 
@@ -65,7 +71,7 @@ class Policy:
         return tuple(
             sorted(
                 known
-                for known in self._baseline - self._seen
+                for known in self._baseline.entries - self._met
                 if known.code in self._ran
                 and f"{known.target}\0".startswith(within)
                 and not f"{known.target}\0".startswith(outside)
@@ -113,7 +119,9 @@ class Policy:
         return None
 
     def _entry_for(self, finding: Finding) -> IgnoreEntry | None:
-        for position, entry in enumerate(self._config.ignore):
+        # A check may have thousands of findings and of entries that each name one.
+        for position in sorted([*self._named_in.get(in_one_spelling(finding.tensor), []), *self._patterns]):
+            entry = self._config.ignore[position]
             if covers((entry.code,), finding.code) and matches(entry.tensor, finding.tensor):
                 self._used_entries.add(position)
                 return entry

@@ -214,14 +214,11 @@ def _folder_in_workspace() -> str:
 
 
 def _read_baseline(file: str) -> frozenset[Known]:
+    from bufscan.atomicfile import read_whole
     from bufscan.checking.baseline import read_baseline
 
     with about(file):
-        try:
-            data = Path(file).read_bytes()
-        except OSError as error:
-            raise UsageError(f"cannot be read: {(error.strerror or 'unknown reason').lower()}") from error
-        return read_baseline(data)
+        return read_baseline(read_whole(Path(file)))
 
 
 def _write_baseline(result: CheckResult, file: str, reads: tuple[Path, ...]) -> Outcome:

@@ -98,7 +98,13 @@ def _compared(
 
 def _by_path(inventory: Inventory, other: Inventory) -> dict[str, PlainValue]:
     """The values of one side; free text of the file where the other side is of the same format."""
-    values = {each.path or "the whole file": each for each in inventory.plain}
+    values: dict[str, PlainValue] = {}
+    for each in inventory.plain:
+        path, number = each.path or "the whole file", 1
+        while path in values:  # `{"a.b": 1, "a": {"b": 2}}`
+            number += 1
+            path = f"{each.path} ({number})"
+        values[path] = each
     if inventory.format == other.format:
         for key, text in inventory.metadata.items():
             if key not in _OF_THE_SHARDS:

@@ -90,7 +90,7 @@ def attribute_names(value: Instance) -> set[str]:
 
 
 def child_step(owner: Instance, name: str) -> tuple[Step, str | int]:
-    """How Python reaches the registered child `name`: `[0]`, `['a']`, `.norm`.
+    """How Python reaches the child `name` of a module that no module registers: `[0]`, `['a']`, `.norm`.
 
     Only subclasses of `Sequential` and `ModuleList` have children whose names are numbers.
     """

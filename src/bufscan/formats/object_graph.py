@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import msgspec
 
-from bufscan.formats.dict_keys import spell_key
 from bufscan.formats.pickle_values import Instance, Pairs, PersistentId, elements_of, is_set
+from bufscan.tensor_names import spell_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -18,10 +18,10 @@ _LONGEST_STEP = 200  # characters of a key that a path shows; one huge key may b
 # What may be a tensor or hold one. The many scalars of a checkpoint are passed over as early as possible.
 HOLDERS = frozenset({Instance, PersistentId, Pairs, list, tuple})
 
-# `key`: a dict's, which a section spells with a dot. `item`: a key that is always spelled in brackets. `value`,
-# `member`: by position, what has no name among a dict's values or a set's members. `shadow`: an attribute that has
-# the name of a registered tensor.
-Step = Literal["key", "index", "attribute", "item", "value", "member", "shadow"]
+# `key`: a dict's, which a section spells with a dot. `item`: a key that is always spelled in brackets. `child`: a
+# registered module, by the name that a state_dict gives it. `value`, `member`: by position, what has no name among
+# a dict's values or a set's members. `shadow`: an attribute that has the name of a registered tensor.
+Step = Literal["key", "index", "attribute", "item", "child", "value", "member", "shadow"]
 
 
 class ObjectPath(msgspec.Struct, frozen=True, eq=False):
@@ -82,23 +82,20 @@ def _step_from(text: str, step: ObjectPath, *, plain_keys: bool) -> str:
         value = value[:_LONGEST_STEP] + "…"
     if step.step == "shadow" or (step.step == "attribute" and not value.isidentifier()):
         return f"{text}.__dict__[{value!r}]".removeprefix(".")
-    if step.step != "item" and (step.step == "attribute" or plain_keys or not text):
+    if step.step != "item" and (step.step in ("attribute", "child") or plain_keys or not text):
         return f"{text}.{value}" if text else value
     return f"{text}[{value!r}]"
 
 
-def children_of(value: Any, *, spells_tuples: bool = False) -> Iterator[tuple[Step, Any, Any]]:
+def children_of(value: Any) -> Iterator[tuple[Step, Any, Any]]:
     """How each directly held object is reached that may be or hold a tensor, and the object.
 
-    What a call was given, was set to and was filled with all count as held by what it makes. Whether a key that is
-    a tuple is spelled: in modules it is not, for live ones do not either.
+    What a call was given, was set to and was filled with all count as held by what it makes.
     """
     if type(value) is Pairs:
         for position, (key, held) in enumerate(value.entries()):
             if type(held) in HOLDERS:
-                is_named = type(key) is str or (
-                    (spells_tuples or type(key) is not tuple) and spell_key(key) is not None
-                )
+                is_named = type(key) is str or spell_key(key) is not None
                 yield ("key", key, held) if is_named else ("value", position, held)
             if type(key) in HOLDERS:
                 yield "member", position, key
@@ -110,7 +107,7 @@ def children_of(value: Any, *, spells_tuples: bool = False) -> Iterator[tuple[St
         yield from _arguments(value)
         yield from _attributes(value.state)
         if value.items is not None:
-            yield from children_of(value.items, spells_tuples=spells_tuples)
+            yield from children_of(value.items)
         if value.elements is not None:
             yield from _elements(value.elements)
 
@@ -195,5 +192,5 @@ def walk(
 
 def steps_below(value: Any, path: ObjectPath | None) -> Iterator[tuple[Any, ObjectPath]]:
     """The children of an object that lies at `path`, with their paths."""
-    for step, key, held in children_of(value, spells_tuples=True):
+    for step, key, held in children_of(value):
         yield held, step_into(path, step, key)

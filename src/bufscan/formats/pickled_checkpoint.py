@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from bufscan.formats.checkpoint_parts import EXTRA_STATE, PartFinder, metadata_of
 from bufscan.formats.collecting import VISIT, FullError, Statement, stated_as
-from bufscan.formats.dict_keys import spell_key
 from bufscan.formats.listing import counted
 from bufscan.formats.module_instance import class_of
 from bufscan.formats.object_graph import step_into, steps_below, walk
@@ -16,6 +15,7 @@ from bufscan.formats.pickle_values import Instance, Pairs, lookup, pairs_of
 from bufscan.formats.pickled_module import ModuleReader
 from bufscan.formats.saved_optimizer import OptimizerReader, optimizer_fields
 from bufscan.inventory import Facts, ModuleTree
+from bufscan.tensor_names import spell_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,7 +12,7 @@ import msgspec
 
 from bufscan.formats.collecting import Statement
 from bufscan.formats.held_objects import HeldReader
-from bufscan.formats.module_instance import UNSAVED, attribute_names, child_step, module_state, read_registry
+from bufscan.formats.module_instance import UNSAVED, attribute_names, module_state, read_registry
 from bufscan.formats.object_graph import MAX_DEPTH, ObjectPath, step_into
 from bufscan.formats.pickle_values import Instance, Pairs, elements_of, lookup
 from bufscan.formats.registrations import Registrations
@@ -28,7 +28,7 @@ _NON_PERSISTENT = Statement("non_persistent_buffer", f"module pickle: {UNSAVED}"
 
 
 class _Child(NamedTuple):
-    """A registered child, or the root: the prefix of its names, and its path as Python writes it."""
+    """A registered child, or the root: the prefix of its names, and its path, which spells the same."""
 
     prefix: str
     path: ObjectPath | None
@@ -99,7 +99,7 @@ class ModuleReader:
 
     def _children(self, module: _Module) -> Iterator[_Child]:
         for name, value in read_registry(module.state, "_modules", self._collector.allowance):
-            yield _Child(f"{module.prefix}{name}.", step_into(module.path, *child_step(module.value, name)), value)
+            yield _Child(f"{module.prefix}{name}.", step_into(module.path, "child", name), value)
 
     def _collect_registered(self, module: _Module) -> None:
         prefix, state = module.prefix, module.state

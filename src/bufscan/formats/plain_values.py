@@ -6,7 +6,6 @@ import hashlib
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bufscan.errors import UnreadableError
-from bufscan.formats.dict_keys import spell_key
 from bufscan.formats.numpy_arrays import bytes_of, scalar_of
 from bufscan.formats.object_graph import MAX_DEPTH
 from bufscan.formats.pickle_values import (
@@ -20,6 +19,7 @@ from bufscan.formats.pickle_values import (
     named_class,
 )
 from bufscan.inventory import PlainValue
+from bufscan.tensor_names import spell_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -17,7 +17,7 @@ import types
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeGuard, TypeVar, cast
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
 Kind = Literal[
     "atom",
@@ -181,6 +181,12 @@ def attributes_of(value: object) -> Iterator[tuple[str, Any]]:
             yield name, slot.__get__(value)
         except AttributeError:  # a slot that nothing was assigned to
             continue
+
+
+def own_attributes(value: object) -> Mapping[str, Any]:
+    """The same by name. Where there are no slots nothing is copied: a module may have thousands of attributes."""
+    own = instance_dict(value)
+    return dict(attributes_of(value)) if _layout_of(type(value)).slots else own
 
 
 def _layout_of(cls: type) -> _Layout:

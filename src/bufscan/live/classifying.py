@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from collections import defaultdict
+from itertools import accumulate
+from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 from bufscan.live.anatomy import class_dict, instance_dict, is_torch_class, mro_of
@@ -42,6 +46,33 @@ class Verdict(NamedTuple):
     alias_of: str | None = None
 
 
+class _Taken:
+    """The bytes of one storage that registered tensors show, and their names.
+
+    A storage may be cut into any number of tensors, and met in as many others: nothing here looks at all of them.
+    """
+
+    def __init__(self) -> None:
+        self._ranges: list[tuple[int, int, str]] = []
+        self._furthest: list[int] = []
+
+    def add(self, taken: range, name: str) -> None:
+        """Note the bytes from the first to the last element of a tensor."""
+        self._ranges.append((taken.start, taken.stop, name))
+        self._furthest.clear()
+
+    def name_in(self, looked_at: range) -> str | None:
+        """Name of the first tensor in the storage that shows one of these bytes."""
+        if not self._furthest:
+            self._ranges.sort(key=itemgetter(0))
+            self._furthest.extend(accumulate((stop for _, stop, _ in self._ranges), max))
+        # The first that ends behind the beginning: those before end too early, those after begin later.
+        at = bisect_right(self._furthest, looked_at.start)
+        if at == len(self._ranges) or self._ranges[at][0] >= looked_at.stop:
+            return None
+        return self._ranges[at][2]
+
+
 class Classifier:
     """Judges tensors against one model's registrations and measurement."""
 
@@ -57,7 +88,7 @@ class Classifier:
         self._fates: dict[tuple[int, str, bool], Fate | None] = {}
         self._parameters: set[int] = set()
         self._buffers: dict[int, str] = {}
-        self._ranges: dict[int, list[tuple[range, str]]] = {}
+        self._taken: defaultdict[int, _Taken] = defaultdict(_Taken)
         for entry in registered:
             if entry.tensor is None:
                 continue
@@ -65,7 +96,9 @@ class Classifier:
                 self._parameters.add(id(entry.tensor))
             else:
                 self._buffers.setdefault(id(entry.tensor), entry.name)
-            self._note_range(entry.tensor, entry.name)
+            found = byte_range(entry.tensor)
+            if found is not None:
+                self._taken[found[0]].add(found[1], entry.name)
 
     def verdict(self, reached: Reached) -> Verdict | None:
         """What the tensor is, or None when it is a registered Parameter reached on another way.
@@ -111,19 +144,10 @@ class Classifier:
             return Verdict("lost_parameter", self._left_behind(), evidence)
         return Verdict("computed", self._left_behind(), "a result of autograd, no leaf")
 
-    def _note_range(self, tensor: torch.Tensor, name: str) -> None:
-        found = byte_range(tensor)
-        if found is not None:
-            self._ranges.setdefault(found[0], []).append((found[1], name))
-
     def _overlapped(self, tensor: torch.Tensor) -> str | None:
         """Name of a registered tensor with which this one has bytes in common."""
         found = byte_range(tensor)
-        if found is None:
-            return None
-        storage, own = found
-        others = self._ranges.get(storage, ())
-        return next((name for other, name in others if own.start < other.stop and other.start < own.stop), None)
+        return None if found is None or found[0] not in self._taken else self._taken[found[0]].name_in(found[1])
 
     def _alias(self, name: str) -> Verdict:
         return Verdict("stale_alias", self._left_behind(), f"shares storage with `{name}` until `.to()`", name)

@@ -102,7 +102,8 @@ def _surroundings_kept() -> Iterator[None]:
         finally:
             random.setstate(python_state)
             sys.path[:] = path
-            os.chdir(folder)
+            with contextlib.suppress(FileNotFoundError):  # the user's code has removed it
+                os.chdir(folder)
 
 
 @contextlib.contextmanager

@@ -8,7 +8,6 @@ from types import FunctionType
 from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 from bufscan.live.anatomy import (
-    attributes_of,
     class_dict,
     is_a,
     is_stdlib_class,
@@ -17,6 +16,7 @@ from bufscan.live.anatomy import (
     kind_of,
     member_of,
     mro_of,
+    own_attributes,
 )
 from bufscan.live.describing import elements_of
 from bufscan.live.origin import find_assignment, find_default, find_global_assignment
@@ -136,11 +136,22 @@ def _suggest(
     taken = {name for cls in mro_of(type(module)) for name in class_dict(cls)}
     if assignment is not None and assignment.is_cached_property:
         taken.discard(fault.name)  # it goes where it was
-    held = {name for table in ("_parameters", "_buffers", "_modules") for name in table_of(module, table)}
-    held.update(name for name, _ in attributes_of(module))
     registered = fault.kind in get_args(Misregistration) or fault.kind.startswith("shadowed")
-    setting = Setting(found_at, hasattr(nn, "Buffer"), () if registered else taken, () if registered else held)
+    setting = Setting(
+        found_at, hasattr(nn, "Buffer"), () if registered else taken, () if registered else _NamesHeld(module)
+    )
     return suggest(fault, assignment, setting)
+
+
+class _NamesHeld:
+    """The names that a module has for something: asked one at a time, for there may be as many as tensors."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self._module = module
+
+    def __contains__(self, name: object) -> bool:
+        tables = (table_of(self._module, table) for table in ("_parameters", "_buffers", "_modules"))
+        return name in own_attributes(self._module) or any(name in table for table in tables)
 
 
 def misregistration_of(entry: RegisteredTensor) -> Misregistration | None:
@@ -225,7 +236,7 @@ def _keys_of(way: _Way) -> tuple[Key | None, ...]:
 
 def _value_of(way: _Way) -> Any:
     if way.where == "instance" or way.start.anchor is None:
-        return dict(attributes_of(way.start.home.module)).get(way.name)
+        return own_attributes(way.start.home.module).get(way.name)
     owner, name, *_ = way.start.anchor
     # A class first: asked whether it is a function, it would ask its metaclass.
     if not isinstance(owner, type) and isinstance(owner, FunctionType):

@@ -1,8 +1,10 @@
-"""Where the walk stands: the way from the model to an object, as Python would write it."""
+"""Where the walk stands: the way from the model to an object, as it is written."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
+
+from bufscan.tensor_names import spell_key
 
 if TYPE_CHECKING:
     from types import FunctionType
@@ -20,7 +22,6 @@ _STRENGTH: tuple[Holding, ...] = (
     *("default_argument", "class_attribute", "global", "hidden_module"),
 )
 _RANK = {holding: rank for rank, holding in enumerate(_STRENGTH)}
-_LONGEST_KEY = 60
 
 
 class Anchor(NamedTuple):
@@ -70,23 +71,10 @@ class Place(NamedTuple):
 
     @property
     def path(self) -> str:
-        """The way as an expression, without the model's own name: `encoder.cache['k'][0]`."""
-        return self._written_from(self.home.path)
+        """The way without the model's own name: `encoder.0.cache['k'][0]`.
 
-    @property
-    def key(self) -> str:
-        """The name that a state_dict gives it, if a module saves it by hand: `layers.0.total`."""
-        return self._written_from(self.home.prefix.removesuffix("."))
-
-    @property
-    def first_attribute(self) -> str | None:
-        """The attribute of the registered module that leads here; None on a way that begins otherwise."""
-        place = self
-        while place.parent is not None and place.parent.parent is not None:
-            place = place.parent
-        return place.anchor.name if place.anchor is not None else None
-
-    def _written_from(self, start: str) -> str:
+        As the state_dict writes it up to the last registered module, and as Python does beyond.
+        """
         before: list[str] = []
         after: list[str] = []
         place: Place | None = self
@@ -95,7 +83,15 @@ class Place(NamedTuple):
             after.append(place.suffix)
             place = place.parent
         # A wrap like `list(…)` opens before everything that the steps up to it wrote.
-        return "".join(before) + (start + "".join(reversed(after))).removeprefix(".")
+        return "".join(before) + (self.home.path + "".join(reversed(after))).removeprefix(".")
+
+    @property
+    def first_attribute(self) -> str | None:
+        """The attribute of the registered module that leads here; None on a way that begins otherwise."""
+        place = self
+        while place.parent is not None and place.parent.parent is not None:
+            place = place.parent
+        return place.anchor.name if place.anchor is not None else None
 
     def step(
         self, suffix: str, holding: Holding | None = None, anchor: Anchor | None = None, *, prefix: str = ""
@@ -146,8 +142,5 @@ def root_place(home: RegisteredModule) -> Place:
 
 def key_step(key: object, position: int) -> tuple[str, str]:
     """Prefix and suffix of the step into a mapping; a key that Python cannot simply write goes by its position."""
-    if type(key) in (str, int, bool, float, bytes, type(None)):
-        written = repr(key)
-        if len(written) <= _LONGEST_KEY:
-            return "", f"[{written}]"
-    return "list(", f".values())[{position}]"
+    written = spell_key(key)
+    return ("list(", f".values())[{position}]") if written is None else ("", f"[{written}]")

@@ -19,14 +19,17 @@ class RegisteredModule(NamedTuple):
 
     Attributes:
         prefix: what its tensors' names begin with in a state_dict (`layers.0.`, `` for the root).
-        path: the same as Python would write it (`layers[0]`, `` for the root).
         first: whether this is the first name under which the module is met.
     """
 
     prefix: str
-    path: str
     module: nn.Module
     first: bool
+
+    @property
+    def path(self) -> str:
+        """Its own name (`layers.0`, `` for the root)."""
+        return self.prefix.removesuffix(".")
 
 
 class RegisteredTensor(NamedTuple):
@@ -53,7 +56,7 @@ def registered_modules(root: nn.Module) -> tuple[list[RegisteredModule], list[Sk
     found: list[RegisteredModule] = []
     skipped: list[Skipped] = []
     seen: set[int] = set()
-    stack = [_Node(None, RegisteredModule("", "", root, first=True))]
+    stack = [_Node(None, RegisteredModule("", root, first=True))]
     while stack:
         node = stack.pop()
         entry = node.entry._replace(first=id(node.entry.module) not in seen)
@@ -63,14 +66,9 @@ def registered_modules(root: nn.Module) -> tuple[list[RegisteredModule], list[Sk
         for name, child in table_of(entry.module, "_modules").items():
             if child is None:
                 continue
-            step = RegisteredModule(
-                f"{entry.prefix}{name}.",
-                (entry.path + child_step(entry.module, name)).removeprefix("."),
-                child,
-                first=True,
-            )
+            step = RegisteredModule(f"{entry.prefix}{name}.", child, first=True)
             if _is_ancestor(child, node):
-                skipped.append(Skipped(what=step.prefix[:-1], reason="the module is registered inside itself"))
+                skipped.append(Skipped(what=step.path, reason="the module is registered inside itself"))
             else:
                 children.append(_Node(node, step))
         stack.extend(reversed(children))
@@ -104,7 +102,7 @@ def is_script(module: nn.Module) -> bool:
 
 
 def child_step(module: nn.Module, name: str) -> str:
-    """How Python reaches the child `name`: `[0]`, `['a']`, `.norm`."""
+    """How Python reaches the child `name` of a module that no module registers: `[0]`, `['a']`, `.norm`."""
     from torch import nn
 
     if isinstance(module, nn.ModuleDict):

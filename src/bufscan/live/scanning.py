@@ -76,6 +76,7 @@ class _Scanner:
     ) -> None:
         self.storages = storages
         self._modules = modules
+        self._by_path = {entry.path: entry.module for entry in modules}
         self._measurement = measurement
         self._shadows = Shadows(modules)
         self._registered = [entry for module in modules for entry in registered_tensors(module)]
@@ -111,8 +112,8 @@ class _Scanner:
         if verdict is None:
             return
         place, tensor = reached
-        saved, other = self._saved.claim(place.key, tensor)
-        evidence = verdict.evidence if other == place.key else f"{verdict.evidence}; saved as `{other}`"
+        saved, other = self._saved.claim(place.path, tensor)
+        evidence = verdict.evidence if other == place.path else f"{verdict.evidence}; saved as `{other}`"
         # A hidden module is one fault, made where the module is put, whatever its own code holds in its turn.
         anchor = place.anchor if place.holder is None else place.holder.anchor
         nothing_to_mend = verdict.holding in HARMLESS_HOLDINGS or _is_torchs(anchor)
@@ -147,9 +148,9 @@ class _Scanner:
         prefix, _, last = key.rpartition(".")
         if last == "_extra_state":
             return "extra_state", f"extra state of `{prefix}`" if prefix else "extra state of the model"
-        owner = next((entry for entry in self._modules if entry.prefix == f"{prefix}." * bool(prefix)), None)
-        if owner is not None and type(owner.module).__module__.startswith("torch.ao."):
-            return "packed_params", f"packed parameters of {type(owner.module).__name__}"
+        owner = self._by_path.get(prefix)
+        if owner is not None and type(owner).__module__.startswith("torch.ao."):
+            return "packed_params", f"packed parameters of {type(owner).__name__}"
         return "state_dict_only", "in the state_dict, but no module holds it"
 
     def _registered_record(self, entry: RegisteredTensor, tensor: torch.Tensor) -> Tensor:

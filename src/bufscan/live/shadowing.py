@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from bufscan.inventory import Skipped
 from bufscan.live.anatomy import class_dict, instance_dict, is_a, kind_of, mro_of
 from bufscan.live.naming import Anchor
-from bufscan.live.registry import child_step, is_script, table_of
+from bufscan.live.registry import is_script, table_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -66,7 +66,7 @@ class Shadows:
         # A module in the way is told of as one that no module registers.
         if shadow is None or kind_of(type(instance_dict(entry.module).get(name))) == "module":
             return None
-        return shadow._replace(module=(entry.path + child_step(entry.module, name)).removeprefix("."))
+        return shadow._replace(module=f"{entry.prefix}{name}")
 
     def _at(self, entry: RegisteredModule, name: str) -> Shadow | None:
         """What surely hides a registered name. A property may well give what is registered: it is not asked."""

@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Container
 
     from bufscan.inventory import Location
     from bufscan.live.origin import Assignment
@@ -35,8 +35,8 @@ class Setting(NamedTuple):
 
     found_at: Location | None = None
     has_buffer_class: bool = False
-    names_taken: Collection[str] = ()
-    names_held: Collection[str] = ()
+    names_taken: Container[str] = ()
+    names_held: Container[str] = ()
 
 
 class Words:

@@ -184,7 +184,13 @@ def _require_checkpoint_name(path: Path, text: str) -> None:
 
 
 def _standard_input() -> MemorySource:
-    data = sys.stdin.buffer.read(_MOST_PIPED_BYTES + 1)
+    if sys.stdin is None:
+        raise UnreadableError("standard input is closed")
+    try:
+        data = sys.stdin.buffer.read(_MOST_PIPED_BYTES + 1)
+    except OSError as error:
+        reason = (error.strerror or "unknown reason").lower()
+        raise UnreadableError(f"standard input cannot be read: {reason}") from error
     if not data:
         raise UnreadableError("nothing came from standard input")
     if len(data) > _MOST_PIPED_BYTES:

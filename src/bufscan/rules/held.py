@@ -31,7 +31,7 @@ _WORDS = {
     "default_argument": "is a default argument, made once for all calls",
 }
 
-_SHADOWING = re.compile(r"(?P<owner>.*?)\.?(?:__dict__\['(?P<instance>.+)'\]|__class__\.(?P<cls>\w+))")
+_SHADOWING = re.compile(r"(?P<owner>(?:.*?\.)?)(?:__dict__\['(?P<instance>.+)'\]|__class__\.(?P<cls>\w+))")
 
 
 def loose_tensors(inventory: Inventory) -> Iterator[Tensor]:
@@ -56,7 +56,7 @@ def shadowed_tensors(inventory: Inventory) -> Iterator[Tensor]:
 
 def shadowing_paths(inventory: Inventory) -> set[str]:
     """Paths of the tensors that hide a registered one: BUF006 tells of both at once."""
-    shadowed = {_dotted(tensor.path) for tensor in shadowed_tensors(inventory)}
+    shadowed = {tensor.path for tensor in shadowed_tensors(inventory)}
     return {tensor.path for tensor in inventory.tensors if shadowed and _hidden_name(tensor.path) in shadowed}
 
 
@@ -94,14 +94,9 @@ def listed(phrases: list[str]) -> str:
     return " and ".join([", ".join(phrases[:-1]), phrases[-1]] if len(phrases) > 1 else phrases)
 
 
-def _dotted(path: str) -> str:
-    """A path in the spelling of a state_dict: `blocks[0].pe` as `blocks.0.pe`."""
-    return re.sub(r"\[(\d+)\]", r".\1", path).removeprefix(".")
-
-
 def _hidden_name(path: str) -> str | None:
     """The registered name that an attribute of this path hides; None for an attribute that hides none."""
     found = _SHADOWING.fullmatch(path)
     if found is None:
         return None
-    return _dotted(f"{found['owner']}.{found['instance'] or found['cls']}")
+    return f"{found['owner']}{found['instance'] or found['cls']}"
