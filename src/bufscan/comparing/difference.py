@@ -20,7 +20,7 @@ ASPECTS: tuple[Aspect, ...] = get_args(Aspect)
 
 Rounding = Literal["exact", "rounded"]
 
-RelationKind = Literal["equal", "transposed", "grown", "shrunk", "fused", "part"]
+RelationKind = Literal["equal", "transposed", "grown", "shrunk", "fused", "part", "scaled", "unscaled", "scale"]
 """How the bytes of a tensor are found on the other side; one word for machines."""
 
 
@@ -78,8 +78,9 @@ class Relation(msgspec.Struct, frozen=True, kw_only=True):
     """How the bytes of a tensor are found on the other side, where that is not plainly the same tensor.
 
     Attributes:
-        kind: `equal`: only the device changed. `transposed`. `grown` and `shrunk`: along one dimension. `fused`:
-            tensors of the other side one after another. `part`: of such a tensor.
+        kind: `equal`: only the device differs. `transposed`. `grown`, `shrunk`: along one dimension.
+            `fused`: tensors of the other side one after another. `part`: of such a tensor. `scaled`: one side has
+            codes, and their scale is applied; `unscaled`: it is not. `scale`: of codes.
         words: the same for people.
         names: the other tensors that belong to it.
         dim: along which it grew or was put together.

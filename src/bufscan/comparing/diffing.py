@@ -10,18 +10,14 @@ import msgspec
 
 from bufscan.bytesource import OpenFiles
 from bufscan.comparing.changes import changes_between, is_role_unsure
-from bufscan.comparing.contents import compare_contents
 from bufscan.comparing.difference import Difference, Entry, NotCompared, Tolerance
-from bufscan.comparing.fusing import find_fused
 from bufscan.comparing.matching import match_tensors
 from bufscan.comparing.plain import PlainComparison, compare_plain
-from bufscan.comparing.planning import Plan
-from bufscan.comparing.proof import Proof
-from bufscan.comparing.relations import related
 from bufscan.comparing.renaming import find_renamed
 from bufscan.comparing.selection import Selection
 from bufscan.comparing.ties import tie_changes
 from bufscan.comparing.verdict import Verdict
+from bufscan.comparing.verdicts import Verdicts, compare_values
 from bufscan.errors import UsageError, about
 from bufscan.inventory import Inventory
 from bufscan.opening.artefact import Artefact, BuildOptions, files_first, open_target
@@ -94,12 +90,13 @@ def diff(  # noqa: PLR0913 - every option of the command
         selection = Selection(_patterns(match), _patterns(ignore))
         selection.apply(matching)
         pairs = list(_pairs(matching, sides, values=values, progress=progress))
-        proof = Proof(sides)
-        verdicts = _compare(pairs, sides, tolerance, progress, proof) if values else [_SAME] * len(pairs)
-        compared = [_Compared(pair, verdict) for pair, verdict in zip(pairs, verdicts, strict=True)]
+        verdicts = Verdicts([_SAME] * len(pairs), {})
+        if values:
+            matches = [pair.match for pair in pairs]
+            verdicts = compare_values(matches, matching.groups, sides, tolerance, progress)
+        compared = [_Compared(pair, verdict) for pair, verdict in zip(pairs, verdicts.pairs, strict=True)]
         inventories = sides[0].inventory, sides[1].inventory
-        alone = _relations_of_lone(matching, proof) if values else {}
-        difference = _difference(inventories, matching, compared, alone)
+        difference = _difference(inventories, matching, compared, verdicts.alone)
         plain = PlainComparison()
         if with_plain:
             plain = compare_plain(*inventories, selection, matching.sections, within=bool(sections))
@@ -207,33 +204,6 @@ def _pairs(matching: Matching, sides: Sides, *, values: bool, progress: Progress
             changes = [*changes_between(match.old, match.new, devices=devices)]
             changes += [ties[position]] if position in ties else []
             yield _Pair(match, tuple(changes))
-
-
-def _compare(
-    pairs: Sequence[_Pair],
-    sides: Sides,
-    tolerance: Tolerance | None,
-    progress: Progress | None,
-    proof: Proof,
-) -> list[Verdict]:
-    plan = Plan([pair.match for pair in pairs], sides)
-    verdicts = compare_contents(plan.contents, sides, tolerance, progress)
-    return [
-        related(pair.match, plan.verdict(position, verdicts), proof, moved=_has_moved(pair))
-        for position, pair in enumerate(pairs)
-    ]
-
-
-def _has_moved(pair: _Pair) -> bool:
-    return any(change.aspect == "device" for change in pair.changes)
-
-
-def _relations_of_lone(matching: Matching, proof: Proof) -> dict[int, Relation]:
-    """What is known of tensors that only one side has, by the id of their records."""
-    relations: dict[int, Relation] = {}
-    for group in matching.groups:
-        relations |= find_fused(group, proof)
-    return relations
 
 
 def _entries(compared: Iterable[_Compared]) -> Iterator[Entry]:

@@ -19,19 +19,12 @@ if TYPE_CHECKING:
 _MATRIX = 2
 
 
-def related(match: Match, verdict: Verdict, proof: Proof, *, moved: bool) -> Verdict:
-    """The verdict on a pair, with what the bytes tell beyond it.
-
-    Args:
-        match: the pair.
-        verdict: what came of comparing it.
-        proof: reads the bytes.
-        moved: whether the two sides record different devices.
-    """
+def related(match: Match, verdict: Verdict, proof: Proof) -> Verdict:
+    """The verdict on a pair, with what the bytes tell beyond it."""
     if verdict.failure is not None or verdict.remark is not None or match.old.dtype != match.new.dtype:
         return verdict
     try:
-        relation = _relation(match.old, match.new, verdict, proof, moved=moved)
+        relation = _relation(match.old, match.new, verdict, proof)
     except UnreadableError:
         return verdict  # what cannot be read proves nothing
     return verdict if relation is None else told(verdict, relation)
@@ -42,10 +35,11 @@ def told(verdict: Verdict, relation: Relation) -> Verdict:
     return msgspec.structs.replace(verdict, remark=relation.words, relation=relation)
 
 
-def _relation(old: Tensor, new: Tensor, verdict: Verdict, proof: Proof, *, moved: bool) -> Relation | None:
+def _relation(old: Tensor, new: Tensor, verdict: Verdict, proof: Proof) -> Relation | None:
     if old.shape is None or new.shape is None or not (old.numel and new.numel):
         return None
     if old.shape == new.shape and verdict.same:
+        moved = None not in (old.device, new.device) and old.device != new.device
         return Relation(kind="equal", words="the values are equal") if moved and not verdict.close else None
     if _is_transposed(old, new, proof):
         return Relation(kind="transposed", words="transposed, with the same values")
