@@ -55,6 +55,32 @@ def test_a_transposed_matrix_is_named(tmp_path: Path, way: str, shape: tuple[int
     assert "transposed" == entry.relation.kind
 
 
+@pytest.mark.parametrize(
+    "dtype", [torch.uint8, torch.bfloat16, torch.float32, torch.float64, torch.complex128], ids=str
+)
+@pytest.mark.parametrize("shape", [(17, 4097), (2050, 3)], ids=str)
+def test_a_transpose_is_proven_to_its_last_element(
+    tmp_path: Path, dtype: torch.dtype, shape: tuple[int, int]
+) -> None:
+    weight = (100 * numbers(*shape)).to(dtype)
+    new = weight.t().contiguous()
+    old = zip_file(tmp_path / "old", {"w": weight})
+    assert "transposed, with the same values" == only(diff(old, zip_file(tmp_path / "new", {"w": new}))).remark
+    for row, column in ((-1, -1), (0, -1), (-1, 0), (new.shape[0] // 2, new.shape[1] // 2)):
+        odd = new.clone()
+        odd[row, column] += 1
+        assert only(diff(old, zip_file(tmp_path / "new", {"w": odd}))).remark is None
+
+
+def test_a_view_with_other_strides_is_transposed_too(tmp_path: Path) -> None:
+    weight = numbers(6, 5)
+    torch.save({"w": weight[:, ::2]}, tmp_path / "old.pt")
+    torch.save({"w": weight[:, ::2].t()}, tmp_path / "new.pt")
+    assert (
+        "transposed, with the same values" == only(diff(str(tmp_path / "old.pt"), str(tmp_path / "new.pt"))).remark
+    )
+
+
 def test_a_reversed_shape_alone_is_no_transpose(folder: Path) -> None:
     weight = numbers(30, 50)
     new = weight.t().contiguous()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import TYPE_CHECKING
 
 from bufscan.comparing.workers import stretches
@@ -10,11 +11,17 @@ from bufscan.values.reading import ElementReader
 from bufscan.values.strided import strided_of, walk_alone, walk_together
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from bufscan.inventory import Tensor
     from bufscan.opening.artefact import Sides
     from bufscan.values.strided import Strided
 
 _CHUNK_BYTES = 1 << 18
+_RUN_BYTES = 1 << 12  # read in one go of a row: enough to be worth the call, and its square fits memory
+_FIRST_LOOK = 16  # elements on either side
+_WIDEST_WORD = 8  # of NumPy's integers
 # A crafted file can show its few bytes again and again, in tensors of any size.
 _MOST_READINGS = 16
 _FREE_BYTES = 64 << 20
@@ -56,6 +63,40 @@ class Proof:
         walk = walk_together(one, other)
         readers = ElementReader(one, walk, 0), ElementReader(other, walk, 1)
         return self._same_until(readers, walk.numel) == walk.numel
+
+    def are_transposed(self, one: Strided, other: Strided) -> bool:
+        """Whether a matrix has the bytes of the other turned about its diagonal."""
+        if not (one.is_contiguous and other.is_contiguous):
+            return self.are_equal(one._replace(shape=one.shape[::-1], stride=one.stride[::-1]), other)
+        rows, columns = one.shape
+        side = max(_RUN_BYTES // (one.dtype.bits // 8), 1)
+        corners = product(range(0, rows, side), range(0, columns, side))
+        # Most that are no transpose are found out by a few elements.
+        return self._is_turned(one, other, (0, 0), _FIRST_LOOK) and all(
+            self._is_turned(one, other, corner, side) for corner in corners
+        )
+
+    def _is_turned(self, one: Strided, other: Strided, corner: tuple[int, int], side: int) -> bool:
+        """Whether a square of a matrix, as far as there is one, has the bytes of that of the other."""
+        shape = min(side, one.shape[0] - corner[0]), min(side, one.shape[1] - corner[1])
+        here, there = self._square(one, corner, shape), self._square(other, corner[::-1], shape[::-1])
+        return bool((here.swapaxes(0, 1) == there).all())
+
+    def _square(
+        self, matrix: Strided, corner: tuple[int, int], shape: tuple[int, int]
+    ) -> NDArray[np.unsignedinteger]:
+        """The elements as rows and columns of words."""
+        import numpy as np
+
+        itemsize = matrix.dtype.bits // 8
+        raw = bytearray(shape[0] * shape[1] * itemsize)
+        self.spend(len(raw))
+        run = shape[1] * itemsize
+        for row in range(shape[0]):
+            line = matrix.narrowed((corner[0] + row, corner[1]), (1, shape[1]))
+            ElementReader(line, walk_alone(line), 0).read_into(0, memoryview(raw)[row * run : (row + 1) * run])
+        word = min(itemsize, _WIDEST_WORD)
+        return np.frombuffer(raw, f"u{word}").reshape(*shape, itemsize // word)
 
     def same_at_start(self, one: Strided, other: Strided) -> int:
         """How many elements are the same at the start of both, in the order of their indices."""

@@ -49,8 +49,7 @@ def _relation(old: Tensor, new: Tensor, verdict: Verdict, proof: Proof) -> Relat
 def _is_transposed(old: Tensor, new: Tensor, proof: Proof) -> bool:
     if old.shape is None or len(old.shape) != _MATRIX or old.shape[::-1] != new.shape:
         return False
-    here, there = proof.elements(old, 0), proof.elements(new, 1)
-    return proof.are_equal(here._replace(shape=here.shape[::-1], stride=here.stride[::-1]), there)
+    return proof.are_transposed(proof.elements(old, 0), proof.elements(new, 1))
 
 
 def _rows(old: Tensor, new: Tensor, proof: Proof) -> Relation | None:
