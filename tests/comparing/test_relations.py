@@ -106,6 +106,16 @@ def test_a_transpose_is_a_new_shape_and_no_new_value(folder: Path) -> None:
     assert "different: 1 reshaped" == verdict(compare(folder, {"w": weight}, {"w": weight.t().contiguous()}))
 
 
+@pytest.mark.parametrize("shape", [(1 << 20, 1 << 21), ((1 << 21) + 1, 1 << 20)], ids=["reversed", "grown"])
+def test_a_tensor_of_one_stored_element_is_not_read_again_and_again(
+    tmp_path: Path, shape: tuple[int, int]
+) -> None:
+    one = torch.zeros(1)
+    torch.save({"w": one.expand(1 << 21, 1 << 20)}, tmp_path / "old.pt")
+    torch.save({"w": one.expand(*shape)}, tmp_path / "new.pt")
+    assert only(diff(str(tmp_path / "old.pt"), str(tmp_path / "new.pt"))).relation is None
+
+
 # Grown and shrunk
 
 

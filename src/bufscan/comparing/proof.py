@@ -23,8 +23,8 @@ _RUN_BYTES = 1 << 12  # read in one go of a row: enough to be worth the call, an
 _FIRST_LOOK = 16  # elements on either side
 _WIDEST_WORD = 8  # of NumPy's integers
 # A crafted file can show its few bytes again and again, in tensors of any size.
-_MOST_READINGS = 16
-_FREE_BYTES = 64 << 20
+_MOST_READINGS = 8
+_FREE_BYTES = 1 << 20
 
 
 class Proof:
@@ -45,17 +45,19 @@ class Proof:
             raise UnreadableError("all tensors together show far more elements than are stored")
 
     def elements(self, tensor: Tensor, side: int) -> Strided:
-        """Where the tensor's elements lie.
+        """Where the tensor's elements lie, each in bytes of its own.
 
         Raises:
-            UnreadableError: they are not values that lie there one by one, or cannot be read.
+            UnreadableError: they do not, or cannot be read.
         """
         plain = not (tensor.parts or tensor.placements or tensor.pending) and tensor.quantization is None
         if not plain or tensor.layout not in ("strided", "storage") or not self._sides[side].has_values:
             raise UnreadableError("its elements are not stored as they are")
         found = strided_of(tensor, self._sides[side].inventory.storages, self._sides[side].reader)
         if found.shape != tensor.shape or not found.numel:
-            raise UnreadableError("it has no elements that bytes of their own stand for")
+            raise UnreadableError("it has no elements that bytes stand for one by one")
+        if found.dtype.nbytes(found.numel) > found.storage.nbytes:
+            raise UnreadableError("it shows the same bytes several times")
         return found
 
     def are_equal(self, one: Strided, other: Strided) -> bool:

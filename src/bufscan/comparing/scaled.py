@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     Numbers = NDArray[np.float64]
 
 _CHUNK = 1 << 18  # values; a few arrays of them at a time
-_LONGEST_ROW = 1 << 22
-_MOST_SCALES = 1 << 24
+_LONGEST_ROW = 1 << 20
+_MOST_SCALES = 1 << 22
 
 # Bits of the exponent and of the mantissa, and the exponent's bias.
 _FLOAT8 = {
