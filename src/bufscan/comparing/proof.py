@@ -11,9 +11,6 @@ from bufscan.values.reading import ElementReader
 from bufscan.values.strided import strided_of, walk_alone, walk_together
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from bufscan.inventory import Tensor
     from bufscan.opening.artefact import Sides
     from bufscan.values.strided import Strided
@@ -73,23 +70,37 @@ class Proof:
         rows, columns = one.shape
         side = max(_RUN_BYTES // (one.dtype.bits // 8), 1)
         corners = product(range(0, rows, side), range(0, columns, side))
-        # Most that are no transpose are found out by a few elements.
-        return self._is_turned(one, other, (0, 0), _FIRST_LOOK) and all(
+        return self._begins_turned(one, other) and all(
             self._is_turned(one, other, corner, side) for corner in corners
+        )
+
+    def _begins_turned(self, one: Strided, other: Strided) -> bool:
+        """Whether the first square is turned: few elements, and most that are no transpose fail here."""
+        rows, columns = (min(size, _FIRST_LOOK) for size in one.shape)
+        here, there = self._square(one, (0, 0), (rows, columns)), self._square(other, (0, 0), (columns, rows))
+        size = one.dtype.bits // 8
+        places = (
+            (row * columns + column, column * rows + row) for row in range(rows) for column in range(columns)
+        )
+        return all(
+            here[left * size : (left + 1) * size] == there[right * size : (right + 1) * size]
+            for left, right in places
         )
 
     def _is_turned(self, one: Strided, other: Strided, corner: tuple[int, int], side: int) -> bool:
         """Whether a square of a matrix, as far as there is one, has the bytes of that of the other."""
-        shape = min(side, one.shape[0] - corner[0]), min(side, one.shape[1] - corner[1])
-        here, there = self._square(one, corner, shape), self._square(other, corner[::-1], shape[::-1])
-        return bool((here.swapaxes(0, 1) == there).all())
-
-    def _square(
-        self, matrix: Strided, corner: tuple[int, int], shape: tuple[int, int]
-    ) -> NDArray[np.unsignedinteger]:
-        """The elements as rows and columns of words."""
         import numpy as np
 
+        shape = min(side, one.shape[0] - corner[0]), min(side, one.shape[1] - corner[1])
+        here, there = self._square(one, corner, shape), self._square(other, corner[::-1], shape[::-1])
+        itemsize = one.dtype.bits // 8
+        word = min(itemsize, _WIDEST_WORD)
+        left = np.frombuffer(here, f"u{word}").reshape(*shape, itemsize // word)
+        right = np.frombuffer(there, f"u{word}").reshape(*shape[::-1], itemsize // word)
+        return bool((left.swapaxes(0, 1) == right).all())
+
+    def _square(self, matrix: Strided, corner: tuple[int, int], shape: tuple[int, int]) -> bytearray:
+        """The elements of some rows and columns, row by row."""
         itemsize = matrix.dtype.bits // 8
         raw = bytearray(shape[0] * shape[1] * itemsize)
         self.spend(len(raw))
@@ -97,8 +108,7 @@ class Proof:
         for row in range(shape[0]):
             line = matrix.narrowed((corner[0] + row, corner[1]), (1, shape[1]))
             ElementReader(line, walk_alone(line), 0).read_into(0, memoryview(raw)[row * run : (row + 1) * run])
-        word = min(itemsize, _WIDEST_WORD)
-        return np.frombuffer(raw, f"u{word}").reshape(*shape, itemsize // word)
+        return raw
 
     def same_at_start(self, one: Strided, other: Strided) -> int:
         """How many elements are the same at the start of both, in the order of their indices."""
