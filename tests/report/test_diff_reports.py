@@ -192,6 +192,17 @@ def test_a_fold_takes_its_numbers_together() -> None:
     assert ["b.{0..49}.w", "x50", "all", "0.35"] == row.split()[:4]
 
 
+@pytest.mark.parametrize("swapped", [False, True], ids=["wrapped", "unwrapped"])
+def test_layers_that_were_wrapped_alike_are_one_row(swapped: bool) -> None:
+    names = [(f"h.{at}.q.weight", f"model.h.{at}.q.base_layer.weight") for at in range(9)]
+    pairs = [pair[::-1] if swapped else pair for pair in names]
+    entries = [Entry(status="renamed", name=new, old_name=old) for old, new in pairs]
+    lines = DIFF_REPORTS["text"](difference(*entries), DiffView()).splitlines()
+    shown = ["h.{0..8}.q.weight", "model.h.{0..8}.q.base_layer.weight"]
+    old, new = reversed(shown) if swapped else shown
+    assert f"  {old} x9  -> {new}" in lines
+
+
 def test_what_a_prefix_renamed_is_folded_and_shown_again_where_it_changed() -> None:
     entries = [
         Entry(

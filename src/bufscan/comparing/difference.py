@@ -20,6 +20,9 @@ ASPECTS: tuple[Aspect, ...] = get_args(Aspect)
 
 Rounding = Literal["exact", "rounded"]
 
+RelationKind = Literal["equal", "transposed", "grown", "shrunk", "fused", "part", "scaled", "unscaled", "scale"]
+"""How the bytes of a tensor are found on the other side; one word for machines."""
+
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
     """One aspect before and after, as its inventory records it; `tied_to` lists the names tied to the tensor."""
@@ -71,6 +74,32 @@ class ValueStatistics(msgspec.Struct, frozen=True, kw_only=True):
         return self.nan[0] + self.inf[0], self.nan[1] + self.inf[1]
 
 
+class Relation(msgspec.Struct, frozen=True, kw_only=True):
+    """How the bytes of a tensor are found on the other side, where that is not plainly the same tensor.
+
+    Attributes:
+        kind: `equal`: only the device differs. `transposed`. `grown`, `shrunk`: along one dimension.
+            `fused`: tensors of the other side one after another. `part`: of such a tensor. `scaled`: one side has
+            codes, and their scale is applied; `unscaled`: it is not. `scale`: of codes.
+        words: the same for people.
+        names: the other tensors that belong to it.
+        dim: along which it grew or was put together.
+        unchanged, common: rows at the start that are the same, of those that both sides have.
+    """
+
+    kind: RelationKind
+    words: str
+    names: tuple[str, ...] = ()
+    dim: int | None = None
+    unchanged: int | None = None
+    common: int | None = None
+
+    @property
+    def has_other_values(self) -> bool:
+        """Whether elements that both sides have differ, as far as it is the relation that tells."""
+        return self.unchanged != self.common
+
+
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
     """One tensor that is not the same on both sides.
 
@@ -84,6 +113,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
         changes: aspects that differ, in the order of `ASPECTS`.
         values: how far the values are apart; None when they are the same or were not compared.
         remark: what else is to be said, in a few words.
+        relation: what the bytes prove of it, which the remark says in words; None where there is nothing to prove.
     """
 
     status: Status
@@ -96,6 +126,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     changes: tuple[Change, ...] = ()
     values: ValueStatistics | None = None
     remark: str | None = None
+    relation: Relation | None = None
 
     @property
     def path(self) -> str:

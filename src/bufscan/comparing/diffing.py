@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import os
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypedDict
 
 import msgspec
 
 from bufscan.bytesource import OpenFiles
 from bufscan.comparing.changes import changes_between, is_role_unsure
-from bufscan.comparing.contents import compare_contents
 from bufscan.comparing.difference import Difference, Entry, NotCompared, Tolerance
 from bufscan.comparing.matching import match_tensors
 from bufscan.comparing.plain import PlainComparison, compare_plain
-from bufscan.comparing.planning import Plan
 from bufscan.comparing.renaming import find_renamed
 from bufscan.comparing.selection import Selection
 from bufscan.comparing.ties import tie_changes
 from bufscan.comparing.verdict import Verdict
+from bufscan.comparing.verdicts import Verdicts, compare_values
 from bufscan.errors import UsageError, about
 from bufscan.inventory import Inventory
 from bufscan.opening.artefact import Artefact, BuildOptions, files_first, open_target
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
 
     from torch import nn
 
-    from bufscan.comparing.difference import Change
+    from bufscan.comparing.difference import Change, Relation
     from bufscan.comparing.matching import Match, Matching
     from bufscan.comparing.workers import Progress
     from bufscan.inventory import Tensor
@@ -91,10 +90,13 @@ def diff(  # noqa: PLR0913 - every option of the command
         selection = Selection(_patterns(match), _patterns(ignore))
         selection.apply(matching)
         pairs = list(_pairs(matching, sides, values=values, progress=progress))
-        verdicts = _compare(pairs, sides, tolerance, progress) if values else [_SAME] * len(pairs)
-        compared = [_Compared(pair, verdict) for pair, verdict in zip(pairs, verdicts, strict=True)]
+        verdicts = Verdicts([_SAME] * len(pairs), {})
+        if values:
+            matches = [pair.match for pair in pairs]
+            verdicts = compare_values(matches, matching.groups, sides, tolerance, progress)
+        compared = [_Compared(pair, verdict) for pair, verdict in zip(pairs, verdicts.pairs, strict=True)]
         inventories = sides[0].inventory, sides[1].inventory
-        difference = _difference(inventories, matching, compared)
+        difference = _difference(inventories, matching, compared, verdicts.alone)
         plain = PlainComparison()
         if with_plain:
             plain = compare_plain(*inventories, selection, matching.sections, within=bool(sections))
@@ -152,10 +154,13 @@ class _Compared(NamedTuple):
 
 
 def _difference(
-    inventories: tuple[Inventory, Inventory], matching: Matching, compared: Sequence[_Compared]
+    inventories: tuple[Inventory, Inventory],
+    matching: Matching,
+    compared: Sequence[_Compared],
+    alone: Mapping[int, Relation],
 ) -> Difference:
     unread = tuple(any(skipped.failed for skipped in inventory.skipped) for inventory in inventories)
-    entries = [*_entries(compared), *_lone_entries(matching, unread)]
+    entries = [*_entries(compared), *_lone_entries(matching, unread, alone)]
     entries.sort(key=_order_of(inventories))
     differing = {id(entry.new) for entry in entries}
     same = [
@@ -201,17 +206,6 @@ def _pairs(matching: Matching, sides: Sides, *, values: bool, progress: Progress
             yield _Pair(match, tuple(changes))
 
 
-def _compare(
-    pairs: Sequence[_Pair],
-    sides: Sides,
-    tolerance: Tolerance | None,
-    progress: Progress | None,
-) -> list[Verdict]:
-    plan = Plan([pair.match for pair in pairs], sides)
-    verdicts = compare_contents(plan.contents, sides, tolerance, progress)
-    return [plan.verdict(position, verdicts) for position in range(len(pairs))]
-
-
 def _entries(compared: Iterable[_Compared]) -> Iterator[Entry]:
     for (match, changes), verdict in compared:
         differs = not verdict.same and verdict.failure is None
@@ -227,19 +221,20 @@ def _entries(compared: Iterable[_Compared]) -> Iterator[Entry]:
                 changes=changes,
                 values=verdict.values,
                 remark=verdict.remark,
+                relation=verdict.relation,
             )
 
 
-def _lone_entries(matching: Matching, unread: tuple[bool, ...]) -> Iterator[Entry]:
+def _lone_entries(matching: Matching, unread: tuple[bool, ...], alone: Mapping[int, Relation]) -> Iterator[Entry]:
     """What only one side has. Nobody knows it where a part of the other side could not be read."""
     for group in matching.groups:
         matched = {tensor.name for match in group.matches for tensor in (match.old, match.new)}
         for name, tensor in group.removed.items() if not unread[1] else ():
-            remark = _tie_of(tensor, matched)
-            yield Entry(status="removed", name=name, section=tensor.section, old=tensor, remark=remark)
+            said = _told_of(tensor, matched, alone)
+            yield Entry(status="removed", name=name, section=tensor.section, old=tensor, **said)
         for name, tensor in group.added.items() if not unread[0] else ():
-            remark = _tie_of(tensor, matched)
-            yield Entry(status="added", name=name, section=tensor.section, new=tensor, remark=remark)
+            said = _told_of(tensor, matched, alone)
+            yield Entry(status="added", name=name, section=tensor.section, new=tensor, **said)
 
 
 def _unknown_fate(matching: Matching, unread: tuple[bool, ...]) -> Iterator[NotCompared]:
@@ -247,6 +242,16 @@ def _unknown_fate(matching: Matching, unread: tuple[bool, ...]) -> Iterator[NotC
         for tensors, side, lacks in ((group.removed, "new", unread[1]), (group.added, "old", unread[0])):
             reason = f"not in what could be read of the {side} side"
             yield from (NotCompared(path=tensor.path, reason=reason) for tensor in tensors.values() if lacks)
+
+
+class _Said(TypedDict):
+    remark: str | None
+    relation: Relation | None
+
+
+def _told_of(tensor: Tensor, matched: set[str], alone: Mapping[int, Relation]) -> _Said:
+    relation = alone.get(id(tensor))
+    return {"remark": _tie_of(tensor, matched) if relation is None else relation.words, "relation": relation}
 
 
 def _tie_of(tensor: Tensor, matched: set[str]) -> str | None:

@@ -15,7 +15,7 @@ from bufscan.report.escaping import MACHINE_LIMIT, shorten
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from bufscan.comparing.difference import Difference, Entry, ValueStatistics
+    from bufscan.comparing.difference import Difference, Entry, Relation, ValueStatistics
     from bufscan.inventory import Tensor
 
 SCHEMA: Final = "bufscan.diff/1"
@@ -77,7 +77,7 @@ def _lines(items: Iterable[str]) -> str:
 
 
 def _entry(entry: Entry) -> dict[str, Any]:
-    return {
+    fields = {
         "status": entry.status,
         "name": _text(entry.name),
         "old_name": _text(entry.old_name or entry.name) if entry.status != "added" else None,
@@ -91,6 +91,19 @@ def _entry(entry: Entry) -> dict[str, Any]:
         "old": None if entry.old is None else _tensor(entry.old),
         "new": None if entry.new is None else _tensor(entry.new),
     }
+    return fields if entry.relation is None else fields | {"relation": _relation(entry.relation)}
+
+
+def _relation(relation: Relation) -> dict[str, Any]:
+    """What is proven, without what says nothing about its kind."""
+    fields = {
+        "kind": relation.kind,
+        "names": [_text(name) for name in relation.names] or None,
+        "dim": relation.dim,
+        "unchanged": relation.unchanged,
+        "common": relation.common,
+    }
+    return {key: value for key, value in fields.items() if value is not None}
 
 
 def _tensor(tensor: Tensor) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from itertools import takewhile
 from math import inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from bufscan.report.difference.rows import bar, has_a_row, limit_of, module_rows, rows_of
 from bufscan.report.difference.wording import (
@@ -121,15 +121,43 @@ def _moves(entries: Sequence[Entry], *, folds: bool) -> Iterator[tuple[str, str,
     if not folds:
         yield from ((entry.old_name or entry.name, entry.name, entry, 1) for entry in entries)
         return
-    ends = [_common_end(entry.old_name or entry.name, entry.name) for entry in entries]
-    looks = [
-        ((entry.old_name or entry.name).removesuffix(end), entry.name.removesuffix(end), changes_of(entry))
-        for entry, end in zip(entries, ends, strict=True)
-    ]
-    for each in fold(zip(ends, looks, strict=True)):
+    moves = [_move(entry) for entry in entries]
+    looks = [(move.old, move.new, changes_of(entry)) for move, entry in zip(moves, entries, strict=True)]
+    for each in fold(zip([move.name for move in moves], looks, strict=True)):
         first = each.members[0]
         old, new, _ = looks[first]
-        yield f"{old}{each.name}", f"{new}{each.name}", entries[first], len(each.members)
+        yield old.around(each.name), new.around(each.name), entries[first], len(each.members)
+
+
+class _Around(NamedTuple):
+    """What a name has in front of a text that both names share, and before the end of it."""
+
+    front: str
+    inside: str = ""
+    end: str = ""
+
+    def around(self, text: str) -> str:
+        return f"{self.front}{text.removesuffix(self.end)}{self.inside}{self.end}"
+
+
+class _Move(NamedTuple):
+    """The old and the new name of a tensor as what is around a text that is in both; that is what folds."""
+
+    name: str
+    old: _Around
+    new: _Around
+
+
+def _move(entry: Entry) -> _Move:
+    old, new = entry.old_name or entry.name, entry.name
+    end = _common_end(old, new)
+    heads = old.removesuffix(end), new.removesuffix(end)
+    for name, inner, outer in ((old, *heads), (new, *reversed(heads))):
+        front, found, inside = outer.partition(inner) if inner else ("", "", "")
+        if found:  # parts were put around the name
+            bare, put = _Around("", "", end), _Around(front, inside, end)
+            return _Move(name, bare, put) if name == old else _Move(name, put, bare)
+    return _Move(end, _Around(heads[0]), _Around(heads[1]))
 
 
 def _common_end(old: str, new: str) -> str:

@@ -111,10 +111,14 @@ def _has_other_values(entry: Entry) -> bool:
     """Whether values, or at least bits of them, changed beyond what a new type or shape brings with it."""
     values = entry.values
     if values is None:
+        if entry.relation is not None:
+            return entry.relation.has_other_values
         return entry.remark is not None and entry.status in ("changed", "renamed")
     if values.rounding is not None:
         return False
-    return values.changed != 0 or bool(values.zero_signs or values.nan_payloads or entry.remark)
+    return values.changed != 0 or bool(
+        values.zero_signs or values.nan_payloads or (entry.remark and entry.relation is None)
+    )
 
 
 def has_new_nonfinite(entry: Entry) -> bool:
