@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
 from bufscan.comparing.difference import NotCompared, PlainEntry
@@ -99,12 +100,11 @@ def _compared(
 def _by_path(inventory: Inventory, other: Inventory) -> dict[str, PlainValue]:
     """The values of one side; free text of the file where the other side is of the same format."""
     values: dict[str, PlainValue] = {}
+    times: Counter[str] = Counter()  # `{"a.b": 1, "a": {"b": 2}}`
     for each in inventory.plain:
-        path, number = each.path or "the whole file", 1
-        while path in values:  # `{"a.b": 1, "a": {"b": 2}}`
-            number += 1
-            path = f"{each.path} ({number})"
-        values[path] = each
+        path = each.path or "the whole file"
+        times[path] += 1
+        values[path if times[path] == 1 else f"{path} ({times[path]})"] = each
     if inventory.format == other.format:
         for key, text in inventory.metadata.items():
             if key not in _OF_THE_SHARDS:
