@@ -102,9 +102,9 @@ class TestModuleTree:
         assert "other.norm.weight" not in said(saved(tmp_path, state))
 
     def test_entries_below_a_tensor_are_unregistered_without_any_tree(self, tmp_path: Path) -> None:
-        state = {"fc.weight": torch.ones(4, 1, dtype=torch.uint8), "fc.weight.absmax": torch.ones(2)}
+        state = {"fc.weight": torch.ones(4, 1), "fc.weight.range": torch.ones(2)}
 
-        assert {"fc.weight.absmax": ("unregistered", "its prefix names a tensor")} == said(saved(tmp_path, state))
+        assert {"fc.weight.range": ("unregistered", "its prefix names a tensor")} == said(saved(tmp_path, state))
 
     def test_a_tensor_as_extra_state_is_unregistered(self, tmp_path: Path) -> None:
         class Scaled(nn.Linear):
@@ -114,6 +114,92 @@ class TestModuleTree:
         found = saved(tmp_path, nn.Sequential(Scaled(2, 2)).state_dict())
 
         assert {"0._extra_state": ("unregistered", "extra state of a module")} == said(found)
+
+
+UINT8, INT8, FP8 = torch.uint8, torch.int8, torch.float8_e4m3fn
+
+
+class TestQuantisedWeights:
+    @pytest.mark.parametrize(
+        ("state", "said_of_all"),
+        [
+            (
+                {
+                    "w": torch.ones(4, 1, dtype=UINT8),
+                    "w.absmax": torch.ones(2),
+                    "w.quant_map": torch.ones(16),
+                    "w.quant_state.bitsandbytes__nf4": torch.ones(78, dtype=UINT8),
+                },
+                ("parameter", "bitsandbytes 4-bit weight and its state"),
+            ),
+            (
+                {"fc.weight": torch.ones(4, 4, dtype=INT8), "fc.SCB": torch.ones(4)},
+                ("parameter", "bitsandbytes 8-bit weight and its scales"),
+            ),
+            (
+                {"fc.weight": torch.ones(4, 4).to(FP8), "fc.weight_scale_inv": torch.ones(1, 1)},
+                ("parameter", "fp8 weight and its scales"),
+            ),
+            (
+                {
+                    f"fc.{name}": torch.ones(4, dtype=torch.int32)
+                    for name in ("qweight", "qzeros", "scales", "g_idx")
+                },
+                ("persistent_buffer", "packed weight of GPTQ or AWQ"),
+            ),
+        ],
+        ids=["4 bits", "8 bits", "fp8", "GPTQ"],
+    )
+    def test_the_entries_of_one_weight_have_one_role(
+        self, state: dict[str, torch.Tensor], said_of_all: tuple[str, str], tmp_path: Path
+    ) -> None:
+        named = {f"layers.0.{name}": tensor for name, tensor in state.items()}
+        assert dict.fromkeys(named, said_of_all) == said(saved(tmp_path, named))
+
+    def test_a_weight_that_is_not_packed_takes_no_part(self, tmp_path: Path) -> None:
+        state = {
+            "a.weight": torch.ones(4, 4),
+            "a.weight_scale_inv": torch.ones(1),
+            "b.weight": torch.ones(4).to(FP8),
+        }
+        assert {} == said(saved(tmp_path, state))
+
+
+class TestKnownCompanions:
+    def test_the_mask_of_gpt_2_is_a_buffer(self, tmp_path: Path) -> None:
+        for mask in (torch.ones(1, 1, 8, 8, dtype=UINT8), torch.ones(1, 1, 8, 8)):
+            state = {"h.attn.bias": mask, "h.attn.masked_bias": torch.tensor(-1e4), "h.c_attn.bias": torch.ones(8)}
+            mark = ("persistent_buffer", "causal mask of attention")
+            assert {"h.attn.bias": mark, "h.attn.masked_bias": mark} == said(saved(tmp_path, state))
+
+    @pytest.mark.parametrize("shape", [(8,), (1, 8, 8), (1, 2, 8, 8), (1, 1, 8, 4)])
+    def test_a_bias_of_another_shape_is_no_mask(self, shape: tuple[int, ...], tmp_path: Path) -> None:
+        assert {} == said(saved(tmp_path, {"attn.bias": torch.ones(shape, dtype=UINT8)}))
+
+    def test_moving_averages_are_buffers(self, tmp_path: Path) -> None:
+        state = {"bn.gamma": torch.ones(3), "bn.moving_mean": torch.ones(3), "bn.moving_variance": torch.ones(3)}
+        found = said(saved(tmp_path, state))
+        assert {"bn.moving_mean", "bn.moving_variance"} == {
+            name for name, (role, _) in found.items() if role == "persistent_buffer"
+        }
+
+    def test_a_diffusion_schedule_and_its_ema_copies_are_buffers(self, tmp_path: Path) -> None:
+        state = {
+            "betas": torch.ones(10),
+            "alphas_cumprod": torch.ones(10),
+            "model.weight": torch.ones(2, 2),
+            "model_ema.decay": torch.tensor(0.9),
+            "model_ema.num_updates": torch.tensor(3, dtype=torch.int32),
+            "model_ema.modelweight": torch.ones(2, 2),
+        }
+        found = said(saved(tmp_path, state))
+        assert state.keys() - {"model.weight"} == found.keys()
+        assert {"persistent_buffer"} == {role for role, _ in found.values()}
+
+    def test_a_flat_parameter_of_fsdp_is_a_parameter(self, tmp_path: Path) -> None:
+        assert {"layer._flat_param": ("parameter", "flat parameter of FSDP")} == said(
+            saved(tmp_path, {"layer._flat_param": torch.ones(9), "layer.step": torch.ones(9)})
+        )
 
 
 class TestSiblings:

@@ -54,13 +54,27 @@ class Part(NamedTuple):
         return "" if self.path is None else self.path.dotted()
 
 
+class Listed(NamedTuple):
+    """What a DeepSpeed checkpoint says of its model (`_common_checkpoint_state` of its engine.py, 0.19).
+
+    Attributes:
+        buffers: names of the persistent buffers.
+        parameters: a dict of names and shapes for each parameter group; none without ZeRO.
+        frozen: a dict of names and shapes of the parameters that do not train, or None.
+    """
+
+    buffers: list[Any] | tuple[Any, ...]
+    parameters: tuple[Any, ...]
+    frozen: Any
+
+
 class PartFinder:
     """Walks the object that a pickle describes.
 
     Attributes:
         parts: what was found, in order; what is found again under another name comes again.
         loose: tensors that lie in none of them, with their paths.
-        buffer_names: what DeepSpeed lists as the buffers of a state_dict, by its id.
+        listed: what DeepSpeed says of the entries of a state_dict, by its id.
     """
 
     def __init__(self, collector: Collector) -> None:
@@ -72,7 +86,7 @@ class PartFinder:
         self._most_parts = collector.allowance.entries // 4  # the others are for their tensors
         self.parts: list[Part] = []
         self.loose: list[tuple[Any, ObjectPath | None]] = []
-        self.buffer_names: dict[int, list[Any] | tuple[Any, ...]] = {}
+        self.listed: dict[int, Listed] = {}
 
     def find(self, root: Any) -> None:
         """Fill `parts` and `loose` with everything below `root`.
@@ -168,7 +182,7 @@ class PartFinder:
             return Part("optimizer", value, path, Pairs())
         if pairs is None:
             return None
-        self._note_buffer_names(pairs)
+        self._note_listed(pairs)
         if metadata_of(value) is not None:
             return Part("state_dict", value, path, pairs)
         return self._dict_of_tensors(value, pairs, path) if self._holds_only_tensors(pairs) else None
@@ -178,14 +192,19 @@ class PartFinder:
             return Part("state_dict", value, path, pairs)
         if re.search(_TRAINING_KEY, path.last_key()):
             return Part("training_dict", value, path, pairs)
-        is_stated = id(value) in self.buffer_names or any(map(_is_parameter, pairs[1::2]))
+        is_stated = id(value) in self.listed or any(map(_is_parameter, pairs[1::2]))
         return Part("state_dict" if is_stated else "plain_dict", value, path, pairs)
 
-    def _note_buffer_names(self, pairs: Pairs) -> None:
-        """DeepSpeed lists the persistent buffers of the state_dict that it saves as `module`."""
-        listed = elements_of(lookup(pairs, "buffer_names"))
-        if listed is not None:
-            self.buffer_names[id(lookup(pairs, "module"))] = listed
+    def _note_listed(self, pairs: Pairs) -> None:
+        """DeepSpeed lists what is what in the state_dict that it saves as `module`."""
+        buffers = elements_of(lookup(pairs, "buffer_names"))
+        if buffers is not None:
+            groups = lookup(pairs, "param_shapes")
+            self.listed[id(lookup(pairs, "module"))] = Listed(
+                buffers=buffers,
+                parameters=tuple(elements_of(groups) or () if pairs_of(groups) is None else (groups,)),
+                frozen=lookup(pairs, "frozen_param_shapes"),
+            )
 
     def _holds_only_tensors(self, pairs: Pairs) -> bool:
         """Whether every value is a tensor, an extra state, or missing."""

@@ -156,10 +156,12 @@ class Collector:
 
 
 def _placed(tensor: Tensor, name: str, section: str, statement: Statement | None, *, detached: bool) -> Tensor:
+    requires_grad = tensor.requires_grad
+    if detached and not requires_grad and tensor.certainty == "assumed":
+        requires_grad = None
+    named = msgspec.structs.replace(tensor, name=name, section=section, requires_grad=requires_grad)
     if statement is None and tensor.certainty == "assumed":
-        requires_grad = None if detached and not tensor.requires_grad else tensor.requires_grad
-        return msgspec.structs.replace(tensor, name=name, section=section, requires_grad=requires_grad)
-    named = msgspec.structs.replace(tensor, name=name, section=section)
+        return named
     return stated_as(named, statement or Statement(tensor.role, tensor.evidence, tensor.certainty))
 
 

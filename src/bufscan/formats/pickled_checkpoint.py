@@ -14,7 +14,7 @@ from bufscan.formats.object_graph import step_into, steps_below, walk
 from bufscan.formats.pickle_values import Instance, Pairs, lookup, pairs_of
 from bufscan.formats.pickled_module import ModuleReader
 from bufscan.formats.saved_optimizer import OptimizerReader, optimizer_fields
-from bufscan.inventory import Facts, ModuleTree
+from bufscan.inventory import Facts, ModuleTree, facts_of
 from bufscan.tensor_names import spell_key
 
 if TYPE_CHECKING:
@@ -39,6 +39,8 @@ _BY_KEY = Statement("training_state", "under a key for training state", "inferre
 _BESIDE = Statement("training_state", "beside the model of a training checkpoint", "inferred")
 _LISTED = Statement("persistent_buffer", "DeepSpeed buffer_names")
 _UNLISTED = Statement("parameter", "absent from DeepSpeed buffer_names")
+_TRAINED = Statement("parameter", "DeepSpeed param_shapes", facts=facts_of("parameter", True))
+_FROZEN = Statement("parameter", "DeepSpeed frozen_param_shapes", facts=facts_of("parameter", False))
 
 _MOST_VERSION = 1 << 31
 _MOST_PARTS = 10_000  # optimizers and module trees in one file
@@ -135,14 +137,14 @@ class CheckpointReader:
         versions = None if metadata is None else self._module_versions(metadata)
         if versions is not None:
             self.module_trees.append(ModuleTree(section=section, versions=versions))
-        buffer_names = self._listed_buffers(part.value)
+        stated = self._stated_by_name(part.value)
         first = len(self._collector.tensors)
         hooked: set[str] = set()
         others: list[str] = []
         for name, held in _last_entries(part.contents, self._collector.allowance.entries):
             if self._collector.rebuilder.has_elements(held):
-                stated = None if buffer_names is None else _LISTED if name in buffer_names else _UNLISTED
-                self._collector.add(held, name, section, stated, detached=True)
+                statement = None if stated is None else stated.get(name, _UNLISTED)
+                self._collector.add(held, name, section, statement, detached=True)
                 continue
             if held is not None:
                 others.append(name)
@@ -164,12 +166,23 @@ class CheckpointReader:
                 f"{counted(len(more), 'more entry', 'more entries')} of the state_dict", _NO_TENSOR
             )
 
-    def _listed_buffers(self, value: Any) -> set[str] | None:
-        listed = self._finder.buffer_names.get(id(value))
+    def _stated_by_name(self, value: Any) -> dict[str, Statement] | None:
+        """What DeepSpeed states of a state_dict's entries; None where it wrote no such lists."""
+        listed = self._finder.listed.get(id(value))
         if listed is None:
             return None
-        self._collector.allowance.look_at(len(listed))
-        return {name for name in listed if type(name) is str}
+        trained = [pairs for group in listed.parameters if (pairs := pairs_of(group)) is not None]
+        frozen = pairs_of(listed.frozen)
+        named = [
+            *((pairs[::2], _TRAINED) for pairs in trained),
+            (frozen[::2] if frozen is not None else (), _FROZEN),
+            (listed.buffers, _LISTED),
+        ]
+        stated: dict[str, Statement] = {}
+        for names, statement in named:
+            self._collector.allowance.look_at(len(names))
+            stated |= dict.fromkeys((name for name in names if type(name) is str), statement)
+        return stated
 
     def _state_plain_entries(self, first: int, modules: AbstractSet[str]) -> None:
         """`state_dict(keep_vars=True)` keeps Parameters as they are: a module's other entries are buffers.

@@ -17,6 +17,7 @@ from bufscan.roles.known_names import claim_by_known_name
 from bufscan.roles.module_tree import claim_unowned
 from bufscan.roles.optimizer_names import claim_by_optimizer_names
 from bufscan.roles.optimizer_shapes import claim_by_optimizer_shapes
+from bufscan.roles.quantised import claim_quantised
 from bufscan.roles.random_state import claim_random_states
 from bufscan.roles.section import Checkpoint, is_entry
 from bufscan.roles.siblings import claim_by_siblings
@@ -33,6 +34,7 @@ Evidence: TypeAlias = "Callable[[Checkpoint], None]"
 EVIDENCE: tuple[Evidence, ...] = (
     claim_by_optimizer_names,
     claim_random_states,
+    claim_quantised,
     claim_unowned,
     claim_by_siblings,
     claim_by_known_name,

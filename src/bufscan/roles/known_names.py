@@ -48,10 +48,16 @@ KNOWN_BUFFERS: dict[str, KnownBuffer] = {
     "embed_avg": KnownBuffer(3, _FLOAT, (2, 3)),
     "inv_timescales": KnownBuffer(7, _FLOAT, (1, 2, 3)),
     "attn_mask": KnownBuffer(6, _MASK, (2, 3, 4)),
+    "empty_weight": KnownBuffer(9, _FLOAT, (1,)),
+    "pos_weight": KnownBuffer(3, _FLOAT, (0, 1)),
     "relative_coords_table": KnownBuffer(4, _FLOAT, (3, 4)),
     "num_batches_tracked": KnownBuffer(2, _INTEGER, (0,)),  # in the text; every BatchNorm inherits it
 }
 
+FLAT_PARAMETERS = ("_flat_param", "flat_param")
+"""What FSDP packs the parameters of a module into (torch/distributed/fsdp/_flat_param.py, torch 2.13)."""
+
+_FLAT = Claim("parameter", "flat parameter of FSDP")
 _CLAIMS = {name: Claim("persistent_buffer", f"well-known buffer name {name}") for name in KNOWN_BUFFERS}
 
 
@@ -59,7 +65,9 @@ def claim_by_known_name(checkpoint: Checkpoint) -> None:
     """Settle the entries whose name and looks are those of a known buffer."""
     for section in checkpoint.sections:
         for position, leaf in enumerate(section.leaves):
-            if leaf in KNOWN_BUFFERS:
+            if leaf in FLAT_PARAMETERS:
+                section.settle([position], _FLAT)
+            elif leaf in KNOWN_BUFFERS:
                 known = KNOWN_BUFFERS[leaf]
                 tensor = section.tensors[position]
                 if (

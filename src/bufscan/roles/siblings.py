@@ -27,6 +27,11 @@ SINGULAR_VECTOR = Claim("persistent_buffer", "spectral norm")
 PRUNED = Claim("parameter", "pruning mask")
 PRUNING_MASK = Claim("persistent_buffer", "pruning mask")
 
+MOVING_AVERAGES = Claim("persistent_buffer", "moving averages of a BatchNorm")
+CAUSAL_MASK = Claim("persistent_buffer", "causal mask of attention")
+DIFFUSION_SCHEDULE = Claim("persistent_buffer", "schedule of a diffusion model")
+EMA_COPY = Claim("persistent_buffer", "copy that LitEma registers")
+
 PACKED = Claim("unregistered", "beside packed parameters", holding="packed_params")
 
 _BATCH_NORM_VERSION = 2  # `_NormBase._version` since it counts batches
@@ -74,6 +79,57 @@ def _claim_batch_norm(section: Section, owner: str, entries: Entries) -> None:
         ],
         BESIDE_STATISTICS,
     )
+
+
+def _claim_moving_averages(section: Section, _owner: str, entries: Entries) -> None:
+    """BatchNorm as ports from TensorFlow name it."""
+    mean, variance = entries["moving_mean"], entries.get("moving_variance", entries.get("moving_var"))
+    if variance is not None and _is_vector(section, mean) and _shape(section, mean) == _shape(section, variance):
+        section.settle((mean, variance), MOVING_AVERAGES)
+
+
+def _claim_causal_mask(section: Section, _owner: str, entries: Entries) -> None:
+    """GPT-2 and GPT-Neo of transformers before 5: `bias`, a square for all heads, and what is put in its place."""
+    value, mask = entries["masked_bias"], entries.get("bias")
+    if _shape(section, value) == ():
+        section.settle([value], CAUSAL_MASK)
+        if mask is not None and _is_square_for_all_heads(section, mask):
+            section.settle([mask], CAUSAL_MASK)
+
+
+def _claim_square_bias(section: Section, _owner: str, entries: Entries) -> None:
+    """The same mask where its companion was left out: a bias of bools or bytes is none that is added."""
+    dtype = section.tensors[entries["bias"]].dtype
+    if dtype in ("uint8", "bool") and _is_square_for_all_heads(section, entries["bias"]):
+        section.settle([entries["bias"]], CAUSAL_MASK)
+
+
+def _is_square_for_all_heads(section: Section, position: int) -> bool:
+    shape = _shape(section, position)
+    return shape is not None and shape[:2] == (1, 1) and len(shape) == 4 and shape[2] == shape[3]  # noqa: PLR2004
+
+
+def _claim_diffusion_schedule(section: Section, _owner: str, entries: Entries) -> None:
+    """`register_schedule` of CompVis/latent-diffusion, ldm/models/diffusion/ddpm.py."""
+    length = _shape(section, entries["alphas_cumprod"])
+    if length is not None and len(length) == 1:
+        alike = [at for at in _among(entries, _SCHEDULE) if _shape(section, at) == length]
+        section.settle(alike, DIFFUSION_SCHEDULE)
+
+
+def _claim_ema_copies(section: Section, _owner: str, entries: Entries) -> None:
+    """`LitEma` of CompVis/latent-diffusion, ldm/modules/ema.py: all it holds are buffers, with dotless names."""
+    decay = entries.get("decay")
+    if decay is not None and _shape(section, decay) == () == _shape(section, entries["num_updates"]):
+        section.settle(entries.values(), EMA_COPY)
+
+
+_SCHEDULE = (
+    *("betas", "alphas_cumprod", "alphas_cumprod_prev", "sqrt_alphas_cumprod", "sqrt_one_minus_alphas_cumprod"),
+    *("log_one_minus_alphas_cumprod", "sqrt_recip_alphas_cumprod", "sqrt_recipm1_alphas_cumprod"),
+    *("posterior_variance", "posterior_log_variance_clipped", "posterior_mean_coef1", "posterior_mean_coef2"),
+    "lvlb_weights",
+)
 
 
 def _claim_fake_quantize(section: Section, _owner: str, entries: Entries) -> None:
@@ -157,4 +213,9 @@ _PATTERNS = {
     "min_val": _claim_observer,
     "_u": _claim_spectral_parametrization,
     "zero_point": _claim_packed,
+    "moving_mean": _claim_moving_averages,
+    "masked_bias": _claim_causal_mask,
+    "bias": _claim_square_bias,
+    "alphas_cumprod": _claim_diffusion_schedule,
+    "num_updates": _claim_ema_copies,
 }

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from bufscan.rules import (
     dtype_mismatch,
+    empty_tensor,
     missing_entry,
     mixed_devices,
     non_finite_value,
@@ -54,6 +55,7 @@ RULES: tuple[Rule, ...] = (
     saved_non_persistent.RULE,
     non_finite_value.RULE,
     role_mismatch.RULE,
+    empty_tensor.RULE,
     unused_ignore.RULE,
 )
 """In the order of their codes."""
