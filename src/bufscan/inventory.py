@@ -243,14 +243,18 @@ class PlainValue(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A value beside the tensors of an artefact, such as a learning rate: nothing that could be called or run.
 
     Attributes:
-        path: as Python would write it: `optimizer.param_groups[0]['lr']`.
-        text: what it is, exactly: its repr, or length and hash of what is long. Equal texts are equal values.
+        path: keys and attributes with dots, as a section: `optimizer.param_groups[0].lr`.
+        text: what it is, exactly: its repr, or length and hash of what is long.
+        kind: `int`, `str`, `class`, ...; values of one kind are equal when their texts are.
         reason: why that is not known; then `text` is empty.
+        origin: `version` in a state_dict's `_metadata`, `module` inside a whole module; else None.
     """
 
     path: str
     text: str = ""
+    kind: str = ""
     reason: str | None = None
+    origin: Literal["version", "module"] | None = None
 
 
 class Anomaly(msgspec.Struct, frozen=True, kw_only=True):

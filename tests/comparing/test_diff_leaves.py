@@ -99,6 +99,10 @@ LEAVES = (
     *(one_of(torch.device("cpu"), torch.device("meta")), one_of(nn.Linear, nn.Conv2d)),
     *(one_of(np.float32(1), np.float32(2)), one_of(np.int64(1), np.int64(2)), one_of(np.bool_(0), np.bool_(1))),
     *(one_of(slice(1, 2), slice(1, 3)), one_of(range(3), range(4)), one_of(bytearray(b"ab"), bytearray(b"ac"))),
+    # Of two kinds, but written alike.
+    *(one_of(torch.float32, "torch.float32"), one_of(nn.Linear, "torch.nn.modules.linear.Linear")),
+    *(one_of(np.float32(1), np.float64(1)), one_of(np.float64(1), 1.0), one_of(np.int8(1), np.int16(1))),
+    *(one_of(io.BytesIO(b"ab"), b"ab"), one_of({1}, "{1}")),
 )
 
 KEYS = st.one_of(

@@ -19,6 +19,7 @@ from bufscan.comparing.ties import tie_changes
 from bufscan.comparing.verdict import Verdict
 from bufscan.comparing.verdicts import Verdicts, compare_values
 from bufscan.errors import UsageError, about
+from bufscan.formats.pickled_checkpoint import NO_TENSOR
 from bufscan.inventory import Inventory
 from bufscan.opening.artefact import Artefact, BuildOptions, files_first, open_target
 from bufscan.target import name_of, require_target
@@ -99,12 +100,14 @@ def diff(  # noqa: PLR0913 - every option of the command
         difference = _difference(inventories, matching, compared, verdicts.alone)
         plain = PlainComparison()
         if with_plain:
-            plain = compare_plain(*inventories, selection, matching.sections, within=bool(sections))
+            plain = compare_plain(*inventories, selection, matching, within=bool(sections))
     return msgspec.structs.replace(
         difference,
         plain=plain.entries,
         same_plain=plain.same,
         tensors_only=tensors_only,
+        # What is no tensor is skipped by those who list tensors.
+        skipped=tuple(each for each in difference.skipped if not (with_plain and each.reason == NO_TENSOR)),
         not_compared=(*difference.not_compared, *plain.not_compared),
         notes=(*difference.notes, *plain.notes),
         compared_values=values,
@@ -182,7 +185,9 @@ def _difference(
             *_unknown_fate(matching, unread),
         ),
         left_out=tuple(matching.left_out),
-        skipped=tuple(each for inventory in inventories for each in inventory.skipped if not each.failed),
+        skipped=tuple(
+            dict.fromkeys(each for inventory in inventories for each in inventory.skipped if not each.failed)
+        ),
         notes=(*matching.notes, *_notes(compared)),
     )
 

@@ -72,7 +72,14 @@ def element_type_name(value: Any) -> str:
     return "of an unknown type" if element is None else f"of type {element.code[:16]}"
 
 
-def scalar_of(value: Any) -> bool | int | float | None:
+class Number(NamedTuple):
+    """A NumPy scalar: its value and NumPy's code of its type."""
+
+    value: bool | int | float
+    code: str
+
+
+def scalar_of(value: Any) -> Number | None:
     """The number that a pickled NumPy scalar is; None for anything else."""
     if not _is_call_of(value, "scalar") or type(value.args) is not tuple or len(value.args) != 2:  # noqa: PLR2004
         return None
@@ -80,8 +87,8 @@ def scalar_of(value: Any) -> bool | int | float | None:
     layout = None if element is None else _SCALARS.get(element.code)
     if element is None or layout is None or raw is None or len(raw) != struct.calcsize(layout):
         return None
-    number: bool | int | float = struct.unpack(("<" if element.byteorder == "little" else ">") + layout, raw)[0]
-    return number
+    order = "<" if element.byteorder == "little" else ">"
+    return Number(struct.unpack(order + layout, raw)[0], element.code)
 
 
 def rebuild_array(rebuilder: Rebuilder, value: Instance) -> Tensor:

@@ -46,7 +46,7 @@ _MOST_VERSION = 1 << 31
 _MOST_PARTS = 10_000  # optimizers and module trees in one file
 _MOST_NOTES = 100
 _LONGEST_SECTION = 200  # characters of a section's name in a note
-_NO_TENSOR = "an entry of the state_dict that is no tensor"
+NO_TENSOR = "an entry of the state_dict that is no tensor"
 _MOST_OTHERS = 20  # of one state_dict: every layer of a large model may have an extra state
 _LONGEST_NAME = 200
 _STEPS_PER_COPY = 6  # what is copied into the inventory takes memory as well as time
@@ -160,10 +160,10 @@ class CheckpointReader:
     def _skip_others(self, names: list[str], section: str) -> None:
         """Entries that are no tensors: extra states, and what hooks put there."""
         for name in names[:_MOST_OTHERS]:
-            self._collector.skip((f"{section}.{name}" if section else name)[:_LONGEST_NAME], _NO_TENSOR)
+            self._collector.skip((f"{section}.{name}" if section else name)[:_LONGEST_NAME], NO_TENSOR)
         if more := names[_MOST_OTHERS:]:
             self._collector.skip(
-                f"{counted(len(more), 'more entry', 'more entries')} of the state_dict", _NO_TENSOR
+                f"{counted(len(more), 'more entry', 'more entries')} of the state_dict", NO_TENSOR
             )
 
     def _stated_by_name(self, value: Any) -> dict[str, Statement] | None:

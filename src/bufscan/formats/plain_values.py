@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from bufscan.errors import UnreadableError
+from bufscan.formats.checkpoint_parts import metadata_of
+from bufscan.formats.module_instance import module_state
 from bufscan.formats.numpy_arrays import bytes_of, scalar_of
 from bufscan.formats.object_graph import MAX_DEPTH
 from bufscan.formats.pickle_values import (
@@ -35,11 +37,20 @@ _SCALARS = frozenset({int, float, complex, bool, str, bytes, type(None)})
 
 
 class _Place(NamedTuple):
-    """A value on the way: where it lies, and the ids of what it lies in."""
+    """A value on the way: where it lies, and the ids of what it lies in. `origin` as in `PlainValue`."""
 
     value: Any
     path: str
     above: tuple[int, ...]
+    origin: Literal["version", "module"] | None = None
+
+    def leaf(self, kind: str, text: str) -> PlainValue:
+        """What lies here."""
+        return PlainValue(path=self.path, kind=kind, text=text, origin=self.origin)
+
+    def unknown(self, reason: str) -> PlainValue:
+        """That nobody knows what lies here."""
+        return PlainValue(path=self.path, reason=reason, origin=self.origin)
 
 
 def plain_values(root: Any, rebuilder: Rebuilder, allowance: Allowance) -> tuple[PlainValue, ...]:
@@ -89,34 +100,43 @@ def _is_tensor(value: Any, rebuilder: Rebuilder) -> bool:
 
 def _leaf(place: _Place, rebuilder: Rebuilder) -> PlainValue | None:
     """The value as a leaf; None for a tensor, and for what has something inside."""
-    value, path, above = place
+    value, _, above, _ = place
     kind = type(value)
     if kind in _SCALARS:
-        return PlainValue(path=path, text=text_of(value))
+        return place.leaf("None" if value is None else kind.__name__, text_of(value))
     if (named := named_class(value)) is not None:
-        return PlainValue(path=path, text=text_of(named.qualified))
+        # NumPy 2 renamed the package of its classes.
+        return place.leaf("class", text_of(named.qualified.replace("numpy._core.", "numpy.core.")))
     if len(above) > MAX_DEPTH:
-        return PlainValue(path=path, reason=f"nested more than {MAX_DEPTH} deep")
+        return place.unknown(f"nested more than {MAX_DEPTH} deep")
     if id(value) in above:
-        return PlainValue(path=path, text=f"the object {len(above) - above.index(id(value))} levels up")
+        return place.leaf("object", f"the object {len(above) - above.index(id(value))} levels up")
     if kind in (Pairs, list, tuple) and not value:
-        return PlainValue(path=path, text="{}" if kind is Pairs else repr(value))
-    return _leaf_of_instance(value, path, rebuilder) if kind is Instance else None
+        return place.leaf("empty", "{}" if kind is Pairs else repr(value))
+    return _leaf_of_instance(place, rebuilder) if kind is Instance else None
 
 
-def _leaf_of_instance(value: Instance, path: str, rebuilder: Rebuilder) -> PlainValue | None:
-    number = scalar_of(value)
-    scalar = bytes_of(value) if number is None else number
-    if scalar is not None:
-        return PlainValue(path=path, text=text_of(scalar))
+def _leaf_of_instance(place: _Place, rebuilder: Rebuilder) -> PlainValue | None:
+    value = place.value
+    if (number := scalar_of(value)) is not None:
+        return place.leaf(f"NumPy {number.code}", text_of(number.value))
+    for kind, held in (("bytes", value), ("BytesIO", _stream_of(value))):
+        if (data := bytes_of(held)) is not None:
+            return place.leaf(kind, text_of(data))
     if is_set(value):
         elements = elements_of(value) or ()
         if all(type(each) in _SCALARS for each in elements):
-            return PlainValue(path=path, text=_bounded("{" + ", ".join(sorted(map(text_of, elements))) + "}"))
-        return PlainValue(path=path, reason="a set of objects: nothing says which of them is which")
-    if not _is_tensor(value, rebuilder) and not any(True for _ in _inside(_Place(value, path, ()))):
-        return PlainValue(path=path, text=f"{_spelled(value.func)}()")
+            return place.leaf("set", _bounded("{" + ", ".join(sorted(map(text_of, elements))) + "}"))
+        return place.unknown("a set of objects: nothing says which of them is which")
+    if not _is_tensor(value, rebuilder) and not any(True for _ in _inside(place)):
+        return place.leaf("empty", "{}" if is_dict_class(value.func) else f"{_spelled(value.func)}()")
     return None
+
+
+def _stream_of(value: Instance) -> Any:
+    """What an `io.BytesIO` is filled with: of its state (bytes, position, attributes) the bytes."""
+    is_stream = value.is_call_of("_io", "BytesIO") and type(value.state) is tuple and value.state
+    return value.state[0] if is_stream else None
 
 
 def _bounded(text: str) -> str:
@@ -129,8 +149,13 @@ def _spelled(func: Any) -> str:
 
 def _inside(place: _Place) -> Iterator[_Place]:
     """What a container or an object holds."""
-    value, path, above = place
-    below = (*above, id(value))
+    origin = place.origin or (None if module_state(place.value) is None else "module")
+    versions = None if metadata_of(place.value) is None else f"{place.path}._metadata".removeprefix(".")
+    for each in _held_by(place.value, place.path, (*place.above, id(place.value))):
+        yield each._replace(origin="version" if each.path == versions else origin)
+
+
+def _held_by(value: Any, path: str, below: tuple[int, ...]) -> Iterator[_Place]:
     if type(value) is Pairs:
         yield from _entries(value, path, below)
     elif type(value) in (list, tuple):
@@ -140,11 +165,11 @@ def _inside(place: _Place) -> Iterator[_Place]:
     elif type(value) is Instance:
         elements = elements_of(value)
         if not (is_dict_class(value.func) or elements is not None):
-            yield _Place(_spelled(value.func), f"{path}.__class__", below)
+            yield _Place(value.func, f"{path}.__class__".removeprefix("."), below)
         if value.elements is None and elements is not None:
             yield from _elements(elements, path, below)
         elif not (is_dict_class(value.func) and value.items is not None):
-            yield from _elements(value.args, f"{path}.__args__" if path else "__args__", below)
+            yield from _elements(value.args, f"{path}.__args__".removeprefix("."), below)
         yield from _elements(value.elements, path, below)
         if value.items is not None:
             yield from _entries(value.items, path, below)
