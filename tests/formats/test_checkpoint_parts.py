@@ -223,3 +223,34 @@ def test_names_in_an_optimizer_begin_at_its_section_however_deep_that_is(tmp_pat
         names[tensor.section].append(tensor.name)
     assert "state[0]['momentum_buffer']" == names["optimizer"][0]
     assert names["optimizer"] == names["states[0]"]
+
+
+# Tensors in no dict of their own.
+
+
+def test_loose_tensors_are_assumed_where_nothing_is_surely_a_model(tmp_path: Path) -> None:
+    one = torch.ones(2)
+    inventory = read({0: {"w": one}, ("a", 2): one.clone(), None: one[:1], "list": [one * 2]}, tmp_path / "odd.pt")
+
+    assert {("parameter", "assumed")} == {(tensor.role, tensor.certainty) for tensor in inventory.tensors}
+
+
+@pytest.mark.parametrize("beside", ["a state_dict", "names of modules", "a key for models", "an optimizer"])
+def test_loose_tensors_beside_what_is_surely_a_model_are_training_state(tmp_path: Path, beside: str) -> None:
+    one = torch.ones(2)
+    parts: dict[str, dict[str, Any]] = {
+        "a state_dict": {"m": Gate().state_dict()},
+        "names of modules": {"m": {"fc.weight": torch.ones(2, 2)}},
+        "a key for models": {"state_dict": {"w": one}},
+        "an optimizer": {"o": torch.optim.SGD([nn.Parameter(one)], momentum=0.9).state_dict()},
+    }
+    inventory = read({**parts[beside], "list": [torch.zeros(2)]}, tmp_path / "beside.pt")
+    (loose,) = (tensor for tensor in inventory.tensors if tensor.name == "list[0]")
+
+    assert ("training_state", "inferred") == (loose.role, loose.certainty)
+
+
+def test_a_log_beside_what_may_be_a_model_is_no_more_than_assumed(tmp_path: Path) -> None:
+    inventory = read({"x": {"alpha": torch.ones(2)}, "log": {"loss": torch.tensor(3.0)}}, tmp_path / "log.pt")
+
+    assert {"assumed"} == {tensor.certainty for tensor in inventory.tensors}

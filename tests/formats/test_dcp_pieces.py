@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
+from bufscan import diff
 from safetensors_files import save
 from sharded_files import anomalies, read
 
@@ -51,6 +52,30 @@ def test_a_piece_that_is_missing_is_said_to_be_unread(tmp_path: Path) -> None:
     assert (3, 4) == inventory.tensors[0].shape
     assert [("pieces of 1 tensor", True)] == [(skipped.what, skipped.failed) for skipped in inventory.skipped]
     assert "`w`" in inventory.skipped[0].reason
+
+
+def test_pieces_whose_sizes_add_up_are_not_whole_where_one_is_there_twice(tmp_path: Path) -> None:
+    piece = torch.ones(1, 4)
+    inventory = read(
+        write_pieces(tmp_path, {"w": ([0, 0], piece)}, {"w": ([0, 0], piece)}, {"w": ([2, 0], piece)})
+    )
+    assert [True] == [skipped.failed for skipped in inventory.skipped]
+    assert "its piece [0:1, 0:4] is there twice" in inventory.skipped[0].reason
+
+
+def test_pieces_whose_sizes_add_up_are_not_compared_where_they_overlap(tmp_path: Path) -> None:
+    folders = tmp_path / "pieces", tmp_path / "whole"
+    for folder in folders:
+        folder.mkdir()
+    write_pieces(folders[0], {"w": ([0], torch.ones(2))}, {"w": ([1], torch.ones(1))}, {"w": ([3], torch.ones(1))})
+    write_pieces(folders[1], {"w": ([0], torch.ones(4))})
+    difference = diff(*map(str, folders))
+
+    assert difference.incomplete
+    assert difference.identical is None
+    assert ("w", "its pieces [0:2] and [1:2] overlap") in [
+        (each.path, each.reason) for each in difference.not_compared
+    ]
 
 
 MISFITS = {

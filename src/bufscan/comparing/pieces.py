@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from bufscan.dtypes import DTYPES
 from bufscan.errors import UnreadableError
+from bufscan.formats.coverage import Region, fault_in_coverage
 from bufscan.values.decoding import has_values, numbers_in_element
 from bufscan.values.reading import ElementReader
 from bufscan.values.strided import Strided, Walk, strided_of, walk_together
@@ -116,8 +117,9 @@ def _blocks_of(tensor: Tensor, side: Artefact) -> list[Block] | None:
         for part, begin in zip(tensor.parts, begins, strict=True)
         if begin is not None
     ]
-    if sum(block.elements.numel for block in blocks) != tensor.numel:
-        raise UnreadableError("pieces of it are missing, or there twice")
+    regions = [Region(block.begin, tuple(block.elements.shape)) for block in blocks]
+    if (fault := fault_in_coverage(tensor.shape or (), regions)) is not None:
+        raise UnreadableError(fault)
     return blocks
 
 

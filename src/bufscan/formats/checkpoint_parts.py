@@ -31,6 +31,7 @@ EXTRA_STATE = "_extra_state"
 _TRAINING_KEY = (
     r"(?i)(?:^|[_.])(?:optim(?:izers?)?|(?:lr_?)?sched(?:ulers?)?|(?:grad_?)?scalers?|rngs?|random)(?:[_.\d]|$)"
 )
+_MODEL_KEY = r"(?i)(?:^|[_.])(?:model|state_dict|net|network|module|weights|params)(?:[_.\d]|$)"
 _MOST_REPETITIONS = 100  # further names of what is shown already
 _MOST_SEARCHED = 200_000  # values that are looked at for tensors, in all that is found again
 
@@ -74,6 +75,8 @@ class PartFinder:
     Attributes:
         parts: what was found, in order; what is found again under another name comes again.
         loose: tensors that lie in none of them, with their paths.
+        knows_model: whether one of the parts is a model's or an optimizer's beyond doubt, so that what lies
+            beside it is no model's.
         listed: what DeepSpeed says of the entries of a state_dict, by its id.
     """
 
@@ -86,6 +89,7 @@ class PartFinder:
         self._most_parts = collector.allowance.entries // 4  # the others are for their tensors
         self.parts: list[Part] = []
         self.loose: list[tuple[Any, ObjectPath | None]] = []
+        self.knows_model = False
         self.listed: dict[int, Listed] = {}
 
     def find(self, root: Any) -> None:
@@ -100,9 +104,15 @@ class PartFinder:
     def tell_models_from_loose_dicts(self) -> None:
         """Decide what each plain dict of tensors is; possible when all parts are found."""
         plain = [index for index, part in enumerate(self.parts) if part.kind == "plain_dict"]
+        dicts = PlainDicts(self._collector.rebuilder, self._collector.allowance)
+        self.knows_model = len(plain) < len(self.parts) or any(
+            re.search(_MODEL_KEY, part.path.last_key() if part.path is not None else "")
+            or dicts.has_names_of_modules(part.contents)
+            for part in self.parts
+        )
         if not plain:
             return
-        models = PlainDicts(self._collector.rebuilder, self._collector.allowance).models(
+        models = dicts.models(
             [self.parts[index].contents for index in plain],
             [part.contents for part in self.parts if part.kind == "state_dict"],
             beside_module=any(part.kind == "module" for part in self.parts),

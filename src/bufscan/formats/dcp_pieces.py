@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from msgspec.structs import replace
 
 from bufscan.errors import UnreadableError
+from bufscan.formats.coverage import Region, fault_in_coverage
 from bufscan.formats.listing import counted, listed
 from bufscan.formats.strict_json import load_json
 from bufscan.inventory import Part, Skipped
@@ -47,17 +48,20 @@ def join_pieces(tensors: Sequence[Tensor], sharding_info: dict[str, str]) -> tup
     for tensor in tensors:
         pieces.setdefault(tensor.name, []).append((begins.get((tensor.file, tensor.name)), tensor))
     joined: list[Tensor] = []
-    partial: list[str] = []
+    faults: dict[str, str] = {}
     for name, found in pieces.items():
         if (whole := _join(found)) is None:
             joined += [tensor for _, tensor in found]
             continue
         joined.append(whole)
-        if sum(tensor.numel or 0 for _, tensor in found) != whole.numel:
-            partial.append(name)
-    if partial:
-        reason = f"they are missing from these files, or in them twice: {listed(partial)}"
-        failed.append(Skipped(what=f"pieces of {counted(len(partial), 'tensor')}", reason=reason, failed=True))
+        regions = [Region(begin or (), tensor.shape or ()) for begin, tensor in found]
+        if (fault := fault_in_coverage(whole.shape or (), regions)) is not None:
+            faults[name] = fault
+    if faults:
+        reason = (
+            f"they do not make up the whole: {listed(list(faults))}; of the first, {next(iter(faults.values()))}"
+        )
+        failed.append(Skipped(what=f"pieces of {counted(len(faults), 'tensor')}", reason=reason, failed=True))
     return joined, failed
 
 
@@ -98,7 +102,10 @@ def _make_part(begin: tuple[int, ...] | None, piece: Tensor) -> Part | None:
         return None
     if not len(begin) == len(piece.shape) <= _MOST_DIMENSIONS:
         return None
-    slices = ", ".join(f"{start}:{start + size}" for start, size in zip(begin, piece.shape, strict=True))
     return Part(
-        name=f"[{slices}]", shape=piece.shape, dtype=piece.dtype, stride=piece.stride, storage=piece.storage
+        name=str(Region(begin, piece.shape)),
+        shape=piece.shape,
+        dtype=piece.dtype,
+        stride=piece.stride,
+        storage=piece.storage,
     )

@@ -37,6 +37,7 @@ _EXTRA = Statement(
 _IN_OPTIMIZER = Statement("training_state", "optimizer state")
 _BY_KEY = Statement("training_state", "under a key for training state", "inferred")
 _BESIDE = Statement("training_state", "beside the model of a training checkpoint", "inferred")
+_PERHAPS_BESIDE = Statement("training_state", "beside what may be a model", "assumed")
 _LISTED = Statement("persistent_buffer", "DeepSpeed buffer_names")
 _UNLISTED = Statement("parameter", "absent from DeepSpeed buffer_names")
 _TRAINED = Statement("parameter", "DeepSpeed param_shapes", facts=facts_of("parameter", True))
@@ -104,7 +105,7 @@ class CheckpointReader:
             case "training_dict":
                 self._collect_below(part.value, part.path, section, _BY_KEY)
             case "loose_dict":
-                self._collect_below(part.value, part.path, section, _BESIDE)
+                self._collect_below(part.value, part.path, section, self._beside)
             case "state_dict" | "plain_dict":
                 self._read_state_dict(part, section)
 
@@ -224,9 +225,13 @@ class CheckpointReader:
 
         walk(steps_below(value, path), visit)
 
+    @property
+    def _beside(self) -> Statement:
+        return _BESIDE if self._finder.knows_model else _PERHAPS_BESIDE
+
     def _collect_loose(self) -> None:
-        """Tensors that lie in no state_dict: training state beside a model, entries when there is nothing else."""
-        statement = _BESIDE if self._collector.tensors else None
+        """Tensors that lie in no state_dict: training state beside what is surely a model, else entries."""
+        statement = _BESIDE if self._finder.knows_model else None
         for value, path in self._finder.loose:
             section, name = "", "" if path is None else path.within(None)
             if path is not None and path.parent is not None and path.step == "key":

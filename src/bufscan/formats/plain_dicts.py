@@ -44,7 +44,7 @@ class PlainDicts:
         """
         if len(found) == 1 and not stated and not beside_module:
             return [True]
-        named = [self._has_names_of_modules(each) for each in found]
+        named = [self.has_names_of_modules(each) for each in found]
         if not (any(named) or stated or beside_module):
             shaped = [self._has_dimensions(each) for each in found]
             return shaped if any(shaped) else [True] * len(found)
@@ -56,7 +56,8 @@ class PlainDicts:
             is_model or self._is_mostly_among(known, each) for each, is_model in zip(found, named, strict=True)
         ]
 
-    def _has_names_of_modules(self, pairs: Pairs) -> bool:
+    def has_names_of_modules(self, pairs: Pairs) -> bool:
+        """Whether its keys are such as only a module gives: `fc.weight`."""
         keys = pairs[: 2 * _MOST_LOOKED_AT : 2]
         self._allowance.look_at(len(keys))
         return (
