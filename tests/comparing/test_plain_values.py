@@ -195,3 +195,18 @@ def test_a_list_in_itself_ends(tmp_path: Path) -> None:
     endless.append(endless)
 
     assert compare(tmp_path, {"a": endless}, {"a": endless}).identical
+
+
+def test_a_key_in_brackets_beside_a_tensor_is_the_same_on_both_sides(tmp_path: Path) -> None:
+    old = {"a": {"w": torch.ones(1), "[c]": 2}}
+
+    assert compare(tmp_path, old, old).identical
+
+
+def test_a_million_numbers_are_one_value(tmp_path: Path) -> None:
+    numbers = list(range(1_000_000))
+    same = compare(tmp_path, {"order": numbers}, {"order": numbers})
+    other = compare(tmp_path, {"order": numbers}, {"order": [*numbers[:-1], 0]})
+
+    assert (same.identical, same.same_plain) == (True, 1)
+    assert [(each.status, each.path) for each in other.plain] == [("changed", "order")]

@@ -113,7 +113,9 @@ def _what_has_no_place(
 
 def _sections_of(inventory: Inventory) -> Callable[[str], str]:
     """What tells the section of a path: the longest one of the tensors' that it begins with."""
-    sections = {tensor.section for tensor in inventory.tensors}
+    sections = {tensor.section for tensor in inventory.tensors} - {""}
+    if not sections:
+        return lambda _: ""
 
     def section_of(path: str) -> str:
         ends = [found.start() for found in islice(_END_OF_A_STEP.finditer(path), MAX_DEPTH)]
@@ -134,11 +136,15 @@ def _renamer(old: Inventory, matching: Matching) -> Callable[[str], str]:
 
     def renamed(path: str) -> str:
         section = section_of(path)
-        before, after = prefixes.get(section, ("", ""))
-        name = path[len(section) :].removeprefix(".") if section else path
+        target, (before, after) = sections.get(section, section), prefixes.get(section, ("", ""))
+        if (section, before) == (target, after):
+            return path
+        rest = path[len(section) :]
+        if rest.startswith("["):
+            return f"{target}{rest}"
+        name = rest[1:] if section else rest  # behind the dot
         name = after + name[len(before) :] if name.startswith(before) else name
-        target = sections.get(section, section)
-        return f"{target}{name}" if name.startswith("[") else f"{target}.{name}".removeprefix(".")
+        return f"{target}.{name}" if target else name
 
     return renamed
 

@@ -31,8 +31,11 @@ if TYPE_CHECKING:
 
 _LONGEST = 200  # characters of a value as it is; a longer one is told by its length and hash
 _LONGEST_PATH = 1000
-_MEMORY = 300  # bytes of a record beyond its texts
+_MEMORY = 320  # bytes of a record and its place in all lists, beyond its texts
+_STEPS = 12  # to find out what a value is, and its path
 
+_LONG_RUN = 1000  # numbers in a list that are told as one value: a permutation, the state of a generator
+_NUMBERS = frozenset({int, float, bool, type(None)})
 _SCALARS = frozenset({int, float, complex, bool, str, bytes, type(None)})
 
 
@@ -64,7 +67,9 @@ def plain_values(root: Any, rebuilder: Rebuilder, allowance: Allowance) -> tuple
     try:
         while waiting and allowance.memory >= 0:
             place = waiting.pop()
-            allowance.look_at(1)
+            allowance.look_at(_STEPS)
+            if type(place.value) in (list, tuple) and len(place.value) > _LONG_RUN:
+                allowance.look_at(len(place.value))
             leaf = _leaf(place, rebuilder)
             if leaf is not None:
                 allowance.memory -= _MEMORY + len(leaf.path) + len(leaf.text)
@@ -111,9 +116,20 @@ def _leaf(place: _Place, rebuilder: Rebuilder) -> PlainValue | None:
         return place.unknown(f"nested more than {MAX_DEPTH} deep")
     if id(value) in above:
         return place.leaf("object", f"the object {len(above) - above.index(id(value))} levels up")
-    if kind in (Pairs, list, tuple) and not value:
-        return place.leaf("empty", "{}" if kind is Pairs else repr(value))
-    return _leaf_of_instance(place, rebuilder) if kind is Instance else None
+    return _leaf_of_instance(place, rebuilder) if kind is Instance else _leaf_of_container(place)
+
+
+def _leaf_of_container(place: _Place) -> PlainValue | None:
+    """One that is empty, or a long row of numbers; None for any other."""
+    value = place.value
+    if type(value) in (Pairs, list, tuple) and not value:
+        return place.leaf("empty", "{}" if type(value) is Pairs else repr(value))
+    if type(value) in (list, tuple) and len(value) > _LONG_RUN and _NUMBERS.issuperset(map(type, value)):
+        digest = hashlib.sha256()
+        for number in value:
+            digest.update(f"{number!r},".encode())
+        return place.leaf("numbers", f"{len(value):,} numbers, SHA-256 {digest.hexdigest()[:16]}")
+    return None
 
 
 def _leaf_of_instance(place: _Place, rebuilder: Rebuilder) -> PlainValue | None:
@@ -151,8 +167,12 @@ def _inside(place: _Place) -> Iterator[_Place]:
     """What a container or an object holds."""
     origin = place.origin or (None if module_state(place.value) is None else "module")
     versions = None if metadata_of(place.value) is None else f"{place.path}._metadata".removeprefix(".")
-    for each in _held_by(place.value, place.path, (*place.above, id(place.value))):
-        yield each._replace(origin="version" if each.path == versions else origin)
+    held = _held_by(place.value, place.path, (*place.above, id(place.value)))
+    if origin is versions is None:
+        yield from held
+    else:
+        for each in held:
+            yield each._replace(origin="version" if each.path == versions else origin)
 
 
 def _held_by(value: Any, path: str, below: tuple[int, ...]) -> Iterator[_Place]:
