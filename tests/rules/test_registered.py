@@ -154,6 +154,38 @@ def test_values_are_counted_once_and_an_infinity_in_a_mask_is_meant() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("found", "count"),
+    [
+        (tensor("h.attn.causal_mask", 4, 4), NonFinite(0, 6)),
+        (tensor("h.attn.masked_bias"), NonFinite(0, 1)),
+        (tensor("h.attn.bias", 4, 4), NonFinite(0, 6, is_mask=True)),
+        (buffer("bound", 2), NonFinite(0, 1)),
+        (tensor("best_model_score", role="training_state", section="callbacks"), NonFinite(0, 1)),
+    ],
+    ids=["named a mask", "what masks put in", "0 and -inf", "a bound", "the best score so far"],
+)
+def test_an_infinity_that_is_meant_is_no_fault(found: Tensor, count: NonFinite) -> None:
+    assert [] == brief(inventory(found), "BUF307", count_nonfinite=lambda _: count)
+
+
+@pytest.mark.parametrize(
+    ("found", "count"),
+    [
+        (buffer("bn.running_var", 4), NonFinite(0, 1, is_mask=True)),
+        (buffer("fc.scale", 4), NonFinite(0, 1)),
+        (tensor("mask_decoder.fc.weight", 4, 4), NonFinite(0, 1, is_mask=True)),
+        (tensor("mask_decoder.fc.bias", 4), NonFinite(0, 1)),
+        (tensor("mask_token", 1, 4), NonFinite(0, 1)),
+        (tensor("exp_avg_sq", 4, role="training_state"), NonFinite(0, 1)),
+        (buffer("causal_mask", 4, 4), NonFinite(1, 0)),
+    ],
+    ids=lambda value: value.name if isinstance(value, Tensor) else "",
+)
+def test_an_infinity_in_what_is_reckoned_with_is_a_fault_and_nan_anywhere(found: Tensor, count: NonFinite) -> None:
+    assert [("BUF307", "error", found.name)] == brief(inventory(found), "BUF307", count_nonfinite=lambda _: count)
+
+
 def test_values_that_cannot_be_read_are_skipped_and_never_clean() -> None:
     def unreadable(_tensor: Tensor) -> NonFinite:
         raise UnreadableError("its bytes are compressed")

@@ -7,7 +7,7 @@ With `--values`, counts NaN and infinite elements.
 One NaN in a weight spreads to every output. It means that the training that wrote the checkpoint had diverged, or
 that a cast to a narrower type overflowed. An infinity in a weight, a scale or a running statistic does the same.
 It is meant in a mask, where all elements are 0 or -inf or the name says so. In other buffers, which may hold a
-bound, it is not reported.
+bound, and in single values beside a model, such as the best score so far, it is not reported.
 
 ## Example
 
@@ -52,6 +52,8 @@ if TYPE_CHECKING:
     from bufscan.inventory import Tensor
 
 
+# The last part of a name. A `mask_decoder` has weights, and a `mask_token` is one.
+_MASK = re.compile(r"(?:^|[._])(?:masks?|masked_bias|mask_bias)$", re.IGNORECASE)
 # What is multiplied with, or divided by.
 _NEVER_INFINITE = re.compile(r"(?:^|[._])(?:running_mean|running_var|moving_mean|moving_variance|weight|scales?)$")
 
@@ -79,10 +81,11 @@ def find_non_finite_values(rule: Rule, subject: Subject) -> Iterator[Finding | S
 
 
 def _is_fault(tensor: Tensor, count: NonFinite) -> bool:
-    """Whether infinite elements of it are no bound and no mask."""
+    """Whether infinite elements of it are no bound, no mask and no score to begin with."""
     if _NEVER_INFINITE.search(tensor.name):
         return True
-    return not (count.is_mask or "mask" in tensor.name.lower() or is_buffer(tensor))
+    is_score = tensor.role == "training_state" and tensor.shape == ()
+    return not (count.is_mask or _MASK.search(tensor.name) or is_buffer(tensor) or is_score)
 
 
 RULE = Rule(
