@@ -66,7 +66,7 @@ class ByteSource(Protocol):
             UnreadableError: when the range does not lie within the source.
         """
 
-    def map(self) -> mmap | bytearray:
+    def map(self) -> mmap | bytearray | memoryview:
         """All the bytes as one buffer, for access here and there; changes to it go nowhere."""
 
 
@@ -90,6 +90,28 @@ class MemorySource:
         return bytearray(self._data)
 
 
+class SliceSource:
+    """A run of another source's bytes: a member of an archive that lies there as it is."""
+
+    def __init__(self, source: ByteSource, start: int, size: int, name: str) -> None:
+        _require_within(start, size, source.size)
+        self.name = name
+        self.size = size
+        self._source = source
+        self._start = start
+
+    def read(self, offset: int, length: int) -> bytes:
+        _require_within(offset, length, self.size)
+        return self._source.read(self._start + offset, length)
+
+    def read_into(self, offset: int, buffer: memoryview) -> None:
+        _require_within(offset, len(buffer), self.size)
+        self._source.read_into(self._start + offset, buffer)
+
+    def map(self) -> memoryview:
+        return memoryview(self._source.map())[self._start : self._start + self.size]
+
+
 class FileSource:
     """A regular file on this machine, opened without following it into a FIFO or a device.
 
@@ -103,6 +125,12 @@ class FileSource:
         self._state = self._state_now()
         self.size = self._state[0]
         self._position = Lock()
+
+    @property
+    def identity(self) -> tuple[int, int]:
+        """What tells the file from every other on this machine, whatever it is called: device and inode."""
+        state = os.fstat(self._file.fileno())
+        return state.st_dev, state.st_ino
 
     def require_unchanged(self) -> None:
         """Make sure that nobody wrote to the file since it was opened.
@@ -186,12 +214,21 @@ class OpenFiles:
     def __init__(self) -> None:
         self._files: dict[Path, FileSource] = {}
         self._beside: list[Path] = []
+        self._read: set[tuple[int, int]] = set()
         self._lock = Lock()
 
     @property
     def paths(self) -> tuple[Path, ...]:
         """Of every file that is not to be written to: those that were opened, and those noted beside them."""
         return (*self._files, *self._beside)
+
+    def has_read(self, path: Path) -> bool:
+        """Whether the file there was opened, under whatever name."""
+        try:
+            state = path.stat()
+        except OSError:
+            return False
+        return (state.st_dev, state.st_ino) in self._read
 
     def note(self, *paths: Path) -> None:
         """Files that others read (source code, a configuration), or that belong to what was read."""
@@ -206,6 +243,7 @@ class OpenFiles:
         with self._lock:
             if path not in self._files:
                 self._files[path] = FileSource(path, name=name)
+                self._read.add(self._files[path].identity)
             return self._files[path]
 
     def require_unchanged(self) -> None:

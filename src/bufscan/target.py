@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, Union
 
@@ -33,6 +34,18 @@ class FolderTarget(msgspec.Struct, frozen=True):
     path: Path
 
 
+class MemberTarget(msgspec.Struct, frozen=True):
+    """`archive.zip!folder/model.pth`: a checkpoint in an archive.
+
+    Attributes:
+        path: of the archive.
+        member: its name in there.
+    """
+
+    path: Path
+    member: str
+
+
 class ObjectTarget(msgspec.Struct, frozen=True):
     """`pkg.module:expression` or `path/to/file.py:expression`: code to import because the user asks for it.
 
@@ -55,7 +68,7 @@ class ModuleTarget(msgspec.Struct, frozen=True):
     source: str
 
 
-Target: TypeAlias = StandardInput | FileTarget | FolderTarget | ObjectTarget
+Target: TypeAlias = StandardInput | FileTarget | FolderTarget | MemberTarget | ObjectTarget
 
 Given: TypeAlias = Union[str, os.PathLike[str], "nn.Module"]
 """What a Python caller gives as a target."""
@@ -63,6 +76,7 @@ Given: TypeAlias = Union[str, os.PathLike[str], "nn.Module"]
 # Of a name that is no file: which one was mistyped.
 _CHECKPOINT_SUFFIXES = (".pt", ".pth", ".bin", ".ckpt", ".safetensors", ".pt2")
 _ENDINGS_IN_CHECKPOINT_FOLDERS = (*_CHECKPOINT_SUFFIXES, ".index.json", "config.json")
+_LONGEST_REVISION = 100  # characters; a commit has 40
 _MODULE = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*")
 _URL = re.compile(r"[a-z][a-z0-9+.-]+://")
 _IN_MODULE = re.compile(rf"(?P<source>{_MODULE.pattern}):(?P<expression>[^\W\d].*)", re.DOTALL)
@@ -111,12 +125,34 @@ def parse_target(text: str) -> Target:
         raise UsageError("the target is empty", hint="name a file, a folder or `package.module:Model`")
     path = Path(text)
     if exists(path):
-        return FolderTarget(path) if is_folder(path) else FileTarget(path)
+        return FolderTarget(_snapshot_in(path)) if is_folder(path) else FileTarget(path)
+    if (member := _member_in(text)) is not None:
+        return member
     if _URL.match(text):
         raise UsageError(
             "bufscan reads local files only", hint="download the file first, then name it on the command line"
         )
     return _object_in(text) or FileTarget(path)
+
+
+def _member_in(text: str) -> MemberTarget | None:
+    """A member of an archive that exists."""
+    splits = ((text[: mark.start()], text[mark.end() :]) for mark in re.finditer("!", text))
+    return next((MemberTarget(Path(path), member) for path, member in splits if is_file(Path(path))), None)
+
+
+def _snapshot_in(folder: Path) -> Path:
+    """Of a repository in a Hugging Face cache, the files that its main branch names; any other folder itself.
+
+    Layout: huggingface_hub, "Understand caching": `refs/main` holds the name of a folder in `snapshots`.
+    """
+    main, snapshots = folder / "refs" / "main", folder / "snapshots"
+    if is_file(main) and is_folder(snapshots):
+        with suppress(OSError, ValueError), main.open("rb") as file:
+            revision = file.read(_LONGEST_REVISION).decode("ascii").strip()
+            if re.fullmatch(r"\w+", revision) and is_folder(snapshots / revision):
+                return snapshots / revision
+    return folder
 
 
 def _object_in(text: str) -> ObjectTarget | None:
@@ -140,8 +176,12 @@ def named_from_here(text: str) -> str:
         match parse_target(text):
             case ObjectTarget(source, expression) if source.endswith(".py"):
                 return f"{_from_here(Path(source))}:{expression}"
-            case FileTarget(path) | FolderTarget(path):
+            case MemberTarget(path, member):
+                return f"{_from_here(path)}!{member}"
+            case FileTarget(path):
                 return _from_here(path)
+            case FolderTarget():
+                return _from_here(Path(text))
             case _:
                 return text
     except (UsageError, ValueError):  # no target; no path either, or one on another drive

@@ -130,8 +130,11 @@ def test_every_pickle_of_a_legacy_stream_is_searched(data: bytes) -> None:
 
 
 def test_the_magic_number_of_a_legacy_stream_is_a_literal() -> None:
-    """A first pickle that runs something, and then gives the magic number, is not torch's."""
-    assert "a plain pickle" in refusal(MAGIC[:-1] + CALL + b"0" + legacy(pickled(b"}"))[len(MAGIC) - 1 :])
+    """A first pickle that runs something, and then gives the magic number, is not torch's: it is never clean."""
+    found = read(MAGIC[:-1] + CALL + b"0" + legacy(pickled(b"}"))[len(MAGIC) - 1 :])
+    assert ("pickle", ("os.system",)) == (found.format, found.globals)
+    assert ["trailing_bytes"] == [anomaly.kind for anomaly in found.anomalies]
+    assert [True] == [skipped.failed for skipped in found.skipped]
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import pickle
 import tarfile
 from struct import pack
@@ -307,9 +306,3 @@ def test_a_first_block_is_a_tar_header_exactly_when_tarfile_says_so() -> None:
         assert expected == is_tar(bytes(header)), field
     assert not is_tar(bytes(512))
     assert not is_tar(bytes(header[:511]))
-
-
-def test_a_pickle_that_torch_did_not_write_is_said_to_be_one() -> None:
-    file = io.BytesIO()
-    pickle.dump({"w": [1, 2]}, file)
-    assert "a plain pickle" in refusal(file.getvalue())

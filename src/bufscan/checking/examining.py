@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,9 +13,11 @@ from bufscan.checking.arguments import call_of, entries_for
 from bufscan.checking.results import Failure
 from bufscan.errors import BufscanError
 from bufscan.findings import Subject
+from bufscan.formats.folder_choice import SeveralCheckpointsError, checkpoints_among, is_unzipped
+from bufscan.formats.sharded import OTHER_CHECKPOINT, list_files
 from bufscan.inventory import Skipped
 from bufscan.opening.artefact import BuildOptions, build_target, open_target
-from bufscan.target import ModuleTarget, ObjectTarget, parse_code_or_target
+from bufscan.target import FolderTarget, ModuleTarget, ObjectTarget, parse_code_or_target
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -94,12 +97,42 @@ def examine(target: str | nn.Module, means: Means) -> Iterator[Examined]:
                 yield from _models_in(source, target, means)
             case ObjectTarget() as named:
                 yield from _built(named, target, means)
+            case FolderTarget(path) if not is_unzipped(path):
+                yield from _in_folder(path, target, means)
             case _:
-                artefact = open_target(target, means.files, means.build)
-                examined = _examined(artefact, means)
-                yield _joined(examined, artefact, means) if means.joins else examined
+                yield _opened(target, means)
     except BufscanError as error:
         yield Examined(target=target, failure=Failure.of(error))
+
+
+def _opened(target: str, means: Means) -> Examined:
+    artefact = open_target(target, means.files, means.build)
+    examined = _examined(artefact, means)
+    return _joined(examined, artefact, means) if means.joins else examined
+
+
+def _in_folder(folder: Path, target: str, means: Means) -> Iterator[Examined]:
+    """The folder's checkpoint, and every other one that lies beside it, without the model that the first has."""
+    others = checkpoints_among(list_files(folder))
+    try:
+        yield _without_others(_opened(target, means))
+    except BufscanError as error:
+        if means.joins or not isinstance(error, SeveralCheckpointsError):
+            yield Examined(target=target, failure=Failure.of(error))
+    alone = msgspec.structs.replace(means, model=None, from_config=False)
+    for name in others:
+        if not means.files.has_read(folder / name):
+            yield from examine(os.path.join(target, name), alone)  # noqa: PTH118 - as it was typed
+
+
+def _without_others(examined: Examined) -> Examined:
+    """A folder's own checkpoint, which no longer says that the others were left out."""
+    subjects = []
+    for subject in examined.subjects:
+        skipped = tuple(each for each in subject.inventory.skipped if each.reason != OTHER_CHECKPOINT)
+        inventory = msgspec.structs.replace(subject.inventory, skipped=skipped)
+        subjects.append(msgspec.structs.replace(subject, inventory=inventory))
+    return msgspec.structs.replace(examined, subjects=tuple(subjects))
 
 
 def _examined(artefact: Artefact, means: Means) -> Examined:

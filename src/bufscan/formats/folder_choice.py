@@ -1,15 +1,17 @@
-"""Which of a folder's files are its checkpoint, by their names alone."""
+"""What checkpoint a folder holds, by the names of its files alone."""
 
 from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from bufscan.bytesource import is_file, is_folder
 from bufscan.errors import UnreadableError
 from bufscan.formats.listing import listed, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
 # In the order in which `from_pretrained` of transformers and diffusers looks for them.
 _PREFERRED = tuple(
@@ -26,11 +28,17 @@ _PREFERRED = tuple(
 )
 _INDEX_SUFFIXES = (".safetensors.index.json", ".bin.index.json")
 _CHECKPOINT_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".ckpt")
+_ARRAY_SUFFIXES = (".pkl", ".npz", ".npy")  # where there is nothing else
+_FOREIGN_SUFFIXES = (".pt2", ".gguf", ".h5", ".msgpack", ".onnx", ".distcp")
 # What trainers save beside a model. torch.distributed.checkpoint puts `shard-<rank>-` before the name.
 _COMPANION = re.compile(r"(optimizer|scheduler|scaler|sampler|training_args|rng_state|random_states)[^a-z]")
 _SHARD = re.compile(
     r"(?:shard-\d{5}-)?(?P<stem>.+)-(?P<number>\d{5})-of-(?P<total>\d{5})(?P<suffix>\.safetensors|\.bin)"
 )
+
+
+class SeveralCheckpointsError(UnreadableError):
+    """Nothing says which of a folder's checkpoints is meant."""
 
 
 class Choice(NamedTuple):
@@ -41,8 +49,24 @@ class Choice(NamedTuple):
 
 
 def is_checkpoint_name(name: str) -> bool:
-    """Whether a file of this name may hold tensors, or say where they are."""
-    return name.endswith((*_CHECKPOINT_SUFFIXES, *_INDEX_SUFFIXES))
+    """Whether a file of this name may be a checkpoint, or say where one is."""
+    return name.endswith((*_CHECKPOINT_SUFFIXES, *_ARRAY_SUFFIXES, *_INDEX_SUFFIXES))
+
+
+def holds_tensors(name: str) -> bool:
+    """Whether a file of this name may hold tensors, of whatever kind and format."""
+    return is_checkpoint_name(name) or name.endswith(_FOREIGN_SUFFIXES)
+
+
+def checkpoints_among(names: Sequence[str]) -> list[str]:
+    """The files to look at to see every checkpoint of a folder: indexes first, then what they may list."""
+    found = [name for name in names if is_checkpoint_name(name) and not _COMPANION.match(name)]
+    return sorted(found, key=lambda name: (not name.endswith(_INDEX_SUFFIXES), name))
+
+
+def is_unzipped(folder: Path) -> bool:
+    """Whether a folder is what unpacking a checkpoint gives: without its storages nobody unpacked one."""
+    return is_file(folder / "data.pkl") and (is_file(folder / "version") or is_folder(folder / "data"))
 
 
 def choose(names: Sequence[str]) -> Choice:
@@ -60,11 +84,10 @@ def choose(names: Sequence[str]) -> Choice:
         if series := _find_series(names, suffix):
             _only([files[0] for files in series])
             return Choice("shards", series[0])
-    models = [name for name in names if name.endswith(_CHECKPOINT_SUFFIXES) and not _COMPANION.match(name)]
-    tensors_only = [name for name in models if name.endswith(".safetensors")]
-    if not models:
-        raise _no_checkpoint(names)
-    return Choice("file", (_only(tensors_only or models),))
+    for suffixes in ((".safetensors",), _CHECKPOINT_SUFFIXES, _ARRAY_SUFFIXES):
+        if models := [name for name in names if name.endswith(suffixes) and not _COMPANION.match(name)]:
+            return Choice("file", (_only(models),))
+    raise _no_checkpoint(names)
 
 
 def find_absent_shards(names: Sequence[str]) -> list[str]:
@@ -87,7 +110,7 @@ def _find_series(names: Sequence[str], suffix: str) -> list[tuple[str, ...]]:
 
 def _only(candidates: Sequence[str]) -> str:
     if len(candidates) > 1:
-        raise UnreadableError(
+        raise SeveralCheckpointsError(
             f"a folder with several checkpoints: {listed(candidates)}", hint="name the file to inspect"
         )
     return candidates[0]
@@ -99,6 +122,6 @@ def _no_checkpoint(names: Sequence[str]) -> UnreadableError:
             "a folder of torch.distributed.checkpoint, which bufscan does not read",
             hint="convert it: `python -m torch.distributed.checkpoint.format_utils dcp_to_torch FOLDER FILE`",
         )
-    companions = [name for name in names if name.endswith(_CHECKPOINT_SUFFIXES)]
+    companions = list(filter(holds_tensors, names))
     hint = f"name the file to inspect, such as {quoted(companions[0])}" if companions else None
     return UnreadableError("a folder without a checkpoint", hint=hint)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bufscan.inventory import Skipped
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _LONGEST = 80
 _SHOWN = 3
+_MOST_LISTED = 20
 
 
 def quoted(name: str) -> str:
@@ -25,3 +28,11 @@ def listed(names: Sequence[str]) -> str:
 def counted(number: int, noun: str, several: str | None = None) -> str:
     """The number with its noun: "1 tensor", "2,000 tensors"; `several` where an s does not make the plural."""
     return f"{number:,} {noun if number == 1 else several or f'{noun}s'}"
+
+
+def skip_each(names: Sequence[str], reason: str) -> list[Skipped]:
+    """A note for each of the names, up to a number; the rest are counted."""
+    skipped = [Skipped(what=name, reason=reason) for name in names[:_MOST_LISTED]]
+    if rest := names[_MOST_LISTED:]:
+        skipped.append(Skipped(what=counted(len(rest), "more file"), reason=reason))
+    return skipped

@@ -104,21 +104,26 @@ def rebuild_array(rebuilder: Rebuilder, value: Instance) -> Tensor:
     dtype = element.dtype
     if dtype.nbytes(prod(shape)) != len(raw):
         raise MalformedTensorError(f"its shape does not fit its {len(raw):,} bytes of {dtype.name}")
-    steps = shape if is_fortran else tuple(reversed(shape))
-    strides = [1]
-    for size in steps[:-1]:
-        strides.append(strides[-1] * (size or 1))
-    stride = tuple(strides if is_fortran else reversed(strides)) if shape else ()
     return Tensor(
         name="",
         shape=shape,
         dtype=dtype.name,
         device="cpu",
-        stride=stride,
+        stride=array_strides(shape, is_fortran=is_fortran),
         storage=rebuilder.storages.keep(value, raw, element.byteorder),
         stored_bytes=len(raw),
         requires_grad=False,
     )
+
+
+def array_strides(shape: tuple[int, ...], *, is_fortran: bool) -> tuple[int, ...]:
+    """In elements, of an array that lies in one piece; in Fortran's order the first index runs fastest."""
+    if not shape:
+        return ()
+    strides = [1]
+    for size in (shape if is_fortran else shape[::-1])[:-1]:
+        strides.append(strides[-1] * (size or 1))
+    return tuple(strides if is_fortran else reversed(strides))
 
 
 def _is_call_of(value: Any, *names: str) -> bool:
@@ -130,14 +135,15 @@ def _fields(value: Instance) -> tuple[tuple[int, ...] | None, ElementType | None
     """Shape, element type, whether the first index runs fastest, and what holds the bytes; None where unclear."""
     match value.func.name, value.args, value.state:
         case "_reconstruct", _, (_, tuple(shape), dtype, fortran, data):
-            return _shape(shape), _element_type(dtype), fortran is True, data
+            return read_shape(shape), _element_type(dtype), fortran is True, data
         case "_frombuffer", (data, dtype, tuple(shape), str(order)), None:
-            return _shape(shape), _element_type(dtype), order == "F", data
+            return read_shape(shape), _element_type(dtype), order == "F", data
         case _:
             return None, None, False, None
 
 
-def _shape(sizes: tuple[Any, ...]) -> tuple[int, ...] | None:
+def read_shape(sizes: tuple[Any, ...]) -> tuple[int, ...] | None:
+    """The sizes, where they are those of an array."""
     return sizes if len(sizes) <= _MOST_DIMENSIONS and all(map(is_count, sizes)) else None
 
 

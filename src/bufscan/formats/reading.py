@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from bufscan.bytesource import is_folder
 from bufscan.errors import UnreadableError
-from bufscan.formats.signatures import HEAD_BYTES, is_safetensors, is_shard_index, is_tar, is_torch_legacy, is_zip
+from bufscan.formats.signatures import (
+    HEAD_BYTES,
+    is_npy,
+    is_pickle,
+    is_safetensors,
+    is_shard_index,
+    is_tar,
+    is_torch_legacy,
+    is_zip,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,6 +53,18 @@ def _safetensors(source: ByteSource, target: str, plain: bool) -> Inventory:  # 
     return read_safetensors(source, target)
 
 
+def _npy(source: ByteSource, target: str, plain: bool) -> Inventory:  # noqa: ARG001 - it has none
+    from bufscan.formats.numpy_files import read_npy
+
+    return read_npy(source, target)
+
+
+def _pickle(source: ByteSource, target: str, plain: bool) -> Inventory:
+    from bufscan.formats.plain_pickle import read_plain_pickle
+
+    return read_plain_pickle(source, target, plain=plain)
+
+
 class Reader(NamedTuple):
     """One format: how to tell it from a file's first bytes, and how to read it."""
 
@@ -57,20 +78,8 @@ READERS = (
     Reader(is_tar, _tar),
     Reader(is_torch_legacy, _legacy),
     Reader(is_safetensors, _safetensors),
-)
-
-_FORMATS_READ = "bufscan reads what torch.save and safetensors write"
-_OTHER_FORMATS = (
-    (b"\x1f\x8b", "a gzip file", "unpack it first"),
-    (b"7z\xbc\xaf\x27\x1c", "a 7z archive", "unpack it first"),
-    (b"BZh", "a bzip2 file", "unpack it first"),
-    (b"\xfd7zXZ\0", "an xz file", "unpack it first"),
-    (b"\x28\xb5\x2f\xfd", "a zstd file", "unpack it first"),
-    (b"GGUF", "a GGUF file, not a PyTorch checkpoint", _FORMATS_READ),
-    (b"\x89HDF\r\n\x1a\n", "an HDF5 file, not a PyTorch checkpoint", _FORMATS_READ),
-    (b"\x93NUMPY", "a NumPy array file, not a PyTorch checkpoint", _FORMATS_READ),
-    (b"version https://git-lfs", "a Git LFS pointer, not the file itself", "fetch it: `git lfs pull`"),
-    (b"\x80", "a plain pickle, not written by torch.save", "save it again: `torch.save(state_dict, path)`"),
+    Reader(is_npy, _npy),
+    Reader(is_pickle, _pickle),
 )
 
 
@@ -86,10 +95,9 @@ def read_file(source: ByteSource, target: str, *, plain: bool = False) -> Invent
     for reader in READERS:
         if reader.recognises(head):
             return reader.read(source, target, plain)
-    for start, kind, hint in _OTHER_FORMATS:
-        if head.startswith(start):
-            raise UnreadableError(kind, hint=hint)
-    raise UnreadableError("not a checkpoint: its first bytes are those of no known format", hint=_FORMATS_READ)
+    from bufscan.formats.identifying import unread
+
+    raise unread(source)
 
 
 def _head_of(source: ByteSource) -> bytes:

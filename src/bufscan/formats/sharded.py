@@ -10,8 +10,14 @@ from typing import TYPE_CHECKING, NamedTuple
 from msgspec.structs import replace
 
 from bufscan.errors import UnreadableError
-from bufscan.formats.folder_choice import choose, find_absent_shards, is_checkpoint_name
-from bufscan.formats.listing import counted, listed, quoted
+from bufscan.formats.folder_choice import (
+    checkpoints_among,
+    choose,
+    find_absent_shards,
+    holds_tensors,
+    is_checkpoint_name,
+)
+from bufscan.formats.listing import counted, listed, skip_each
 from bufscan.formats.merging import Shard, compare_with_index, contradict_total_size, merge
 from bufscan.formats.safetensors import read_safetensors
 from bufscan.formats.shard_files import ShardFolder, shard_folder
@@ -27,8 +33,13 @@ if TYPE_CHECKING:
     from bufscan.formats.shard_index import ShardIndex
     from bufscan.inventory import Inventory
 
-_MOST_LISTED = 20
-_MOST_LOOKED_AT = 1000  # names in a folder, for a hint
+OTHER_CHECKPOINT = "another checkpoint than the one that was read: name it to inspect it"
+"""Why a folder's other checkpoints are left out."""
+
+# For a hint: names in a folder, folders, and how deep they lie. In a Hugging Face cache there are the repository,
+# `snapshots` and the revision.
+_MOST_LOOKED_AT = 1000
+_DEEPEST = 4
 
 
 class _FolderReader(NamedTuple):
@@ -57,7 +68,7 @@ def read_sharded(
     Raises:
         UnreadableError: the folder holds no checkpoint or several, or nothing of it can be read.
     """
-    names = _list_files(folder)
+    names = list_files(folder)
     with _pointing_below(folder, target):
         kind, chosen = choose(names)
     reader = _FolderReader(shard_folder(folder, files), target, read_shard)
@@ -73,10 +84,29 @@ def read_sharded(
             with _naming(chosen[0]):
                 inventory = _with_storages_in(chosen[0], reader(chosen[0], is_shard=False))
             inventory = _with_notes(inventory, f"read {chosen[0]}, the checkpoint of this folder")
-    rest = sorted(set(filter(is_checkpoint_name, names)).difference(chosen))
+    rest = [name for name in names if holds_tensors(name) and name not in chosen]
     files.note(folder / "config.json", *(folder / name for name in rest))
-    others = _skip_each(rest, "no part of the checkpoint that was read: name it to inspect it")
-    return replace(_with_notes(inventory, *reader.folder.notes), skipped=(*inventory.skipped, *others))
+    others = set(checkpoints_among(rest))
+    skipped = (
+        *inventory.skipped,
+        *skip_each([name for name in rest if name in others], OTHER_CHECKPOINT),
+        *skip_each(
+            [name for name in rest if name not in others], "no part of the checkpoint: name it to inspect it"
+        ),
+    )
+    return replace(_with_notes(inventory, *reader.folder.notes), skipped=skipped)
+
+
+def list_files(folder: Path) -> list[str]:
+    """Everything but folders: what only looks like a file is refused with its own sentence when it is opened.
+
+    Raises:
+        UnreadableError: the folder cannot be read.
+    """
+    try:
+        return sorted(path.name for path in folder.iterdir() if not path.is_dir())
+    except OSError as error:
+        raise UnreadableError(os.strerror(error.errno or 0).lower()) from error
 
 
 def read_index(
@@ -108,30 +138,24 @@ def _pointing_below(folder: Path, target: str) -> Iterator[None]:
         yield
     except UnreadableError as error:
         if error.hint is None and (below := _find_below(folder)) is not None:
-            hint = f"name a folder in it, such as {quoted(os.path.join(target, below))}"  # noqa: PTH118 - as typed
+            hint = f"name a folder in it, such as `{os.path.join(target, below)}`"  # noqa: PTH118 - as typed
             raise UnreadableError(error.message, hint=hint) from error
         raise
 
 
 def _find_below(folder: Path) -> str | None:
-    """The name of the first folder in this one that holds a checkpoint, going by the names of its files."""
-    with suppress(OSError), os.scandir(folder) as entries:
-        folders = sorted(
-            each.name for each in islice(entries, _MOST_LOOKED_AT) if each.is_dir(follow_symlinks=False)
-        )
-        for name in folders:
-            with suppress(OSError), os.scandir(folder / name) as inside:
-                if any(is_checkpoint_name(each.name) for each in islice(inside, _MOST_LOOKED_AT)):
-                    return name
+    """The path in this folder of the nearest one with a checkpoint in it, going by the names of its files."""
+    nearest = [""]
+    for _ in range(_DEEPEST):
+        below: list[str] = []
+        for within in nearest:
+            with suppress(OSError), os.scandir(folder / within) as entries:
+                found = sorted(islice(entries, _MOST_LOOKED_AT), key=lambda each: each.name)
+                if within and any(is_checkpoint_name(each.name) or each.name == "data.pkl" for each in found):
+                    return within
+                below += (os.path.join(within, each.name) for each in found if each.is_dir(follow_symlinks=False))  # noqa: PTH118 - as typed
+        nearest = below[:_MOST_LOOKED_AT]
     return None
-
-
-def _list_files(folder: Path) -> list[str]:
-    """Everything but folders: what only looks like a file is refused with its own sentence when it is opened."""
-    try:
-        return sorted(path.name for path in folder.iterdir() if not path.is_dir())
-    except OSError as error:
-        raise UnreadableError(os.strerror(error.errno or 0).lower()) from error
 
 
 def _read_indexed(index: ShardIndex, reader: _FolderReader) -> Inventory:
@@ -164,7 +188,7 @@ def _read_series(files: Sequence[str], reader: _FolderReader) -> Inventory:
     inventory = _with_notes(
         merge(shards, reader.target), "there is no index: the shards were found by their names"
     )
-    absent = _skip_each(find_absent_shards(files), "no such file")
+    absent = skip_each(find_absent_shards(files), "no such file")
     return replace(inventory, skipped=(*inventory.skipped, *failed, *absent))
 
 
@@ -189,13 +213,6 @@ def _read_shards(expected: Mapping[str, str], reader: _FolderReader) -> tuple[li
             f"none of {counted(len(failed), 'shard')} can be read: {first.what}: {first.reason}", hint=hints[0]
         )
     return shards, failed
-
-
-def _skip_each(names: Sequence[str], reason: str) -> list[Skipped]:
-    skipped = [Skipped(what=name, reason=reason) for name in names[:_MOST_LISTED]]
-    if rest := names[_MOST_LISTED:]:
-        skipped.append(Skipped(what=counted(len(rest), "more file"), reason=reason))
-    return skipped
 
 
 def _with_storages_in(file: str, inventory: Inventory) -> Inventory:

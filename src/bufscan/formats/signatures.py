@@ -13,6 +13,10 @@ ZIP_LOCAL_HEADER = b"PK\3\4"
 # protocol 4 on, the length of a frame comes before it.
 _TORCH_LEGACY = rb"\x80[\2-\5](?:\x95.{8})?\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19\."
 
+# From protocol 2 on a pickle says so. Before that it may begin with a dict or a list, or with the name of a class.
+_PICKLE = rb"\x80[\1-\5]|\([dl]p\d+\n|[}\]]q|c[\w.]+\n[\w.]+\n(?:p\d+\n|q|\()"
+_NPY = b"\x93NUMPY"
+
 _TAR_BLOCK = 512
 _TAR_CHECKSUM = slice(148, 156)
 
@@ -28,6 +32,16 @@ def is_zip(head: bytes) -> bool:
 def is_torch_legacy(head: bytes) -> bool:
     """The stream that torch.save wrote before 1.6."""
     return re.match(_TORCH_LEGACY, head, re.DOTALL) is not None
+
+
+def is_pickle(head: bytes) -> bool:
+    """A pickle that torch.save did not write: `pickle.dump` of a dict of arrays, for instance."""
+    return re.match(_PICKLE, head) is not None
+
+
+def is_npy(head: bytes) -> bool:
+    """One NumPy array (numpy.lib.format)."""
+    return head.startswith(_NPY)
 
 
 def is_tar(head: bytes) -> bool:

@@ -36,10 +36,15 @@ def read_torch_tar(source: ByteSource, target: str, *, plain: bool = False) -> I
     Raises:
         UnreadableError: it is another kind of tar archive, or a part of it is broken.
     """
-    members = _members(source)
+    try:
+        members = _members(source)
+    except UnreadableError as error:
+        raise _holding(source, target) or error from None
     missing = [name for name in _MEMBERS if name not in members]
     if missing:
-        raise UnreadableError(f"a tar archive, but not a PyTorch checkpoint: it has no member `{missing[0]}`")
+        raise _holding(source, target) or UnreadableError(
+            f"a tar archive, but not a PyTorch checkpoint: it has no member `{missing[0]}`"
+        )
     streams = {name: PickleStream(source, *members[name]) for name in _MEMBERS}
     references, extents = _read_storages(streams["storages"])
     tensors = _read_tensors(streams["tensors"], references)
@@ -60,6 +65,16 @@ def read_torch_tar(source: ByteSource, target: str, *, plain: bool = False) -> I
         tensors_by_id=tensors,
     )
     return inventory_of(pickled, container, target, plain=plain)
+
+
+def _holding(source: ByteSource, target: str) -> UnreadableError | None:
+    """That it is an archive of checkpoints, as NeMo's are, where it is one."""
+    from bufscan.formats.archives import holding, read_members  # torch's own archives need neither
+
+    try:
+        return holding("a tar archive", read_members(source).names, target)
+    except UnreadableError:
+        return None
 
 
 def _members(source: ByteSource) -> dict[str, tuple[int, int]]:

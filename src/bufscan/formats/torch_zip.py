@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from bufscan.errors import UnreadableError
 from bufscan.formats.anomaly_log import AnomalyLog
 from bufscan.formats.listing import listed
 from bufscan.formats.pickle_machine import run_pickle
 from bufscan.formats.pickled_inventory import Container, inventory_of
 from bufscan.formats.storages import Extent
+from bufscan.formats.unzipped import UnzippedRecords
 from bufscan.formats.zip_directory import STORED, ZipDirectory
 from bufscan.inventory import Skipped
 
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
     from typing import Literal
 
     from bufscan.bytesource import ByteSource
+    from bufscan.formats.unzipped import UnzippedFolder
     from bufscan.formats.zip_directory import Record
     from bufscan.inventory import Inventory
 
@@ -26,6 +30,12 @@ _FREE_PICKLE_BYTES = 10_000_000
 _MOST_TEXT_BYTES = 64
 # kMinSupportedFileFormatVersion and kMaxSupportedFileFormatVersion of caffe2/serialize/versions.h, torch 2.13.
 _OLDEST, _NEWEST = 1, 10
+_OTHER_ARCHIVES = (
+    ("/.data/extern_modules", "a torch.package archive, which holds Python code and which bufscan does not read"),
+    ("serialized_exported_program.json", "a torch.export archive (.pt2), which bufscan does not read yet"),
+    ("model.weights.h5", "a Keras archive, not a PyTorch checkpoint"),
+)
+_UNZIPPED_NOTE = "an unpacked checkpoint: torch loads it when it is packed again, `zip -0 -r model.pt FOLDER`"
 _OTHER_VERSION = Skipped(
     what="the rest of the file",
     reason="it says that it has a version of the format which is not known; torch refuses it",
@@ -39,20 +49,39 @@ def read_torch_zip(source: ByteSource, target: str, *, plain: bool = False) -> I
     Raises:
         UnreadableError: the archive or its pickle is broken, or it is an archive of another kind.
     """
-    return _Archive(source).read(target, plain=plain)
+    anomalies = AnomalyLog()
+    directory = ZipDirectory(source, anomalies)
+    if any(name.endswith(".npy") for name in directory.records):
+        from bufscan.formats.numpy_files import read_npz  # what torch wrote does not wait for it
+
+        return read_npz(directory, anomalies, target)
+    return _Archive(directory, anomalies, source.size, target).read(plain=plain)
+
+
+def read_unzipped(folder: UnzippedFolder, target: str, *, plain: bool = False) -> Inventory:
+    """The inventory of a checkpoint that was unpacked into a folder.
+
+    Raises:
+        UnreadableError: its pickle is broken.
+    """
+    inventory = _Archive(UnzippedRecords(folder), AnomalyLog(), folder.size, target).read(plain=plain)
+    return msgspec.structs.replace(inventory, notes=(*inventory.notes, _UNZIPPED_NOTE))
 
 
 class _Archive:
     """The records of one checkpoint, below its single top folder."""
 
-    def __init__(self, source: ByteSource) -> None:
-        self._anomalies = AnomalyLog()
-        self._directory = ZipDirectory(source, self._anomalies)
-        self._file_bytes = source.size
-        records = self._directory.records
+    def __init__(
+        self, directory: ZipDirectory | UnzippedRecords, anomalies: AnomalyLog, file_bytes: int, target: str
+    ) -> None:
+        self._anomalies = anomalies
+        self._directory = directory
+        self._file_bytes = file_bytes
+        self._target = target
+        records = directory.records
         self._top = next(iter(records), "").partition("/")[0]
         if self._record("data.pkl") is None:
-            raise _other_archive(list(records))
+            raise _other_archive([record.name for record in records.values()], target)
         if self._record("constants.pkl") is not None:
             raise UnreadableError(
                 "a TorchScript archive, which bufscan does not read yet",
@@ -63,7 +92,7 @@ class _Archive:
         """The record of that name, given in lower case, below the top folder."""
         return self._directory.records.get(f"{self._top}/{name}")
 
-    def read(self, target: str, *, plain: bool) -> Inventory:
+    def read(self, *, plain: bool) -> Inventory:
         pickle_record = self._record("data.pkl")
         assert pickle_record is not None  # noqa: S101 - the constructor made sure
         most = min(_MOST_PICKLE_BYTES, max(_FREE_PICKLE_BYTES, self._file_bytes))
@@ -81,7 +110,7 @@ class _Archive:
             anomalies=self._anomalies,
             skipped=() if version is None or _is_known(version) else (_OTHER_VERSION,),
         )
-        return inventory_of(pickled, container, target, plain=plain)
+        return inventory_of(pickled, container, self._target, plain=plain)
 
     def _data_records(self) -> list[Record]:
         prefix = f"{self._top}/data/"
@@ -128,14 +157,22 @@ def _is_known(version: bytes) -> bool:
     return version.strip().isdigit() and _OLDEST <= int(version) <= _NEWEST
 
 
-def _other_archive(names: list[str]) -> UnreadableError:
+def _other_archive(names: list[str], target: str) -> UnreadableError:
     """What a zip archive without torch's pickle is."""
-    if any(name.endswith("/.data/extern_modules") for name in names):
-        return UnreadableError("a torch.package archive, which holds Python code and which bufscan does not read")
-    if any(name.endswith("serialized_exported_program.json") or "/models/" in name for name in names):
+    if any("\\" in name for name in names) and not any("/" in name for name in names):
+        return UnreadableError(
+            "a zip archive packed on Windows, with backslashes in its names: torch cannot load it",
+            hint="unpack it on Windows or with `7z x`, and name the folder that has `data.pkl` in it",
+        )
+    for ending, what in _OTHER_ARCHIVES:
+        if any(name.endswith(ending) for name in names):
+            return UnreadableError(what)
+    if any("/models/" in name for name in names):
         return UnreadableError("a torch.export archive (.pt2), which bufscan does not read yet")
-    if any(name.endswith(".npy") for name in names):
-        return UnreadableError("a NumPy archive (.npz), not a PyTorch checkpoint")
     if any(name.rpartition("/")[2] == "data.pkl" for name in names):
         return UnreadableError("a zip archive whose data.pkl is not in the one top folder that torch requires")
-    return UnreadableError("a zip archive, but not a PyTorch checkpoint: it has no data.pkl")
+    from bufscan.formats.archives import holding
+
+    return holding("a zip archive", names, target) or UnreadableError(
+        "a zip archive, but not a PyTorch checkpoint: it has no data.pkl"
+    )

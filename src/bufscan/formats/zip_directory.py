@@ -92,7 +92,10 @@ class ZipDirectory:
             # Names are only compared with names that we make ourselves; odd bytes stay distinct.
             name = name_bytes.decode("utf-8", "surrogateescape")
             if flags & _ENCRYPTED:
-                raise UnreadableError(f"record {quoted(name)} is encrypted")
+                raise UnreadableError(
+                    f"a zip archive that needs a password: record {quoted(name)} is encrypted",
+                    hint="unpack it with its password first",
+                )
             # Which of two torch finds is an accident.
             if (folded := name.lower()) in records:
                 raise UnreadableError(f"two records of the zip archive are called {quoted(name)}")
@@ -137,6 +140,17 @@ class ZipDirectory:
             self._anomalies.note("unused_bytes", f"{unused} bytes after record {quoted(record.name)}")
         return start
 
+    def read_start(self, record: Record, length: int) -> bytes:
+        """The record's first `length` bytes, or all that it has.
+
+        Raises:
+            UnreadableError: they cannot be had.
+        """
+        length = min(length, record.size)
+        # What deflate cannot compress it stores, in blocks with a few bytes before each.
+        stored = self._source.read(self.data_offset(record), min(record.stored_size, length + length // 64 + 64))
+        return stored[:length] if record.method == STORED else self._inflated(record, stored, length)
+
     def read(self, record: Record, *, limit: int) -> bytes:
         """The record's contents, inflated where it is compressed; at most `limit` bytes.
 
@@ -147,16 +161,7 @@ class ZipDirectory:
         if record.size > limit or record.stored_size > limit + limit // 64 + 64:
             raise UnreadableError(f"record {quoted(record.name)} is larger than {limit} bytes")
         stored = self._source.read(self.data_offset(record), record.stored_size)
-        if record.method == STORED:
-            data = stored
-        elif record.method == DEFLATED:
-            inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-            try:
-                data = inflater.decompress(stored, record.size + 1)
-            except zlib.error:
-                raise UnreadableError(f"record {quoted(record.name)} cannot be inflated") from None
-        else:
-            raise UnreadableError(f"record {quoted(record.name)} is compressed with method {record.method}")
+        data = stored if record.method == STORED else self._inflated(record, stored, record.size + 1)
         if len(data) != record.size:
             raise UnreadableError(f"record {quoted(record.name)} is not as long as the directory says")
         # torch can be told not to compute checksums and then writes zero.
@@ -164,6 +169,15 @@ class ZipDirectory:
             message = f"record {quoted(record.name)} does not have the checksum it claims"
             self._anomalies.note("wrong_checksum", message)
         return data
+
+    def _inflated(self, record: Record, stored: bytes, most: int) -> bytes:
+        """What the stored bytes make, or the first `most` bytes of it."""
+        if record.method != DEFLATED:
+            raise UnreadableError(f"record {quoted(record.name)} is compressed with method {record.method}")
+        try:
+            return zlib.decompressobj(-zlib.MAX_WBITS).decompress(stored, most)
+        except zlib.error:
+            raise UnreadableError(f"record {quoted(record.name)} cannot be inflated") from None
 
 
 class _Location(NamedTuple):

@@ -12,12 +12,15 @@ import msgspec
 
 from bufscan.bytesource import MemorySource, exists
 from bufscan.errors import UnreadableError, UsageError
+from bufscan.formats.folder_choice import is_unzipped
+from bufscan.formats.listing import skip_each
 from bufscan.formats.reading import read_file, read_path
 from bufscan.formats.shard_files import shard_folder
 from bufscan.roles.deciding import decide
 from bufscan.target import (
     FileTarget,
     FolderTarget,
+    MemberTarget,
     ModuleTarget,
     ObjectTarget,
     StandardInput,
@@ -92,8 +95,8 @@ class Artefact(NamedTuple):
 
     @property
     def path(self) -> Path | None:
-        """Of the file or folder; None for anything else."""
-        return self.target.path if isinstance(self.target, FileTarget | FolderTarget) else None
+        """Of the file, archive or folder; None for anything else."""
+        return self.target.path if isinstance(self.target, FileTarget | FolderTarget | MemberTarget) else None
 
 
 Sides: TypeAlias = tuple[Artefact, Artefact]
@@ -118,15 +121,42 @@ def open_target(
             return build_target(named, target, files, build)
         case StandardInput() as piped:
             source = _standard_input()
-            inventory = _decided(lambda: read_file(source, target, plain=plain))
-            return Artefact(piped, inventory, FileStorages(lambda _: source))
-        case FileTarget(path) as file:
+            return _in_one(piped, source, lambda: read_file(source, target, plain=plain))
+        case MemberTarget() as member:
+            return _member(member, target, files, plain=plain)
+        case FolderTarget(path) as folder if is_unzipped(path):
+            return _unzipped(folder, target, files, plain=plain)
+        case FileTarget(path) | FolderTarget(path) as named:
             _require_checkpoint_name(path, target)
             inventory = _decided(lambda: read_path(path, target, files, plain=plain))
-            return Artefact(file, inventory, FileStorages(_opener(path, path.parent, files)))
-        case FolderTarget(path) as folder:
-            inventory = _decided(lambda: read_path(path, target, files, plain=plain))
-            return Artefact(folder, inventory, FileStorages(_opener(path, path, files)))
+            home = path.parent if isinstance(named, FileTarget) else path
+            return Artefact(named, inventory, FileStorages(_opener(path, home, files)))
+
+
+# Few targets are of these two kinds: the others do not wait for what reads them.
+
+
+def _member(member: MemberTarget, target: str, files: OpenFiles, *, plain: bool) -> Artefact:
+    from bufscan.formats.archives import open_member
+
+    source, others = open_member(files.open(member.path), member.member)
+    artefact = _in_one(member, source, lambda: read_file(source, target, plain=plain))
+    reason = "another member of the archive: name it to look at it"
+    skipped = (*artefact.inventory.skipped, *skip_each(others, reason))
+    return artefact._replace(inventory=msgspec.structs.replace(artefact.inventory, skipped=skipped))
+
+
+def _unzipped(folder: FolderTarget, target: str, files: OpenFiles, *, plain: bool) -> Artefact:
+    from bufscan.formats.torch_zip import read_unzipped
+    from bufscan.formats.unzipped import UnzippedFolder
+
+    source = UnzippedFolder(folder.path, files)
+    return _in_one(folder, source, lambda: read_unzipped(source, target, plain=plain))
+
+
+def _in_one(target: Target, source: ByteSource, read: Callable[[], Inventory]) -> Artefact:
+    """An artefact whose bytes all lie in one source."""
+    return Artefact(target, _decided(read), FileStorages(lambda _: source))
 
 
 def build_target(named: ObjectTarget, target: str, files: OpenFiles, build: BuildOptions) -> Artefact:

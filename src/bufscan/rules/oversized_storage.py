@@ -72,7 +72,8 @@ def find_oversized_storages(rule: Rule, subject: Subject) -> Iterator[Finding]:
         if unseen > 0 and tensor.local_shape is None:
             severity: Severity = "warning" if unseen >= _WORTH_A_WARNING else "note"
             message = (
-                f"the storage of `{tensor.path}` has {stored:,} bytes, and no tensor shows {unseen:,} of them"
+                f"the storage of `{tensor.path}` has {stored:,} bytes, and no tensor shows {unseen:,} of them: "
+                "`.clone()` what is saved, to leave the rest out"
             )
             yield rule.finding(tensor, message, severity=severity)
 

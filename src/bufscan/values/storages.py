@@ -44,7 +44,7 @@ class FileStorages:
     def __init__(self, open_file: Callable[[str | None], ByteSource]) -> None:
         self._open_file = open_file
         self._opened: dict[str | None, ByteSource] = {}
-        self._mapped: dict[str | None, mmap | bytearray] = {}
+        self._mapped: dict[str | None, mmap | bytearray | memoryview] = {}
         self._lock = Lock()
 
     def require(self, storage: Storage) -> None:
@@ -72,7 +72,7 @@ class FileStorages:
         mapped = self._map(storage.file)
         return torch.frombuffer(mapped, dtype=dtype, offset=storage.offset or 0, count=count)
 
-    def _map(self, file: str | None) -> mmap | bytearray:
+    def _map(self, file: str | None) -> mmap | bytearray | memoryview:
         source = self._source(file)
         with self._lock:
             if file not in self._mapped:
