@@ -81,7 +81,8 @@ def true_roles(model: nn.Module) -> dict[str, str]:
 
 
 def is_perfect(found: Join) -> bool:
-    return not (found.missing or found.unexpected or found.saved_non_persistent or found.mismatched or found.tied)
+    lacks = found.missing or found.missing_extra_states
+    return not (lacks or found.unexpected or found.saved_non_persistent or found.mismatched or found.tied)
 
 
 def test_entries_get_the_roles_of_the_model_as_exact(tmp_path: Path) -> None:
@@ -217,6 +218,57 @@ def test_extra_state_is_expected_where_the_model_writes_it(tmp_path: Path) -> No
     inventory = joined(tmp_path, WithExtra(2, 2).state_dict(), WithExtra(2, 2))
     assert is_perfect(only_join(inventory))
     assert "unregistered" == roles(inventory)["_extra_state"]
+
+
+def with_state(value: Any) -> type[nn.Linear]:
+    class WithState(nn.Linear):
+        def get_extra_state(self) -> Any:
+            return value
+
+        def set_extra_state(self, state: Any) -> None:
+            pass
+
+    return WithState
+
+
+STATES = {
+    "none at all": nn.Linear,
+    "None": with_state(None),
+    "a tensor": with_state(torch.ones(3)),
+    "tensors inside": with_state({"amax": torch.ones(2), "deep": [torch.ones(1)]}),
+    "no tensor": with_state({"step": 3}),
+}
+
+
+@pytest.mark.parametrize("wrap", [lambda net: net, lambda net: Holder("module", net)], ids=["bare", "wrapped"])
+@pytest.mark.parametrize("built", STATES)
+@pytest.mark.parametrize("stored", STATES)
+def test_extra_states_are_missing_and_unexpected_as_torch_has_it(
+    stored: str, built: str, wrap: Callable[[nn.Module], nn.Module], tmp_path: Path
+) -> None:
+    old, new = (nn.Sequential(STATES[which](2, 2), nn.Linear(2, 2)) for which in (stored, built))
+    missing, unexpected = new.load_state_dict(old.state_dict(), strict=False)
+    found = only_join(joined(tmp_path, wrap(old).state_dict(), new))
+    assert (missing, []) == (list(found.missing_extra_states), list(found.missing))
+    assert unexpected == [name.removeprefix("module.") for name in found.unexpected]
+
+
+def test_a_whole_module_shows_no_extra_state(tmp_path: Path) -> None:
+    built = nn.Sequential(STATES["no tensor"](2, 2))
+    found = only_join(joined(tmp_path, nn.Sequential(nn.Linear(2, 2)), built))
+    assert is_perfect(found)
+
+
+def test_nothing_is_said_of_extra_states_of_a_model_that_shows_none(tmp_path: Path) -> None:
+    class Unready(nn.Linear):
+        def get_extra_state(self) -> Any:
+            raise RuntimeError("no step yet")
+
+        def set_extra_state(self, state: Any) -> None:
+            pass
+
+    found = only_join(joined(tmp_path, STATES["no tensor"](2, 2).state_dict(), Unready(2, 2)))
+    assert ((), ()) == (found.missing_extra_states, found.unexpected)
 
 
 # How the checkpoint was wrapped, how the model is, and what is said of it.

@@ -287,12 +287,24 @@ class Optimizer(msgspec.Struct, frozen=True, kw_only=True):
     section: str
     groups: tuple[OptimizerGroup, ...]
 
+    @property
+    def sizes(self) -> list[int]:
+        """How many parameters each group has."""
+        return [len(group.shapes) for group in self.groups]
+
 
 class ModuleTree(msgspec.Struct, frozen=True, kw_only=True):
     """The `_metadata` of a state_dict: every module's prefix with its `_version` (None where it is no int)."""
 
     section: str
     versions: dict[str, int | None]
+
+
+class ExtraState(msgspec.Struct, frozen=True, kw_only=True):
+    """An entry that `get_extra_state` gave a state_dict, whatever it is; `section` is where that lies."""
+
+    section: str
+    key: str
 
 
 class Mismatch(msgspec.Struct, frozen=True, kw_only=True):
@@ -318,6 +330,7 @@ class Join(msgspec.Struct, frozen=True, kw_only=True):
         section: the section of the checkpoint.
         matched: entries that the model saves too.
         missing: what the model saves and the checkpoint lacks, as the model's records.
+        missing_extra_states: keys of extra states that the model saves and the checkpoint lacks, as the model's.
         unexpected: names of entries that the model does not register.
         saved_non_persistent: names of entries that the model registers with persistent=False.
         mismatched: entries of another shape or dtype.
@@ -330,6 +343,7 @@ class Join(msgspec.Struct, frozen=True, kw_only=True):
     section: str = ""
     matched: int = 0
     missing: tuple[Tensor, ...] = ()
+    missing_extra_states: tuple[str, ...] = ()
     unexpected: tuple[str, ...] = ()
     saved_non_persistent: tuple[str, ...] = ()
     mismatched: tuple[Mismatch, ...] = ()
@@ -357,6 +371,8 @@ class Inventory(msgspec.Struct, frozen=True, kw_only=True):
         tensors: in the artefact's own order.
         storages: by key; each is counted once.
         module_trees, optimizers: evidence for `roles/`.
+        extra_states: of its state_dicts.
+        whole_modules: sections that hold a module itself, which shows no extra state.
         globals: names the pickle refers to beyond torch's own reconstruction functions, once each.
         metadata: free text the artefact carries (safetensors' `__metadata__`).
         notes: what a person should know about how this was read, one sentence each.
@@ -370,6 +386,8 @@ class Inventory(msgspec.Struct, frozen=True, kw_only=True):
     storages: dict[str, Storage] = {}
     module_trees: tuple[ModuleTree, ...] = ()
     optimizers: tuple[Optimizer, ...] = ()
+    extra_states: tuple[ExtraState, ...] = ()
+    whole_modules: tuple[str, ...] = ()
     globals: tuple[str, ...] = ()
     anomalies: tuple[Anomaly, ...] = ()
     skipped: tuple[Skipped, ...] = ()

@@ -25,6 +25,15 @@ _POSITION = re.compile(r"\.values\(\)\)\[[\w*?]{1,20}\]")
 _KEY_OR_POSITION = re.compile(rf"\[(?:\(.{{,{_LONGEST_KEY}}}?\)|[^\[\]]{{61,}})\]|{_POSITION.pattern}")
 
 
+_EXTRA_STATE = re.compile(r"((?:.*?\.)?_extra_state)(?:\[.*)?", re.DOTALL)
+
+
+def extra_state_key(name: str) -> str | None:
+    """The key of the extra state that an entry is, or that a tensor lies in: `fc._extra_state['amax']`."""
+    found = _EXTRA_STATE.fullmatch(name) if "_extra_state" in name else None
+    return None if found is None else found[1]
+
+
 def spell_key(key: Any) -> str | None:
     """`0`, `1.5`, `None`, `'a'`, `('a', 1)`; None for what is no scalar, no tuple of scalars, or too long to show.
 

@@ -9,7 +9,7 @@ import pytest
 from report_samples import blocks, inventory, sample, sharded, tensor
 
 import bufscan.report
-from bufscan.inventory import Join, Location, Mismatch, Skipped
+from bufscan.inventory import Join, Location, Mismatch, Optimizer, OptimizerGroup, Skipped
 from bufscan.report import REPORTS
 from bufscan.report.selecting import Selection
 from bufscan.report.view import Display, View
@@ -205,9 +205,19 @@ def test_the_last_sentence_counts_what_keeps_a_checkpoint_from_fitting_its_model
     joined = Join(
         model="net.py:Net",
         missing=(tensor("head.bias", 4),),
+        missing_extra_states=("head._extra_state",),
         unexpected=("extra",),
         saved_non_persistent=("mask",),
         mismatched=(Mismatch(name="head.weight", shape=((4, 4), (8, 4))),),
     )
     found = inventory(tensor("head.weight", 4, 4), joins=(joined,))
-    assert REPORTS["text"](found, View()).endswith("64 B stored; 1 missing, 2 unexpected, 1 mismatched\n")
+    assert REPORTS["text"](found, View()).endswith("64 B stored; 2 missing, 2 unexpected, 1 mismatched\n")
+
+
+def test_an_optimizer_is_told_with_its_groups_and_what_the_model_has() -> None:
+    groups = (OptimizerGroup(shapes=(None, None)), OptimizerGroup(shapes=(None,)))
+    found = inventory(tensor("a", 4), tensor("b", 4), optimizers=(Optimizer(section="optimizer", groups=groups),))
+    text = REPORTS["text"](found, View())
+    assert "optimizer: 3 parameters in 2 groups of 2, 1; the model has 2" in " ".join(text.split())
+    (entry,) = json.loads(REPORTS["json"](found, View()))["optimizers"]
+    assert {"section": "optimizer", "parameters": 3, "groups": [2, 1]} == entry

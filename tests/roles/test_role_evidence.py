@@ -176,6 +176,12 @@ class TestKnownCompanions:
     def test_a_bias_of_another_shape_is_no_mask(self, shape: tuple[int, ...], tmp_path: Path) -> None:
         assert {} == said(saved(tmp_path, {"attn.bias": torch.ones(shape, dtype=UINT8)}))
 
+    def test_class_weights_of_a_loss_are_buffers(self, tmp_path: Path) -> None:
+        names = ("net.weight", "criterion.weight", "aux_loss.weight", "loss_norm.weight", "loss_norm.bias")
+        state = {name: torch.ones(3) for name in names} | {"loss_head.weight": torch.ones(3, 2)}
+        mark = ("persistent_buffer", "class weights of a loss")
+        assert {"criterion.weight": mark, "aux_loss.weight": mark} == said(saved(tmp_path, state))
+
     def test_moving_averages_are_buffers(self, tmp_path: Path) -> None:
         state = {"bn.gamma": torch.ones(3), "bn.moving_mean": torch.ones(3), "bn.moving_variance": torch.ones(3)}
         found = said(saved(tmp_path, state))

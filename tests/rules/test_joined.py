@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from inventories import brief, inventory, said, tensor
 
-from bufscan.inventory import Inventory, Join, Location, Mismatch
+from bufscan.inventory import Inventory, Join, Location, Mismatch, Optimizer, OptimizerGroup
 
 
 def joined(**fields: Any) -> Inventory:
@@ -24,6 +24,11 @@ def test_a_missing_entry_goes_by_its_key() -> None:
     assert [("BUF301", "error", "fc.total")] == brief(
         joined(missing=(tensor("fc.value", 4, saved_as="fc.total"),))
     )
+
+
+def test_a_missing_extra_state_is_an_error() -> None:
+    found = joined(section="model", missing_extra_states=("fc._extra_state",))
+    assert [("BUF301", "error", "model.fc._extra_state")] == brief(found)
 
 
 def test_another_models_checkpoint_is_one_finding() -> None:
@@ -112,3 +117,32 @@ def test_an_entry_of_another_role_says_what_becomes_of_its_training() -> None:
     assert ["it no longer trains", "it trains from now on"] == [
         each.message.rpartition(": ")[2] for each in said(found)
     ]
+
+
+def optimizer_of(*shapes: tuple[int, ...] | None) -> tuple[Optimizer, ...]:
+    return (
+        Optimizer(
+            section="optimizer", groups=(OptimizerGroup(shapes=shapes[:1]), OptimizerGroup(shapes=shapes[1:]))
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    ("shapes", "expected"),
+    [
+        (((4,), (2, 2)), []),
+        (((4,), None), []),
+        (((4,), (2, 2), (1,)), [("BUF103", "warning", "optimizer")]),
+        (((4,), (3, 2)), [("BUF103", "warning", "optimizer")]),
+        (((4,),), [("BUF103", "note", "optimizer")]),
+    ],
+    ids=["as many", "of unknown shapes", "more", "of another shape", "fewer"],
+)
+def test_an_optimizer_without_names_is_counted_against_the_model(
+    shapes: tuple[tuple[int, ...] | None, ...], expected: list[tuple[str, str, str]]
+) -> None:
+    a, b = tensor("a", 4, trains=True), tensor("b", 2, 2, trains=True)
+    found = inventory(a, b, joins=(Join(model="m", matched=2),), optimizers=optimizer_of(*shapes))
+    assert expected == brief(found)
+    alone = inventory(a, b, optimizers=optimizer_of(*shapes))
+    assert [] == brief(alone)

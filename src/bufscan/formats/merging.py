@@ -40,6 +40,8 @@ def merge(shards: Sequence[Shard], target: str) -> Inventory:
         },
         module_trees=_merge_trees(inventories),
         optimizers=tuple(optimizer for inventory in inventories for optimizer in inventory.optimizers),
+        extra_states=tuple(each for inventory in inventories for each in inventory.extra_states),
+        whole_modules=tuple(section for inventory in inventories for section in inventory.whole_modules),
         globals=tuple(dict.fromkeys(name for inventory in inventories for name in inventory.globals)),
         anomalies=(
             *(

@@ -14,8 +14,8 @@ from bufscan.formats.object_graph import step_into, steps_below, walk
 from bufscan.formats.pickle_values import Instance, Pairs, lookup, pairs_of
 from bufscan.formats.pickled_module import ModuleReader
 from bufscan.formats.saved_optimizer import OptimizerReader, optimizer_fields
-from bufscan.inventory import Facts, ModuleTree, facts_of
-from bufscan.tensor_names import spell_key
+from bufscan.inventory import ExtraState, Facts, ModuleTree, facts_of
+from bufscan.tensor_names import extra_state_key, spell_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,7 +57,8 @@ class CheckpointReader:
     """Collects every tensor in the object that a pickle describes.
 
     Attributes:
-        module_trees, optimizers: evidence, in the order of the parts.
+        module_trees, optimizers, extra_states: as in the inventory, in the order of the parts.
+        whole_modules: sections that hold a module itself.
         notes: as in the inventory.
     """
 
@@ -66,6 +67,8 @@ class CheckpointReader:
         self._finder = PartFinder(collector)
         self.module_trees: list[ModuleTree] = []
         self.optimizers: list[Optimizer] = []
+        self.extra_states: list[ExtraState] = []
+        self.whole_modules: list[str] = []
         self.notes: list[str] = []
 
     def read(self, root: Any) -> None:
@@ -111,6 +114,7 @@ class CheckpointReader:
 
     def _read_module(self, value: Any, section: str) -> None:
         ModuleReader(self._collector, section).read(value)
+        self.whole_modules.append(section)
         if len(self.notes) < _MOST_NOTES:
             where = section[:_LONGEST_SECTION] or "the file"
             self.notes.append(f"{where} is a whole module, {class_of(value) or 'of an unnamed class'}")
@@ -143,6 +147,9 @@ class CheckpointReader:
         hooked: set[str] = set()
         others: list[str] = []
         for name, held in _last_entries(part.contents, self._collector.allowance.entries):
+            if extra_state_key(name) == name:
+                self._collector.allowance.look_at(_STEPS_PER_COPY)
+                self.extra_states.append(ExtraState(section=section, key=name))
             if self._collector.rebuilder.has_elements(held):
                 statement = None if stated is None else stated.get(name, _UNLISTED)
                 self._collector.add(held, name, section, statement, detached=True)

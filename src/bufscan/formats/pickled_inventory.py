@@ -63,6 +63,8 @@ def inventory_of(pickled: Pickled, container: Container, target: str, *, plain: 
         storages=storages.storages,
         module_trees=tuple(reader.module_trees),
         optimizers=tuple(reader.optimizers),
+        extra_states=tuple(reader.extra_states),
+        whole_modules=tuple(reader.whole_modules),
         globals=_unknown_names((*pickled.globals, *container.globals)),
         anomalies=container.anomalies.anomalies(),
         skipped=(*collector.skipped, *storages.unreadable(collector.tensors), *container.skipped),

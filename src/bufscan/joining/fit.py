@@ -8,6 +8,7 @@ import msgspec
 
 from bufscan.inventory import Inventory, Join, Mismatch, Tensor
 from bufscan.joining.names import Renaming, find_renaming
+from bufscan.tensor_names import extra_state_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -22,12 +23,17 @@ _MOST_NAMES = 3  # in a note
 
 
 class _Model:
-    """A live model's records by the keys of its state_dict; `unsaved` is what it holds but does not save."""
+    """A live model's records by the keys of its state_dict; `unsaved` is what it holds but does not save.
+
+    Extra states are known by their keys, whatever the tensors in them; not where `state_dict()` failed.
+    """
 
     def __init__(self, inventory: Inventory) -> None:
         self.target = inventory.target
         self.saved: dict[str, Tensor] = {}
         self.unsaved: dict[str, Tensor] = {}
+        self.extra_states = [each.key for each in inventory.extra_states]
+        self.shows_extra_states = all(tensor.saved is not None for tensor in inventory.tensors)
         for tensor in inventory.tensors:
             (self.saved if _is_saved(tensor) else self.unsaved).setdefault(_key_of(tensor), tensor)
 
@@ -36,12 +42,15 @@ class _Section(NamedTuple):
     """A section of the checkpoint against the model.
 
     Attributes:
+        extra_states: keys of them, with what they are called in the model, if it has them. None where one side
+            does not show them, as a whole module in a file.
         matches: the model's records by the section's names.
         converted: of those, the ones that loading renames or rebuilds.
     """
 
     name: str
     tensors: Mapping[str, Tensor]
+    extra_states: Mapping[str, str | None] | None
     renaming: Renaming
     matches: Mapping[str, Tensor]
     converted: Mapping[str, Converted]
@@ -58,11 +67,13 @@ class _Absent(NamedTuple):
 
     Attributes:
         missing: truly.
+        extra_states: keys of them.
         tied: because the same tensor is there under another name.
         filled: counters that torch itself fills in when it loads a BatchNorm from before there were any.
     """
 
     missing: list[str]
+    extra_states: list[str]
     tied: list[str]
     filled: list[str]
 
@@ -79,12 +90,10 @@ def join(checkpoint: Inventory, model: Inventory, converted: Mapping[str, Conver
         converted: what loading makes of entries whose names or shapes are not the model's.
     """
     live = _Model(model)
-    sections = sorted(
-        _sections(checkpoint.tensors, live, converted or {}), key=lambda section: -len(section.keys_found)
-    )
+    sections = sorted(_sections(checkpoint, live, converted or {}), key=lambda section: -len(section.keys_found))
     most = len(sections[0].keys_found) if sections else 0
     chosen = [section for section in sections if most and len(section.keys_found) >= _COPY * most]
-    chosen = chosen or sections[:1] or [_Section("", {}, Renaming(), {}, {})]
+    chosen = chosen or sections[:1] or [_Section("", {}, {}, Renaming(), {}, {})]
     joins: list[Join] = []
     notes: list[str] = []
     for section in chosen:
@@ -109,10 +118,13 @@ def _key_of(tensor: Tensor) -> str:
     return tensor.saved_as or tensor.name
 
 
-def _sections(tensors: Sequence[Tensor], live: _Model, converted: Mapping[str, Converted]) -> Iterator[_Section]:
+def _sections(checkpoint: Inventory, live: _Model, converted: Mapping[str, Converted]) -> Iterator[_Section]:
     """Each state_dict of the checkpoint, matched with the model."""
     by_section: dict[str, dict[str, Tensor]] = {}
-    for tensor in tensors:
+    extra_states: dict[str, set[str]] = {}
+    for each in checkpoint.extra_states:
+        extra_states.setdefault(each.section, set()).add(each.key)
+    for tensor in checkpoint.tensors:
         if tensor.role != "training_state":
             by_section.setdefault(tensor.section, {})[tensor.name] = tensor
     for name, inside in by_section.items():
@@ -126,7 +138,10 @@ def _sections(tensors: Sequence[Tensor], live: _Model, converted: Mapping[str, C
         matches = {key: live.saved[other] for key, other in pairs.items()}
         matches |= {key: live.saved[become.names[0]] for key, become in own.items()}
         matches |= {key: live.unsaved[other] for key, other in unsaved.items()}
-        yield _Section(name, inside, renaming, matches, own)
+        states = {key for key in map(extra_state_key, inside) if key is not None} | extra_states.get(name, set())
+        known = dict.fromkeys(sorted(states)) | renaming.pairs(states, live.extra_states)
+        shows_them = live.shows_extra_states and name not in checkpoint.whole_modules
+        yield _Section(name, inside, known if shows_them else None, renaming, matches, own)
 
 
 def _versions(trees: Sequence[ModuleTree], section: str) -> Mapping[str, int | None]:
@@ -137,9 +152,12 @@ def _absent_from(section: _Section, live: _Model, versions: Mapping[str, int | N
     found = section.keys_found
     first_names = {tensor.name: tensor.alias_of or tensor.name for tensor in live.saved.values()}
     present = {first_names[live.saved[key].name] for key in found}
-    absent = _Absent([], [], [])
+    absent = _Absent([], [], [], [])
+    if section.extra_states is not None:
+        there = set(section.extra_states.values())
+        absent.extra_states.extend(key for key in live.extra_states if key not in there)
     for key, tensor in live.saved.items():
-        if key in found:
+        if key in found or extra_state_key(key) is not None:
             continue
         if first_names[tensor.name] in present:
             absent.tied.append(key)
@@ -164,7 +182,12 @@ def _join_of(section: _Section, live: _Model, absent: _Absent) -> Join:
     transient = {name for name, found in section.matches.items() if found.role == "non_persistent_buffer"}
     known = {name for name, found in section.matches.items() if _is_saved(found)}
     # What a whole module in a pickle holds beside its state_dict is no entry that anybody would load.
-    entries = [name for name, tensor in section.tensors.items() if tensor.saved is not False]
+    entries = [
+        name
+        for name, tensor in section.tensors.items()
+        if tensor.saved is not False and extra_state_key(name) is None
+    ]
+    unexpected = [name for name in entries if name not in known and name not in transient]
     rebuilt = {name for name, become in section.converted.items() if become.reshaped}
     mismatches = (
         _mismatch(section.tensors[name], found, reshaped=name in rebuilt)
@@ -175,7 +198,8 @@ def _join_of(section: _Section, live: _Model, absent: _Absent) -> Join:
         section=section.name,
         matched=len(known),
         missing=tuple(live.saved[key] for key in absent.missing),
-        unexpected=tuple(name for name in entries if name not in known and name not in transient),
+        missing_extra_states=tuple(absent.extra_states),
+        unexpected=(*unexpected, *(key for key, other in (section.extra_states or {}).items() if other is None)),
         saved_non_persistent=tuple(name for name in entries if name in transient - known),
         mismatched=tuple(mismatch for mismatch in mismatches if mismatch is not None),
         tied=tuple(absent.tied),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from bufscan.inventory import HARMLESS_HOLDINGS, Inventory, Tensor
+from bufscan.inventory import HARMLESS_HOLDINGS, ExtraState, Inventory, Tensor
 from bufscan.live.anatomy import is_torch_class
 from bufscan.live.classifying import Classifier
 from bufscan.live.describing import StorageTable, describe, elements_of, is_uninitialised, subclasses_not_asked
@@ -20,6 +20,7 @@ from bufscan.live.renewal import is_reset
 from bufscan.live.saving import SavedNames
 from bufscan.live.shadowing import Shadows
 from bufscan.live.walking import walk
+from bufscan.tensor_names import extra_state_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,6 +60,9 @@ def scan(model: nn.Module, target: str, storages: StorageTable | None = None) ->
         format="live",
         tensors=tuple(scanner.tensors_in_order()),
         storages=scanner.storages.storages,
+        extra_states=tuple(
+            ExtraState(section="", key=key) for key in measurement.saved or () if extra_state_key(key) == key
+        ),
         skipped=(*skipped, *measurement.skipped, *met.skipped, *scanner.skipped),
         notes=tuple(scanner.notes()),
     )

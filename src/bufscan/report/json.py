@@ -91,6 +91,10 @@ def render(inventory: Inventory, view: View) -> str:
     after = {
         "totals": _encode({role: _total(total) for role, total in totals.items()}),
         "stored_bytes": _encode(shown.stored_bytes),
+        "optimizers": _lines(
+            _encode({"section": _text(each.section), "parameters": sum(each.sizes), "groups": each.sizes})
+            for each in shown.optimizers
+        ),
         "joins": _lines(_encode(_join(join)) for join in shown.joins),
         "findings": _lines(_encode(finding_fields(finding)) for finding in view.findings),
         "skipped": _lines(_encode(_skipped(each)) for each in shown.skipped),
@@ -210,6 +214,7 @@ def _join(join: Join) -> dict[str, Any]:
         "section": _text(join.section),
         "matched": join.matched,
         "missing": msgspec.to_builtins([_tensor(tensor) for tensor in join.missing]),
+        "missing_extra_states": [_text(key) for key in join.missing_extra_states],
         "unexpected": [_text(name) for name in join.unexpected],
         "saved_non_persistent": [_text(name) for name in join.saved_non_persistent],
         "mismatched": [

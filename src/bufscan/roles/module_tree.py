@@ -6,6 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, TypeAlias
 
 from bufscan.roles.section import Claim
+from bufscan.tensor_names import extra_state_key
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -48,10 +49,8 @@ def _note_on(misfits: Sequence[Section]) -> str:
 def _claim_extra_state(section: Section) -> None:
     """`get_extra_state` may return anything; tensors in it are named `<prefix>_extra_state[...]`."""
     for position, tensor in enumerate(section.tensors):
-        if "_extra_state" in tensor.name and section.roles[position] is None:
-            name = tensor.name.partition("[")[0]
-            if name.rpartition(".")[2] == "_extra_state":
-                section.settle([position], EXTRA_STATE)
+        if section.roles[position] is None and extra_state_key(tensor.name) is not None:
+            section.settle([position], EXTRA_STATE)
 
 
 def _claim_under_tensors(section: Section) -> None:

@@ -30,6 +30,7 @@ PRUNING_MASK = Claim("persistent_buffer", "pruning mask")
 MOVING_AVERAGES = Claim("persistent_buffer", "moving averages of a BatchNorm")
 CAUSAL_MASK = Claim("persistent_buffer", "causal mask of attention")
 DIFFUSION_SCHEDULE = Claim("persistent_buffer", "schedule of a diffusion model")
+LOSS_WEIGHT = Claim("persistent_buffer", "class weights of a loss")
 EMA_COPY = Claim("persistent_buffer", "copy that LitEma registers")
 
 PACKED = Claim("unregistered", "beside packed parameters", holding="packed_params")
@@ -46,7 +47,7 @@ def claim_by_siblings(checkpoint: Checkpoint) -> None:
         patterns = [(mark, claim) for mark, claim in _PATTERNS.items() if mark in leaves]
         reparametrized = any(leaf.endswith("_orig") for leaf in leaves)
         if not patterns and not reparametrized:
-            continue  # most models have none of them, and some have very many modules
+            continue  # some models have very many modules
         for owner, entries in section.modules.items():
             for mark, claim in patterns:
                 if mark in entries:
@@ -115,6 +116,15 @@ def _claim_diffusion_schedule(section: Section, _owner: str, entries: Entries) -
     if length is not None and len(length) == 1:
         alike = [at for at in _among(entries, _SCHEDULE) if _shape(section, at) == length]
         section.settle(alike, DIFFUSION_SCHEDULE)
+
+
+def _claim_loss_weight(section: Section, owner: str, entries: Entries) -> None:
+    """`_WeightedLoss` of torch/nn/modules/loss.py: a weight for each class, and nothing that it would train."""
+    if len(entries) > 1 or not _is_vector(section, entries["weight"]):
+        return
+    name = owner.rpartition(".")[2]
+    if name.startswith(("criterion", "loss")) or name.endswith(("criterion", "loss", "loss_fn")):
+        section.settle([entries["weight"]], LOSS_WEIGHT)
 
 
 def _claim_ema_copies(section: Section, _owner: str, entries: Entries) -> None:
@@ -216,6 +226,7 @@ _PATTERNS = {
     "moving_mean": _claim_moving_averages,
     "masked_bias": _claim_causal_mask,
     "bias": _claim_square_bias,
+    "weight": _claim_loss_weight,
     "alphas_cumprod": _claim_diffusion_schedule,
     "num_updates": _claim_ema_copies,
 }

@@ -1,6 +1,6 @@
 """## What it does
 
-With `--model`, looks for tensors that the model saves and the checkpoint lacks.
+With `--model`, looks for tensors and extra states that the model saves and the checkpoint lacks.
 
 ## Why is this bad?
 
@@ -72,6 +72,10 @@ def find_missing_entries(rule: Rule, subject: Subject) -> Iterator[Finding]:
             path = path_in(join, tensor.saved_as or tensor.name)
             message = f"the checkpoint lacks `{path}`: strict loading fails, any other keeps its initial value"
             yield msgspec.structs.replace(rule.finding(tensor, message, severity="error"), tensor=path)
+        for key in join.missing_extra_states:
+            path = path_in(join, key)
+            message = f"the checkpoint lacks `{path}`: strict loading fails, any other does not set it"
+            yield rule.finding_on(path, message, severity="error")
 
 
 RULE = Rule(

@@ -41,6 +41,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bufscan.findings import Finding, Rule, Subject
+from bufscan.tensor_names import extra_state_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,7 +61,7 @@ def find_unowned_entries(rule: Rule, subject: Subject) -> Iterator[Finding]:
 def _is_unowned(tensor: Tensor) -> bool:
     if tensor.role != "unregistered" or not tensor.saved or tensor.holding not in (None, "state_dict_only"):
         return False
-    return not tensor.name.partition("[")[0].endswith("_extra_state")  # what get_extra_state gave
+    return extra_state_key(tensor.name) is None
 
 
 RULE = Rule(code="BUF007", name="unowned-entry", explanation=__doc__ or "", check=find_unowned_entries)

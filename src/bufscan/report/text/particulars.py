@@ -24,6 +24,7 @@ _NARROWEST = 20
 
 # Names in one sentence before it only counts them.
 _MOST_NAMES = 3
+_MOST_GROUPS = 8
 
 # Things with one remark before they are only counted.
 _MOST_THINGS = 4
@@ -91,10 +92,29 @@ def _particulars(
         yield _Particular("metadata", [f"{key}: {value}" for key, value in inventory.metadata.items()])
         yield _Particular("globals", list(inventory.globals), in_a_row=True)
         yield _Particular("notes", list(inventory.notes))
+        yield _Particular("optimizer", list(_optimizers(inventory)))
         yield from _fit(inventory.joins, view)
     yield _Particular("anomalies", [anomaly.message for anomaly in inventory.anomalies], "warning")
     skipped = _together(((each.what, each.reason) for each in inventory.skipped), view)
     yield _Particular("skipped", skipped, "warning")
+
+
+def _optimizers(inventory: Inventory) -> Iterator[str]:
+    """How many parameters each holds, and how many there are where that is another number."""
+    held = {tensor.section: 0 for tensor in inventory.tensors if tensor.role == "parameter"}
+    for tensor in inventory.tensors:
+        if tensor.role == "parameter" and tensor.alias_of is None:
+            held[tensor.section] += 1
+    for optimizer in inventory.optimizers:
+        sizes, total = optimizer.sizes, sum(optimizer.sizes)
+        text = plural(total, "parameter")
+        if len(sizes) > 1:
+            shown = ", ".join(count(each) for each in sizes[:_MOST_GROUPS])
+            text += f" in {count(len(sizes))} groups of {shown}{', …' * (len(sizes) > _MOST_GROUPS)}"
+        if len(held) == 1:
+            ((section, number),) = held.items()
+            text += f"; {section or 'the model'} has {count(number)}" * (number != total)
+        yield f"{optimizer.section}: {text}" if optimizer.section else text
 
 
 def _fit(joins: tuple[Join, ...], view: View) -> Iterator[_Particular]:
@@ -102,6 +122,7 @@ def _fit(joins: tuple[Join, ...], view: View) -> Iterator[_Particular]:
     for join in joins:
         start = f"{join.section}." if join.section else ""
         missing = [f"{start}{each.name} ({ROLE_WORDS[each.role]}, {shape_of(each)})" for each in join.missing]
+        missing += [f"{start}{key} (extra state)" for key in join.missing_extra_states]
         yield _Particular("missing", missing, "warning")
         yield _Particular("unexpected", [start + name for name in join.unexpected], "warning")
         saved = [f"{start}{name}: a non-persistent buffer of the model" for name in join.saved_non_persistent]

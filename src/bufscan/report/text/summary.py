@@ -72,7 +72,7 @@ def sentence(inventory: Inventory, by_role: dict[Role, RoleTotal], view: View, o
 def _misfits(joins: tuple[Join, ...]) -> list[str]:
     """How many entries keep the checkpoint from fitting its model: `2 missing`, `1 mismatched`."""
     numbers = {
-        "missing": sum(len(join.missing) for join in joins),
+        "missing": sum(len(join.missing) + len(join.missing_extra_states) for join in joins),
         "unexpected": sum(len(join.unexpected) + len(join.saved_non_persistent) for join in joins),
         "mismatched": sum(len(join.mismatched) for join in joins),
     }
