@@ -19,7 +19,7 @@ KEEPS_CHECKPOINTS = (
 )
 NEW_KEYS = "this adds keys to the state_dict: load old checkpoints once with strict=False"
 NEW_PARAMETERS = f"{NEW_KEYS}, and give the optimizer the new parameters"
-STAYS_COMPLEX = "`.to(dtype)` with a real dtype makes a complex buffer real: where that is done, register its torch.view_as_real"
+STAYS_COMPLEX = "a real dtype in `.to(dtype)` makes a complex buffer real: torch.view_as_real of it is kept whole"
 SAME_KEY = "the key stays the same, so old checkpoints still load"
 NOTHING_SAVED = "nothing more is saved, so old checkpoints still load"
 
