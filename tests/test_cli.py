@@ -18,8 +18,8 @@ def test_inspect_prints_the_listing_and_nothing_to_stderr(demo_files: Path) -> N
     done = bufscan("inspect", "model.pt", cwd=demo_files)
     assert (0, b"") == (done.returncode, done.stderr)
     lines = done.stdout.decode().splitlines()
-    assert "model.pt: torch-zip, all on cpu" == lines[0]
-    assert lines[-1].startswith("28 tensors: 14 parameters, ")
+    assert "model.pt: 28 tensors, 8,193 elements, 26.6 kB, torch-zip, all on cpu" == lines[0]
+    assert "█ 14 parameters  ▓ 4 persistent buffers" in lines[1]
 
 
 def test_the_installed_command_is_the_same_program(demo_files: Path) -> None:
