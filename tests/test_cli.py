@@ -213,3 +213,8 @@ def test_several_targets_are_one_table_as_csv(demo_files: Path) -> None:
     text = bufscan("inspect", "model.pt", "weights.safetensors", "-f", "csv", cwd=demo_files).stdout.decode()
     rows = list(csv.DictReader(StringIO(text)))
     assert [28, 18] == [sum(row["target"] == name for row in rows) for name in ("model.pt", "weights.safetensors")]
+
+
+def test_a_target_without_a_command_is_inspected(demo_files: Path) -> None:
+    for target in ("model.pt", "model.py:TinyTransformer"):
+        assert bufscan("inspect", target, cwd=demo_files).stdout == bufscan(target, cwd=demo_files).stdout != b""
