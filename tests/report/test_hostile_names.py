@@ -10,7 +10,7 @@ from io import StringIO
 import pytest
 from report_samples import inventory, tensor
 
-from bufscan.inventory import Anomaly, Inventory, Skipped, Tensor
+from bufscan.inventory import Anomaly, ForeignName, Inventory, Skipped, Tensor
 from bufscan.report import REPORTS
 from bufscan.report.view import Display, View
 
@@ -60,7 +60,7 @@ def everywhere(text: str) -> Inventory:
         tensor(text, 2, section=text, alias_of=text, device="cpu"),
         tensor(f"{text}.weight", 2, section=text, role="unregistered"),
         target=text,
-        globals=(text,),
+        foreign_names=(ForeignName(name=text),),
         notes=(text,),
         metadata={text: text},
         anomalies=(Anomaly(kind="odd", message=text),),
