@@ -7,7 +7,6 @@ import gc
 import os
 import signal
 import sys
-import warnings
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
@@ -250,8 +249,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run bufscan and return its exit code: 0, 1 for findings or differences, 2 where it could not do its work."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     collecting = gc.isenabled()
-    # torch says so whenever it is imported without numpy, which bufscan never needs.
-    warnings.filterwarnings("ignore", message="Failed to initialize NumPy", category=UserWarning)
     gc.disable()  # it would walk hundreds of thousands of records again and again, and find no cycles
     try:
         return _run(given)
