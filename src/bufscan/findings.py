@@ -6,15 +6,33 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, get_args
 
 import msgspec
 
+from bufscan.inventory import Location  # noqa: TC001 - msgspec reads it where findings are decoded
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from bufscan.inventory import Inventory, Location, Skipped, Tensor
+    from bufscan.inventory import Inventory, Skipped, Tensor
 
 Severity = Literal["error", "warning", "note"]
 
 SEVERITIES: tuple[Severity, ...] = get_args(Severity)
 """Worst first."""
+
+
+class Seen(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a program that was watched showed a finding.
+
+    Attributes:
+        model: the class of the first model that showed it.
+        path: the tensor's path in that.
+        test: the test that ran then; None where none did.
+        models: how many models show it.
+    """
+
+    model: str
+    path: str
+    test: str | None
+    models: int
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,6 +47,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
         suggestion: the line to write there.
         suggestion_note: where that line goes, if not there, and what it does to old checkpoints.
         mark: what tells it from the rule's others where `tensor` is ""; it stays when lines shift.
+        seen: where it showed; only in the models of a program that was watched.
     """
 
     code: str
@@ -40,6 +59,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     suggestion: str | None = None
     suggestion_note: str | None = None
     mark: str = ""
+    seen: Seen | None = None
 
     @property
     def identity(self) -> str:

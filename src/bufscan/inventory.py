@@ -37,6 +37,7 @@ Holding = Literal[
     "moved_by_apply",
     "computed",
     "recomputed",
+    "made_by_forward",
     # In the state_dict alone.
     "state_dict_only",
     "extra_state",
@@ -52,12 +53,11 @@ Holding = Literal[
 computes it from its own old value, or sets it only while training. `lost_parameter`: computed from an
 `nn.Parameter` that the model does not hold (`nn.Parameter(x).to(dtype)`). `maybe_computed`: requires grad, and a
 file does not say whether autograd computed it. `moved_by_apply`: an overridden `_apply` moves it. `computed`: a
-result of autograd. `recomputed`: a hook computes it at every forward pass (old `weight_norm`). `packed_params`: of
-a quantised module.
+result of autograd. X there before its first forward pass. `packed_params`: of a quantised module.
 """
 
 HARMLESS_HOLDINGS: frozenset[str] = frozenset(
-    ("moved_by_apply", "computed", "recomputed", "extra_state", "packed_params")
+    ("moved_by_apply", "computed", "recomputed", "made_by_forward", "extra_state", "packed_params")
 )
 """Ways of holding an unregistered tensor that no one needs to be told of."""
 
