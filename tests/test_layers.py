@@ -15,10 +15,11 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("errors",),
     ("dtypes", "bytesource", "atomicfile", "tensor_names"),
     ("inventory",),
+    ("rehearsal",),
     ("findings", "ties"),
     ("target", "config"),
     ("formats", "live", "roles", "rules", "values"),
-    ("joining",),
+    ("joining", "rehearsing"),
     ("opening",),
     ("inspecting", "judging"),
     ("checking", "comparing"),
@@ -33,7 +34,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
 
 BUFSCAN = {name.split(".")[1] if "." in name else "" for name in SOURCES}
 
-WITH_TORCH = {"live", "values", "comparing"}
+WITH_TORCH = {"live", "values", "comparing", "rehearsing"}
 """Packages whose functions may import torch. Everything else works on files and records."""
 
 
