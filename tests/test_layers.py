@@ -15,10 +15,11 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("errors",),
     ("dtypes", "bytesource", "atomicfile", "tensor_names"),
     ("inventory",),
+    ("rehearsal",),
     ("findings", "ties"),
     ("target", "config"),
     ("formats", "live", "roles", "rules", "values"),
-    ("joining",),
+    ("joining", "rehearsing"),
     ("opening",),
     ("inspecting", "judging"),
     ("checking", "comparing"),
@@ -34,7 +35,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
 
 BUFSCAN = {name.split(".")[1] if "." in name else "" for name in SOURCES}
 
-WITH_TORCH = ("bufscan.live", "bufscan.values.storages", "bufscan.watching")
+WITH_TORCH = ("bufscan.live", "bufscan.values.storages", "bufscan.watching", "bufscan.rehearsing")
 """What may import torch, in functions: it is for live models. Everything else works on files and records."""
 
 

@@ -156,6 +156,7 @@ class Tensor(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         saved_as: its key in the model's state_dict, where that is another than `name`; only for live models.
         is_reset: whether the `reset_parameters()` of its module makes it again; only for non-persistent buffers
             that were built on the meta device.
+        moved_by_hand: whether a rehearsed forward pass carried it over to the device at each use.
         file: the shard that holds it, relative to the target folder; None when the target is one file.
         type_name: qualified name of a tensor subclass; None for torch.Tensor, Parameter and Buffer.
         local_shape, placements: this process's shard of a distributed tensor, and how it was cut.
@@ -190,6 +191,7 @@ class Tensor(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     declared: Literal["parameter", "buffer"] | None = None
     saved_as: str | None = None
     is_reset: bool = False
+    moved_by_hand: bool = False
     file: str | None = None
     type_name: str | None = None
     local_shape: tuple[int, ...] | None = None

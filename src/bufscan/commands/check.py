@@ -16,10 +16,14 @@ from bufscan.commands.options import (
     Debug,
     Device,
     DType,
+    Method,
     Model,
     NoColor,
     Quiet,
+    Rehearse,
+    Train,
     one_of,
+    plan_of,
 )
 from bufscan.commands.outcome import (
     DIFFERENT,
@@ -52,6 +56,7 @@ Examples:
   bufscan check 'models.py:Encoder(dim=64)' --select BUF0 --fail-on warning
   bufscan check model.pt --model package.models:Encoder
   bufscan check --format sarif --output bufscan.sarif
+  bufscan check 'models.py:Encoder(dim=64)' --rehearse 'randn(2, 16, 64)'
   bufscan check package.models --write-baseline bufscan-baseline.json
 """
 
@@ -81,6 +86,9 @@ def check(  # noqa: PLR0913, PLR0917 - typer reads the options from the paramete
     values: Annotated[
         bool, typer.Option("--values", help="Read the values too, and find NaN and infinity.")
     ] = False,
+    rehearse: Rehearse = None,
+    method: Method = None,
+    train: Train = False,
     exit_zero: Annotated[bool, typer.Option("--exit-zero", help="Exit with 0 whatever is found.")] = False,
     baseline: Annotated[
         str | None, typer.Option("--baseline", metavar="FILE", help="Let pass what FILE lists.")
@@ -120,6 +128,7 @@ def check(  # noqa: PLR0913, PLR0917 - typer reads the options from the paramete
         raise UsageError(
             "a baseline is written instead of a report", hint="`--baseline` with the same file gives the report"
         )
+    plan = plan_of(rehearse, method, train=train)
     on_paper, on_screen = paired(formats, output or [])
     settings = settings_from(config).with_flags(
         select=codes_in(select),
@@ -139,6 +148,7 @@ def check(  # noqa: PLR0913, PLR0917 - typer reads the options from the paramete
             dtype=dtype,
             baseline=known,
             values=values,
+            rehearse=plan,
             files=files,
         )
     reads = (*files.paths, *(Path(file) for file in (settings.file, baseline) if file is not None))

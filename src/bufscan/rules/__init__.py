@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bufscan.rules import (
+    breaks_on_move,
     container_anomaly,
     dtype_mismatch,
     empty_tensor,
@@ -47,6 +48,7 @@ RULES: tuple[Rule, ...] = (
     parameter_as_buffer.RULE,
     optimizer_mismatch.RULE,
     mixed_devices.RULE,
+    breaks_on_move.RULE,
     saved_on_accelerator.RULE,
     uninitialised_buffer.RULE,
     missing_entry.RULE,
