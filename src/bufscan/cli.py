@@ -133,7 +133,7 @@ def _show_version(asked: bool) -> None:
 @app.callback(epilog="`bufscan COMMAND --help` says more about a command.")
 def bufscan(
     version: Annotated[
-        bool, typer.Option("--version", help="Print the version.", callback=_show_version, is_eager=True)
+        bool, typer.Option("-V", "--version", help="Print the version.", callback=_show_version, is_eager=True)
     ] = False,
 ) -> None:
     """Say of every tensor in a PyTorch checkpoint what `register_buffer` would have made of it."""

@@ -35,6 +35,7 @@ from bufscan.commands.terminal import display
 from bufscan.errors import UsageError, about
 from bufscan.findings import SEVERITIES
 from bufscan.report.check_reports import CHECK_REPORTS, CheckView
+from bufscan.target import matching
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -94,12 +95,15 @@ def check(  # noqa: PLR0913, PLR0917 - typer reads the options from the paramete
     dtype: DType = None,
     format_: Annotated[
         list[str] | None,
-        typer.Option("--format", metavar="FORMAT", help=f"One of {', '.join(CHECK_REPORTS)}; repeatable."),
+        typer.Option("-f", "--format", metavar="FORMAT", help=f"One of {', '.join(CHECK_REPORTS)}; repeatable."),
     ] = None,
     output: Annotated[
         list[str] | None,
         typer.Option(
-            "--output", metavar="FILE", help="Write the format given in the same place to FILE, beside the text."
+            "-o",
+            "--output",
+            metavar="FILE",
+            help="Write the format in the same place to FILE, beside the text.",
         ),
     ] = None,
     no_color: NoColor = False,
@@ -126,7 +130,7 @@ def check(  # noqa: PLR0913, PLR0917 - typer reads the options from the paramete
 
     with OpenFiles() as files:
         result = checking.check(
-            *(targets or ()),
+            *matching(targets or ()),
             config=settings,
             model=model,
             from_config=build,

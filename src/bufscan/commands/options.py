@@ -23,13 +23,13 @@ def _unless_dash(output: str | None) -> str | None:
 
 
 NoColor = Annotated[bool, typer.Option("--no-color", help="No colours, whatever the terminal can do.")]
-Quiet = Annotated[bool, typer.Option("--quiet", help="Print the summary line alone.")]
+Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Print the summary line alone.")]
 # No command asks for it: `main` looks for it before the parsing, which may be what fails.
 Debug = Annotated[bool, typer.Option("--debug", help="Show a traceback with every failure.")]
 Output = Annotated[
     str | None,
     typer.Option(
-        "--output", metavar="FILE", help="Write to FILE instead of standard output.", callback=_unless_dash
+        "-o", "--output", metavar="FILE", help="Write to FILE instead of standard output.", callback=_unless_dash
     ),
 ]
 Model = Annotated[

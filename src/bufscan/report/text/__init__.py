@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from bufscan.report.selecting import count_ties_once, select
 from bufscan.report.text.layout import BLANK, Line, line, paint
 from bufscan.report.text.listing import list_tensors
@@ -36,6 +38,13 @@ def render(inventory: Inventory, view: View) -> str:
     for block in filter(None, blocks):
         lines += [BLANK, *block] if lines else block
     return paint(lines, view.display)
+
+
+def summary(inventory: Inventory, view: View) -> str:
+    """The sentence that says it all, as one line without its end."""
+    shown = count_ties_once(select(inventory, view.selection))
+    cells = sentence(shown, shown.totals(), view, of=len(inventory.tensors))
+    return paint(cells, msgspec.structs.replace(view.display, width=None)).rstrip("\n")
 
 
 def _title(inventory: Inventory, view: View) -> Line:
