@@ -16,7 +16,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("dtypes", "bytesource", "atomicfile", "tensor_names"),
     ("inventory",),
     ("findings", "ties"),
-    ("target", "config"),
+    ("target", "config", "source"),
     ("formats", "live", "roles", "rules", "values"),
     ("joining",),
     ("opening",),

@@ -105,13 +105,14 @@ class _Group(TyperGroup):
 _COMMANDS = {
     "inspect": "Show every tensor of a checkpoint or a model.",
     "check": "Fail where tensors are not registered.",
+    "lint": "Read source, and find what is not registered.",
     "diff": "Show what changed between two of them.",
     "explain": "List the rules of `check`, or explain one.",
     "demo": "Inspect a small model with the classic faults.",
 }
 """Each a module of `commands` with a function of its name, and what the list of commands says of it."""
 
-_ON_TARGETS = ("inspect", "check", "diff")
+_ON_TARGETS = ("inspect", "check", "lint", "diff")
 
 _PLAIN: dict[str, Any] = {
     "add_completion": False,

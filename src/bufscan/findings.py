@@ -9,7 +9,7 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from bufscan.inventory import Inventory, Location, Skipped, Tensor
+    from bufscan.inventory import Certainty, Inventory, Location, Skipped, Tensor
 
 Severity = Literal["error", "warning", "note"]
 
@@ -28,6 +28,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
         location: the line of source to change, where it is known.
         suggestion: the line to write there.
         suggestion_note: where that line goes, if not there, and what it does to old checkpoints.
+        certainty: `exact` where it was measured, `inferred` where source says so.
         mark: what tells it from the rule's others where `tensor` is ""; it stays when lines shift.
     """
 
@@ -39,6 +40,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     location: Location | None = None
     suggestion: str | None = None
     suggestion_note: str | None = None
+    certainty: Certainty = "exact"
     mark: str = ""
 
     @property
@@ -97,7 +99,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
         name: of the problem; reads well after "allow".
         explanation: the only text about it, in Markdown: what it does, why it is bad, an example and what to use
             instead.
-        needs: what it looks at, where that is not always there: `--model`, or `--values`.
+        needs: what it looks at, where that is not always there: `--model`, `--values`, or source text.
         check: finds it. Pure: opens no file, calls nothing of the user's. A `Skipped` is something that the rule
             should have looked at and could not.
     """
@@ -105,7 +107,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     code: str
     name: str
     explanation: str
-    needs: Literal["model", "values"] | None = None
+    needs: Literal["model", "values", "source"] | None = None
     check: Callable[[Rule, Subject], Iterator[Finding | Skipped]]
 
     @property

@@ -58,11 +58,12 @@ def documented_in(file: Path) -> dict[str, set[str | None]]:
     found: dict[str, set[str | None]] = {}
     for node in ast.parse(file.read_text()).body:
         match node:
-            case ast.Assign(
-                targets=[ast.Name(id=name)], value=ast.Call(args=[_, ast.Constant(value=str() as doc)])
+            case ast.Assign(targets=[ast.Name(id=name)], value=ast.Call(args=[_, documentation])) if (
+                not name.startswith("_")
             ):
-                first = " ".join(doc.strip().splitlines()[:3])
-                if what := _RETURNED.search(first):
+                texts = [each for each in ast.walk(documentation) if isinstance(each, ast.Constant)]
+                first = min(texts, key=lambda text: text.lineno).value if texts else ""
+                if what := _RETURNED.search(" ".join(str(first).strip().splitlines()[:3])):
                     found[name] = {_ONE if what["what"] == "Tensor" else _SEVERAL}
     return found
 

@@ -76,6 +76,13 @@ class TargetResult(msgspec.Struct, frozen=True, kw_only=True):
         return self.failure is None and not any(skipped.failed for skipped in self.skipped)
 
 
+class SourceRead(msgspec.Struct, frozen=True, kw_only=True):
+    """What was read of the source: how many files, and how many classes of modules in them."""
+
+    files: int
+    classes: int
+
+
 class CheckResult(msgspec.Struct, frozen=True, kw_only=True):
     """What a whole check found.
 
@@ -84,12 +91,14 @@ class CheckResult(msgspec.Struct, frozen=True, kw_only=True):
         rules: those that ran.
         fixed: entries of the baseline that no longer occur.
         fail_on: the least severity that fails the check.
+        source: what was read, where it was source; then `targets` are the files that there is something to say of.
     """
 
     targets: tuple[TargetResult, ...]
     rules: tuple[Rule, ...] = ()
     fixed: tuple[Known, ...] = ()
     fail_on: Severity = "error"
+    source: SourceRead | None = None
 
     @property
     def findings(self) -> list[Finding]:

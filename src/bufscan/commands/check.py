@@ -119,13 +119,13 @@ def check(  # noqa: PLR0913, PLR0917 - typer reads the options from the paramete
         raise UsageError(
             "a baseline is written instead of a report", hint="`--baseline` with the same file gives the report"
         )
-    on_paper, on_screen = _paired(formats, output or [])
-    settings = _config(config).with_flags(
-        select=_codes(select),
-        ignore=_codes(ignore),
+    on_paper, on_screen = paired(formats, output or [])
+    settings = config_named(config).with_flags(
+        select=codes_in(select),
+        ignore=codes_in(ignore),
         fail_on=None if fail_on is None else one_of("severity", fail_on, SEVERITIES),
     )
-    known = None if baseline is None else _read_baseline(baseline)
+    known = None if baseline is None else read_known(baseline)
     from bufscan import checking
 
     with OpenFiles() as files:
@@ -142,24 +142,30 @@ def check(  # noqa: PLR0913, PLR0917 - typer reads the options from the paramete
         )
     reads = (*files.paths, *(Path(file) for file in (settings.file, baseline) if file is not None))
     if write_baseline is not None:
-        return _write_baseline(result, write_baseline, files.paths)
-    plain = CheckView(version=_version(formats), folder=_folder_in_workspace(), quiet=quiet)
+        return write_known(result, write_baseline, files.paths)
+    plain = CheckView(version=version_for(formats), folder=folder_in_workspace(), quiet=quiet)
     view = msgspec.structs.replace(plain, display=display(None, no_color=no_color))
-    papers = [Paper(file, CHECK_REPORTS[format_name](result, plain)) for format_name, file in on_paper]
-    if page := os.environ.get("GITHUB_STEP_SUMMARY"):  # what a step puts there is shown as Markdown
-        papers.append(Paper(page, CHECK_REPORTS["markdown"](result, plain), adds=True))
     text = "".join(CHECK_REPORTS[each](result, view) for each in on_screen)
     code = result.exit_code
     return Outcome(
         text,
         exit_code=DONE if exit_zero and code == DIFFERENT else code,
-        papers=tuple(papers),
-        complaints=tuple(_complaints(result)),
+        papers=papers_of(result, on_paper, plain),
+        complaints=tuple(complaints_of(result)),
         reads=reads,
     )
 
 
-def _complaints(result: CheckResult) -> Iterator[Complaint]:
+def papers_of(result: CheckResult, on_paper: Sequence[tuple[str, str]], view: CheckView) -> tuple[Paper, ...]:
+    """The reports that go to files."""
+    papers = [Paper(file, CHECK_REPORTS[format_name](result, view)) for format_name, file in on_paper]
+    if page := os.environ.get("GITHUB_STEP_SUMMARY"):  # what a step puts there is shown as Markdown
+        papers.append(Paper(page, CHECK_REPORTS["markdown"](result, view), adds=True))
+    return tuple(papers)
+
+
+def complaints_of(result: CheckResult) -> Iterator[Complaint]:
+    """Why not everything could be checked."""
     for each in result.targets:
         if each.failure is not None:
             yield Complaint(each.failure.message, each.failure.hint, each.target)
@@ -167,12 +173,12 @@ def _complaints(result: CheckResult) -> Iterator[Complaint]:
             yield Complaint(first_of(failed), target=each.target)
 
 
-def _codes(given: Sequence[str] | None) -> list[str]:
+def codes_in(given: Sequence[str] | None) -> list[str]:
     """What was given at once or in several: `BUF0,BUF101`."""
     return [code.strip() for text in given or () for code in text.split(",")]
 
 
-def _paired(formats: Sequence[str], outputs: Sequence[str]) -> tuple[list[tuple[str, str]], list[str]]:
+def paired(formats: Sequence[str], outputs: Sequence[str]) -> tuple[list[tuple[str, str]], list[str]]:
     """Formats with the files they go to, and those for standard output.
 
     The first output belongs to the first format, and so on. With a file for each, people still get the text.
@@ -195,13 +201,14 @@ def _paired(formats: Sequence[str], outputs: Sequence[str]) -> tuple[list[tuple[
     return on_paper, ["github", "text"] if os.environ.get("GITHUB_ACTIONS") == "true" else ["text"]
 
 
-def _config(name: str | None) -> Config:
+def config_named(name: str | None) -> Config:
+    """The configuration of that name, or the current folder's."""
     from bufscan.config import load_config
 
     return load_config(Path(), name)
 
 
-def _version(formats: Sequence[str]) -> str:
+def version_for(formats: Sequence[str]) -> str:
     """Only one format names it, and looking it up takes longer than all the rest."""
     if "sarif" not in formats:
         return ""
@@ -210,14 +217,15 @@ def _version(formats: Sequence[str]) -> str:
     return str(__version__)
 
 
-def _folder_in_workspace() -> str:
+def folder_in_workspace() -> str:
     """Where this is in the repository that a GitHub workflow checked out: GitHub counts paths from its root."""
     workspace = os.environ.get("GITHUB_WORKSPACE")
     here = Path.cwd()
     return here.relative_to(workspace).as_posix() if workspace and here.is_relative_to(workspace) else "."
 
 
-def _read_baseline(file: str) -> frozenset[Known]:
+def read_known(file: str) -> frozenset[Known]:
+    """The findings that a baseline file lists."""
     from bufscan.atomicfile import read_whole
     from bufscan.checking.baseline import read_baseline
 
@@ -225,7 +233,7 @@ def _read_baseline(file: str) -> frozenset[Known]:
         return read_baseline(read_whole(Path(file)))
 
 
-def _write_baseline(result: CheckResult, file: str, reads: tuple[Path, ...]) -> Outcome:
+def write_known(result: CheckResult, file: str, reads: tuple[Path, ...]) -> Outcome:
     """Everything found is known from now on; what could not be checked is not."""
     from bufscan.atomicfile import write_whole
     from bufscan.checking.baseline import known_findings, written_baseline
@@ -240,4 +248,4 @@ def _write_baseline(result: CheckResult, file: str, reads: tuple[Path, ...]) -> 
     text = f"wrote {show(file)}: {plural(len(known), 'finding')}\n"
     left_out = render_incomplete(result, display(None, no_color=True))
     code = FAILED if left_out else DONE
-    return Outcome(left_out + text, exit_code=code, complaints=tuple(_complaints(result)))
+    return Outcome(left_out + text, exit_code=code, complaints=tuple(complaints_of(result)))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
-from bufscan.source.slots import PLAIN_NAMES, Receivers, constant_key, last_name, slot_named
 from bufscan.live.sources import Function
+from bufscan.source.slots import PLAIN_NAMES, Receivers, constant_key, last_name, slot_named
 
 if TYPE_CHECKING:
     import re

@@ -7,16 +7,17 @@ from functools import partial
 from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from bufscan.source.abstract_pass import Fate, Routine, fate_of
 from bufscan.live.anatomy import class_dict, instance_dict, is_a, is_torch_class, kind_of, mro_of
 from bufscan.live.functions import codes_of, functions_in, names_in, unwrapped
 from bufscan.live.sources import source_of_function
+from bufscan.source.abstract_pass import Fate, Routine, fate_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from types import CodeType
 
     from torch import nn
+
 
 class _Method(NamedTuple):
     position: int
@@ -59,9 +60,7 @@ class Methods:
             is_tensor: whether the attribute itself is a tensor, rather than a container of tensors.
         """
         routines = [self.routine(entry) if isinstance(entry, str) else entry for entry in entries]
-        return fate_of(
-            attribute, [routine for routine in routines if routine], self.routine, is_tensor=is_tensor
-        )
+        return fate_of(attribute, [routine for routine in routines if routine], self.routine, is_tensor=is_tensor)
 
     def routine(self, name: str, after: int = -1) -> Routine | None:
         """The method of that name, of the first class after a position in the method resolution order."""

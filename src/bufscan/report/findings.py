@@ -96,8 +96,7 @@ def counted(findings: Iterable[Finding]) -> str:
 
 def verdict(result: CheckResult) -> str:
     """The one sentence that says it all."""
-    count = len(result.targets)
-    parts = [f"{counted(result.findings)} in {plural(count, 'target')}"]
+    parts = [f"{counted(result.findings)} in {_extent(result)}"]
     if result.findings and not result.failing:
         parts.append(f"none of them {_at_least(result)}")
     ignored = sum(len(target.ignored) for target in result.targets)
@@ -108,8 +107,17 @@ def verdict(result: CheckResult) -> str:
         parts.append(f"{skipped:,} skipped")
     incomplete = sum(not target.is_complete for target in result.targets)
     if incomplete:
-        parts.append(f"{plural(incomplete, 'target')} could not be checked")
+        what = "could not be checked" if result.source is None else "could not be read"
+        parts.append(f"{plural(incomplete, 'target' if result.source is None else 'file')} {what}")
     return "; ".join(parts)
+
+
+def _extent(result: CheckResult) -> str:
+    """How much was looked at."""
+    if result.source is None:
+        return plural(len(result.targets), "target")
+    classes = plural(result.source.classes, "class")
+    return f"{plural(result.source.files, 'file')} with {classes} of modules"
 
 
 def _at_least(result: CheckResult) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from bufscan.rules import (
     dtype_mismatch,
     empty_tensor,
+    faulty_buffer_name,
     missing_entry,
     mixed_devices,
     non_finite_value,
@@ -44,6 +45,7 @@ RULES: tuple[Rule, ...] = (
     trainable_buffer.RULE,
     parameter_as_buffer.RULE,
     optimizer_mismatch.RULE,
+    faulty_buffer_name.RULE,
     mixed_devices.RULE,
     saved_on_accelerator.RULE,
     uninitialised_buffer.RULE,

@@ -111,7 +111,7 @@ class Calls(Expressions):
             for value in (*arguments, *named.values()):
                 hold(starred(value) or value)
             return Module(words, cls)
-        if any(info.name in ("Tensor",) for info in lineage.classes) or "torch.Tensor" in lineage.outside:
+        if any(info.name == "Tensor" for info in lineage.classes) or "torch.Tensor" in lineage.outside:
             return UNKNOWN
         made = Instance(cls, is_module=False)
         if lineage.outside and not lineage.is_known:

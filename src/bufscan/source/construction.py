@@ -163,10 +163,10 @@ class Construction(Calls):
                 self._loop(partial(self.evaluate, test), body)
                 return self.block(orelse)
             case ast.With(items=items, body=body) | ast.AsyncWith(items=items, body=body):
-                for item in items:
-                    value = self.evaluate(item.context_expr)
-                    if item.optional_vars is not None:
-                        self.bind(item.optional_vars, value if not isinstance(value, Tensor) else UNKNOWN)
+                for entered in items:
+                    value = self.evaluate(entered.context_expr)
+                    if entered.optional_vars is not None:
+                        self.bind(entered.optional_vars, value if not isinstance(value, Tensor) else UNKNOWN)
                 return self.block(body)
             case ast.Try(body=body, handlers=handlers, orelse=orelse, finalbody=final):
                 ways = [partial(self.block, [*body, *orelse])]

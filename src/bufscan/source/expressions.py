@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ast
-from typing import TYPE_CHECKING
+import operator
+from typing import TYPE_CHECKING, Any
 
 from bufscan.source.abstract_pass import TooLongError
 from bufscan.source.objects import Objects, hold
@@ -31,18 +32,18 @@ from bufscan.source.values import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from bufscan.source.values import Grad
 
 _MOST_STEPS = 40_000
 _MOST_ROUNDS = 16  # of a loop over what the source spells
 
-_FOLDED = {
-    ast.Add: lambda a, b: a + b,
-    ast.Sub: lambda a, b: a - b,
-    ast.Mult: lambda a, b: a * b,
-    ast.FloorDiv: lambda a, b: a // b,
+_FOLDED: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.FloorDiv: operator.floordiv,
 }
 _LARGEST_FOLDED = 1 << 16
 
@@ -119,10 +120,11 @@ class Expressions(Objects):
         parts: list[str] = []
         for part in node.values:
             value = self.evaluate(part.value) if isinstance(part, ast.FormattedValue) else self.evaluate(part)
-            known = isinstance(value, Plain) and value.is_known and isinstance(value.constant, str | int)
-            if not known or (isinstance(part, ast.FormattedValue) and (part.format_spec or part.conversion != -1)):
+            spelled = _constant(value)
+            is_formatted = isinstance(part, ast.FormattedValue) and (part.format_spec or part.conversion != -1)
+            if not isinstance(spelled, str | int) or is_formatted:
                 return PLAIN
-            parts.append(str(value.constant))
+            parts.append(str(spelled))
         return Plain("".join(parts), is_known=True)
 
     def _attribute(self, inner: ast.expr, name: str) -> Value:
@@ -189,13 +191,12 @@ class Expressions(Objects):
         return found
 
     def rounds_of(self, iterable: ast.expr) -> list[Value]:
-        """What the target of a loop over an expression is, round by round where the source spells it, else once."""
+        """What the target of a loop over it is, round by round where the source spells it, else once."""
         value = self.evaluate(iterable)
-        if isinstance(value, Container) and value.kind in ("list", "tuple", "dict", "set", "zip") and value.items:
+        if isinstance(value, Container) and value.kind in ("list", "tuple", "dict", "set") and value.items:
             if value.kind == "dict":
-                return [Plain(key, is_known=True) if key is not None else PLAIN for key in value.keys][
-                    :_MOST_ROUNDS
-                ]
+                keys = value.keys[:_MOST_ROUNDS]
+                return [PLAIN if key is None else Plain(key, is_known=True) for key in keys]
             if len(value.items) <= _MOST_ROUNDS:
                 return list(value.items)
         found = self.items_of(value)
@@ -282,7 +283,7 @@ class Expressions(Objects):
                 )
                 return Tensor(
                     value.how,
-                    has_dimensions=True if isinstance(index, ast.Slice) and value.has_dimensions else None,
+                    has_dimensions=any(isinstance(each, ast.Slice) for each in ast.walk(index)) or None,
                     alias=value.alias if is_view else None,
                     grad="computed" if value.grad == "leaf" else value.grad,
                 )
@@ -298,11 +299,8 @@ class Expressions(Objects):
                 return value if isinstance(value, Unknown) else UNKNOWN
 
     def _binary(self, node: ast.BinOp, op: ast.operator, left: Value, right: Value) -> Value:
-        found = []
-        for one in options_of(left):
-            for other in options_of(right):
-                found.append(self._one_binary(node, op, one, other))
-        return either(found)
+        pairs = ((one, other) for one in options_of(left) for other in options_of(right))
+        return either([self._one_binary(node, op, *pair) for pair in pairs])
 
     def _one_binary(self, node: ast.BinOp, op: ast.operator, left: Value, right: Value) -> Value:
         if isinstance(left, Tensor | Parameter) or isinstance(right, Tensor | Parameter):

@@ -6,6 +6,7 @@ import ast
 from typing import TYPE_CHECKING, NamedTuple
 
 from bufscan.source.abstract_pass import TooLongError
+from bufscan.source.code_globals import code_tensors
 from bufscan.source.construction import Construction
 from bufscan.source.lifetime import Upkeep
 from bufscan.source.torch_facts import has_no_tensors
@@ -16,6 +17,7 @@ from bufscan.source.values import (
     Instance,
     Module,
     Parameter,
+    Site,
     Tensor,
     Value,
     options_of,
@@ -26,8 +28,8 @@ if TYPE_CHECKING:
     from typing import Literal
 
     from bufscan.source.classes import Classes, ClassInfo
+    from bufscan.source.code_globals import CodeTensor
     from bufscan.source.project import Project
-    from bufscan.source.values import Site
 
     Severity = Literal["error", "warning", "note"]
 
@@ -79,13 +81,18 @@ class Reader:
             raise TooLongError from error
         upkeep = Upkeep(construction.lineage)
         for name, held in instance.attributes.items():
-            if not upkeep.sets_attributes_itself:
+            kinds = {each.registration for each in held}
+            if "direct" in kinds and kinds - {"plain", "direct"}:
+                yield from _of_hidden(cls, name, held)
+            elif not upkeep.sets_attributes_itself:
                 for each in held:
                     yield from self._of_plain(cls, name, each, upkeep)
             for each in held:
                 yield from _of_registered(cls, name, each)
         yield from _of_names(cls, construction)
         yield from self._of_class_body(cls, construction)
+        for found in code_tensors(construction, cls, construction.lineage):
+            yield _of_code(cls, found)
 
     # What is held without being registered.
 
@@ -179,8 +186,8 @@ class Reader:
         for held in (each for several in built.attributes.values() for each in several):
             if held.registration in ("parameter", "buffer", "non_persistent_buffer"):
                 return True
-            if isinstance(held.value, Module) and held.registration == "module":
-                if self.has_tensors(held.value, depth + 1):
+            match held:
+                case Held(value=Module() as child, registration="module") if self.has_tensors(child, depth + 1):
                     return True
         return False
 
@@ -192,13 +199,21 @@ class Reader:
                 if isinstance(option, Tensor | Parameter)
             ]
             for tensor in found:
-                from bufscan.source.values import Site  # noqa: PLC0415
-
                 shown = f"{cls.name}.{name}"
                 severity = _severity(tensor) if isinstance(tensor, Tensor) else "error"
                 message = f"`{shown}` is a class attribute, shared by all objects of the class: {_LOSS}"
                 site = Site(cls.file, cls, "", statement, value)
                 yield Fault("BUF005", severity, shown, message, site, name, "class")
+
+
+def _of_code(cls: ClassInfo, found: CodeTensor) -> Fault:
+    shown = f"{cls.name}.{found.name}" if found.is_default else found.name
+    kind = (
+        "a default argument, made once for all calls" if found.is_default else f"a global that `{found.user}` uses"
+    )
+    site = Site(found.file, None, "", found.statement)
+    message = f"`{shown}` is {kind}: {_LOSS}"
+    return Fault("BUF005", _severity(found.tensor), shown, message, site, found.name, "code")
 
 
 def _of_tensor(shown: str, name: str, tensor: Tensor, site: Site, upkeep: Upkeep) -> Iterator[Fault]:
@@ -230,7 +245,9 @@ def _of_tensor(shown: str, name: str, tensor: Tensor, site: Site, upkeep: Upkeep
         held = "is state that the forward pass keeps in a plain attribute"
     if upkeep.moves_by_itself(name) and severity == "error":
         severity = "warning"
-    yield Fault("BUF001", severity, shown, f"`{shown}` {held}, {_made_by(tensor)}: {_LOSS}", site, name, fate or "plain")
+    yield Fault(
+        "BUF001", severity, shown, f"`{shown}` {held}, {_made_by(tensor)}: {_LOSS}", site, name, fate or "plain"
+    )
 
 
 def _made_by(tensor: Tensor) -> str:
@@ -251,6 +268,14 @@ def _of_registered(cls: ClassInfo, name: str, held: Held) -> Iterator[Fault]:
             yield Fault("BUF101", "error", shown, message, held.site, name, "buffer")
         case _:
             pass
+
+
+def _of_hidden(cls: ClassInfo, name: str, held: Iterable[Held]) -> Iterator[Fault]:
+    for each in held:
+        if each.registration == "direct" and isinstance(each.value, Tensor | Parameter):
+            shown = f"{_owner(cls, each.site)}.{name}"
+            message = f"`{shown}` is registered, but an attribute of the object hides it: they are two tensors"
+            yield Fault("BUF006", "error", shown, message, each.site, name, "hidden")
 
 
 def _of_names(cls: ClassInfo, construction: Construction) -> Iterator[Fault]:
@@ -314,9 +339,7 @@ def _captured(function: Function) -> Iterator[tuple[str, Tensor]]:
         return
     parameters = function.node.args
     own = {each.arg for each in (*parameters.posonlyargs, *parameters.args, *parameters.kwonlyargs)}
-    body: Iterable[ast.AST] = (
-        [function.node.body] if isinstance(function.node, ast.Lambda) else function.node.body
-    )
+    body: Iterable[ast.AST] = [function.node.body] if isinstance(function.node, ast.Lambda) else function.node.body
     used = {
         node.id: isinstance(node.ctx, ast.Store)
         for part in body

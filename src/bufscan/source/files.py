@@ -15,7 +15,17 @@ if TYPE_CHECKING:
 
 _USUALLY_LEFT_OUT = frozenset(
     (
-        *("__pycache__", "__pypackages__", "_build", "build", "dist", "node_modules", "site-packages", "venv", "env"),
+        *(
+            "__pycache__",
+            "__pypackages__",
+            "_build",
+            "build",
+            "dist",
+            "node_modules",
+            "site-packages",
+            "venv",
+            "env",
+        ),
         *("buck-out",),
     )
 )
@@ -62,14 +72,21 @@ def _below(folder: Path, here: Path, excluded: GitIgnoreSpec | None) -> Iterator
             is_folder = entry.is_dir(follow_symlinks=False)
             if not is_folder and not entry.name.endswith(".py"):
                 continue
-            if _is_ignored(path, known, is_folder=is_folder) or _is_excluded(path, here, excluded, is_folder=is_folder):
+            if _is_ignored(path, known, is_folder=is_folder) or _is_excluded(
+                path, here, excluded, is_folder=is_folder
+            ):
                 continue
             if not is_folder:
                 yield path
-            elif entry.name not in _USUALLY_LEFT_OUT and not entry.name.startswith("."):
-                if not (path / "pyvenv.cfg").exists():
-                    folders.append(path)
+            elif not _is_left_out(path):
+                folders.append(path)
         pending += [(path, known) for path in reversed(folders)]
+
+
+def _is_left_out(folder: Path) -> bool:
+    """Whether others made what is in it; a virtual environment may have any name."""
+    name = folder.name
+    return name in _USUALLY_LEFT_OUT or name.startswith(".") or (folder / "pyvenv.cfg").exists()
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:

@@ -1,4 +1,4 @@
-"""What becomes of an attribute after construction: moved by the class itself, registered later, made anew, kept."""
+"""What becomes of an attribute after construction: moved by the class, registered later, made anew, kept."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from bufscan.source.abstract_pass import Routine, fate_of
-from bufscan.source.slots import last_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,7 +15,9 @@ if TYPE_CHECKING:
     from bufscan.source.classes import Lineage, Method
 
 _REGISTERING = frozenset(("register_buffer", "register_parameter", "register_module", "add_module", "add_state"))
-_REGISTERED = frozenset(("Parameter", "Buffer", "ModuleList", "ModuleDict", "ParameterList", "ParameterDict", "Sequential"))
+_REGISTERED = frozenset(
+    ("Parameter", "Buffer", "ModuleList", "ModuleDict", "ParameterList", "ParameterDict", "Sequential")
+)
 _DYNAMIC = frozenset(("__dict__", "vars", "setattr", "getattr"))
 _MOVING = ("to", "cuda", "_apply")
 

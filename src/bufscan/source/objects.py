@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from bufscan.source.classes import Classes, ClassInfo, Lineage, Method
     from bufscan.source.project import Project, SourceFile
+    from bufscan.source.values import Registration
 
 MODULE_METHODS = frozenset(
     (
@@ -320,9 +321,13 @@ class Objects(ABC):
                 Held(each, site, self._registration(option, each, known, direct=direct))
                 for each in options_of(value)
             ]
-            option.attributes[name] = tuple(held)
+            # What is registered stays so, hidden behind what the object itself has.
+            hidden = [each for each in known if each.registration not in ("plain", "direct")] if direct else []
+            option.attributes[name] = (*hidden, *held)
 
-    def _registration(self, instance: Instance, value: Value, known: tuple[Held, ...], *, direct: bool) -> str:
+    def _registration(
+        self, instance: Instance, value: Value, known: tuple[Held, ...], *, direct: bool
+    ) -> Registration:
         if direct:
             return "direct"
         if not instance.is_module:
@@ -338,9 +343,9 @@ class Objects(ABC):
                 return "buffer" if persistent else "non_persistent_buffer"
             case _:
                 pass
-        before = {each.registration for each in known} - {"plain", "direct"}
+        before = [each.registration for each in known if each.registration not in ("plain", "direct")]
         if before and (isinstance(value, Tensor) or value is NONE or isinstance(value, MethodOf)):
-            return min(before)
+            return before[0]
         return "plain"
 
     def delete_attribute(self, owner: Value, name: str) -> None:
@@ -349,7 +354,9 @@ class Objects(ABC):
             if isinstance(option, Instance):
                 option.attributes.pop(name, None)
 
-    def register(self, owner: Value, name: Value, value: Value, registration: str, node: ast.expr | None) -> None:
+    def register(
+        self, owner: Value, name: Value, value: Value, registration: Registration, node: ast.expr | None
+    ) -> None:
         """`owner.register_buffer(name, value)` and its like."""
         hold(value)
         spelled = name.constant if isinstance(name, Plain) and name.is_known else None

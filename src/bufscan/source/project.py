@@ -6,13 +6,13 @@ import ast
 import io
 import tokenize
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from bufscan.errors import BufscanError, UnreadableError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from pathlib import Path
 
 FunctionNode: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef
 Definition: TypeAlias = ast.ClassDef | FunctionNode | ast.expr | str
@@ -130,6 +130,14 @@ class Project:
         self._by_path[path] = file
         self._by_module[file.root, file.module] = file
         return file
+
+    def file(self, path: Path) -> SourceFile:
+        """The file at a path, read once.
+
+        Raises:
+            UnreadableError: it cannot be read, or is no Python.
+        """
+        return self._by_path.get(path) or self.read(path)
 
     def module(self, root: Path, dotted: str) -> SourceFile | None:
         """The project's file of that name, below the folder that names are counted from."""

@@ -141,18 +141,27 @@ ONE: dict[str, frozenset[str]] = {
     ),
     "torch.linalg": frozenset(
         """
-        _powsum cond cross det diagonal householder_product lu_solve matmul matrix_exp matrix_norm
-        matrix_power norm pinv solve_triangular tensorinv tensorsolve vander vecdot vector_norm
+        cholesky cond cross det diagonal eigvals eigvalsh householder_product inv ldl_solve lu_solve
+        matmul matrix_exp matrix_norm matrix_power matrix_rank norm pinv solve solve_triangular svdvals
+        tensorinv tensorsolve vander vecdot vector_norm
         """.split()
     ),
     "torch.fft": frozenset(
         """
-        fftshift ifftshift
+        fft fft2 fftfreq fftn fftshift hfft hfft2 hfftn ifft ifft2 ifftn ifftshift ihfft ihfft2 ihfftn
+        irfft irfft2 irfftn rfft rfft2 rfftfreq rfftn
         """.split()
     ),
     "torch.special": frozenset(
         """
-        log1p psi round softmax
+        airy_ai bessel_j0 bessel_j1 bessel_y0 bessel_y1 chebyshev_polynomial_t chebyshev_polynomial_u
+        chebyshev_polynomial_v chebyshev_polynomial_w digamma entr erf erfc erfcx erfinv exp2 expit expm1
+        gammainc gammaincc gammaln hermite_polynomial_h hermite_polynomial_he i0 i0e i1 i1e
+        laguerre_polynomial_l legendre_polynomial_p log1p log_ndtr log_softmax logit modified_bessel_i0
+        modified_bessel_i1 modified_bessel_k0 modified_bessel_k1 multigammaln ndtr ndtri polygamma psi
+        round scaled_modified_bessel_k0 scaled_modified_bessel_k1 shifted_chebyshev_polynomial_t
+        shifted_chebyshev_polynomial_u shifted_chebyshev_polynomial_v shifted_chebyshev_polynomial_w sinc
+        softmax spherical_bessel_j0 xlog1py xlogy zeta
         """.split()
     ),
     "torch.signal.windows": frozenset(
@@ -200,7 +209,8 @@ SEVERAL: dict[str, frozenset[str]] = {
     ),
     "torch.linalg": frozenset(
         """
-        lstsq lu qr slogdet svd
+        cholesky_ex eig eigh inv_ex ldl_factor ldl_factor_ex lstsq lu lu_factor lu_factor_ex qr slogdet
+        solve_ex svd
         """.split()
     ),
 }

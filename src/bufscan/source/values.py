@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from bufscan.source.project import FunctionNode, SourceFile
 
 Grad = Literal["none", "leaf", "computed", "lost", "unsure"]
-"""`leaf`: made with `requires_grad`; `computed`: by autograd from what is registered; `lost`: from a Parameter that
-nobody holds; `unsure`: from what may be one of these.
+"""`leaf`: made with `requires_grad`; `computed`: by autograd from what is registered; `lost`: from a Parameter
+that nobody holds; `unsure`: from what may be one of these.
 """
 
 Registration = Literal["plain", "direct", "parameter", "buffer", "non_persistent_buffer", "module"]
