@@ -181,3 +181,11 @@ def test_many_files_are_read_by_several_processes_as_by_one(folder: Path) -> Non
     assert ["base.py", "model.py"] == [target["target"] for target in found["targets"]]
     assert [1, 1] == [len(target["findings"]) for target in found["targets"]]
     assert found["summary"]["classes"] == 302
+
+
+def test_the_configured_targets_that_are_source_are_read(folder: Path) -> None:
+    for name in ("a.py", "package/__init__.py", "package/models.py", "src/other/__init__.py", "src/other/b.py"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(MODEL)
+    (folder / "bufscan.toml").write_text('targets = ["a.py:Model", "package.models", "other", "weights.pt"]\n')
+    assert ["a.py", "package/models.py", "src/other/__init__.py", "src/other/b.py"] == read_in(folder)

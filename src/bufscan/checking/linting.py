@@ -51,7 +51,8 @@ def lint(
     A file that cannot be parsed is a failure in the result, and all others are still read.
 
     Args:
-        paths: files and folders; the current folder when there are none, and nothing is piped in.
+        paths: files and folders; without any, and with nothing piped in, the configured targets that are source
+            here, or else the current folder.
         config: what to run and what to let pass; the defaults when None. No file is looked for.
         baseline: findings that are known and pass.
         stdin: source to read too.
@@ -62,7 +63,7 @@ def lint(
     """
     config = config or Config()
     rules = tuple(rule for rule in selected_rules(config) if rule.code in LINTED)
-    files = python_files(paths or (() if stdin else (".",)), config.exclude)
+    files = python_files(paths or (() if stdin else _configured(config) or (".",)), config.exclude)
     reading = _read(files, stdin)
     texts = {} if stdin is None else {stdin.filename: stdin.text}
     policy = Policy(config, rules, baseline, texts)
@@ -77,6 +78,20 @@ def lint(
         fail_on=config.fail_on,
         source=SourceRead(files=len(files) + (stdin is not None), classes=reading.classes),
     )
+
+
+def _configured(config: Config) -> list[str]:
+    """The files and folders of source that the configured targets name: `package.models` and its like too."""
+    found: dict[str, None] = {}
+    for target in config.targets:
+        source = target if target.endswith(".py") else target.partition(":")[0]
+        base = Path(*source.split(".")) if not source.endswith(".py") else None
+        for path in (Path(source),) if base is None else (base.with_name(f"{base.name}.py"), base):
+            for folder in (Path(), Path("src")):
+                place = folder / path
+                if (place.suffix == ".py" and place.is_file()) or (place / "__init__.py").is_file():
+                    found[str(place)] = None
+    return list(found)
 
 
 def _read(files: Sequence[Path], stdin: StandardInput | None) -> Reading:
