@@ -21,7 +21,7 @@ from bufscan.atomicfile import add_to, write_whole
 from bufscan.bytesource import exists
 from bufscan.commands.outcome import DONE, FAILED, Outcome, Paper, refuse_to_overwrite
 from bufscan.commands.terminal import encoding
-from bufscan.errors import BufscanError, TargetError, about
+from bufscan.errors import BufscanError, TargetError, about, did_you_mean
 from bufscan.live.standard_output import reserve_for_results, results
 from bufscan.report.escaping import show
 
@@ -191,8 +191,8 @@ def _complain_of_usage(error: typer.TyperException, arguments: Sequence[str]) ->
     context = getattr(error, "ctx", None)
     command = context.command_path if context else "bufscan"
     hint = f"`{command} --help` shows how to use it"
-    if command == "bufscan" and arguments and exists(Path(arguments[0])):  # the command's name was forgotten
-        hint = f"to inspect a file, `bufscan inspect {arguments[0]}`"
+    if command == "bufscan" and arguments:
+        hint = did_you_mean(arguments[0], _COMMANDS) or hint
     return _complain(message[:1].lower() + message[1:], hint)
 
 
@@ -271,6 +271,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: list[str]) -> int:
+    if arguments and _is_target(arguments[0]):  # the command's name was left out
+        arguments = ["inspect", *arguments]
     outcome = app(arguments or ["--help"], prog_name="bufscan", standalone_mode=False)
     if not isinstance(outcome, Outcome):  # a code that typer was left with: help, version, Ctrl-C
         if outcome == INTERRUPTED:
@@ -292,6 +294,13 @@ def _run(arguments: list[str]) -> int:
         for message, hint, target in outcome.complaints:
             _complain(message, hint, target=target)
     return outcome.exit_code
+
+
+def _is_target(word: str) -> bool:
+    """Whether it names no command but something to look at: what is there, or is called as models are."""
+    if word in _COMMANDS or word.startswith("-"):
+        return False
+    return exists(Path(word)) or ":" in word
 
 
 def _write(paper: Paper) -> None:

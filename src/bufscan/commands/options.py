@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from bufscan.errors import UsageError
+from bufscan.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,7 +54,9 @@ def one_of(kind: str, text: str, known: Sequence[Word]) -> Word:
     for word in known:
         if word == text:
             return word
-    raise UsageError(f"no such {kind}: `{text}`", hint=f"choose from {', '.join(known)}")
+    meant = did_you_mean(text.lower(), known)
+    choice = f"choose from {', '.join(known)}"
+    raise UsageError(f"no such {kind}: `{text}`", hint=f"{meant} {choice}" if meant else choice)
 
 
 def count_of(what: str, text: str, *, hint: str) -> int:

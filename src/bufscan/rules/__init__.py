@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bufscan.rules import (
+    container_anomaly,
     dtype_mismatch,
     empty_tensor,
     faulty_buffer_name,
     missing_entry,
     mixed_devices,
     non_finite_value,
+    off_list_global,
     optimizer_mismatch,
     oversized_storage,
     parameter_as_buffer,
@@ -58,6 +60,8 @@ RULES: tuple[Rule, ...] = (
     non_finite_value.RULE,
     role_mismatch.RULE,
     empty_tensor.RULE,
+    off_list_global.RULE,
+    container_anomaly.RULE,
     unused_ignore.RULE,
 )
 """In the order of their codes."""

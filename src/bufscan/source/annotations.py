@@ -61,7 +61,7 @@ def annotated(objects: Objects, file: SourceFile, node: ast.expr, how: str) -> V
             except (SyntaxError, ValueError, RecursionError):
                 return UNKNOWN
         case ast.BinOp(left=left, op=ast.BitOr(), right=right):
-            return either([annotated(objects, file, left, how), annotated(objects, file, right, how)])
+            return _one_of([annotated(objects, file, left, how), annotated(objects, file, right, how)])
         case ast.Subscript(value=outer, slice=inner):
             return _generic(objects, file, outer, inner, how)
         case _:
@@ -85,6 +85,14 @@ def _named(objects: Objects, file: SourceFile, name: str, how: str) -> Value:
             return UNKNOWN
 
 
+def _one_of(values: list[Value]) -> Value:
+    """What is one of several types; where one of them is no tensor, nobody knows that it is given a tensor."""
+    options = [option for value in values for option in options_of(value)]
+    if all(option is NONE or isinstance(option, Tensor | Parameter) for option in options):
+        return either(options)
+    return UNKNOWN
+
+
 def _generic(objects: Objects, file: SourceFile, outer: ast.expr, inner: ast.expr, how: str) -> Value:
     name = dotted_name(outer) or ""
     found = objects.global_named(file, name) if name else UNKNOWN
@@ -93,7 +101,7 @@ def _generic(objects: Objects, file: SourceFile, outer: ast.expr, inner: ast.exp
     if dotted in ("typing.Optional", "Optional"):
         return either([annotated(objects, file, parts[0], how), NONE])
     if dotted in ("typing.Union", "Union"):
-        return either([annotated(objects, file, part, how) for part in parts])
+        return _one_of([annotated(objects, file, part, how) for part in parts])
     if dotted in _CONTAINERS or dotted in _DICTS:
         kept = parts[-1:] if dotted in _DICTS else [part for part in parts if not isinstance(part, ast.Constant)]
         items = [option for part in kept for option in options_of(annotated(objects, file, part, how))]

@@ -141,6 +141,7 @@ class Calls(Expressions):
         name = "" if isinstance(node, ast.Lambda) else node.name
         frame = Frame(function.file, function.owner, name, function.names)
         frame.node = node
+        frame.calling = self.statement
         given = list(arguments)
         if function.receiver is not None:
             given.insert(0, function.receiver)

@@ -220,6 +220,12 @@ class Construction(Calls):
                 left=left, ops=[ast.Is() | ast.IsNot() as op], comparators=[ast.Constant(value=None)]
             ):
                 self._narrow_to_none(left, truth is isinstance(op, ast.Is))
+            case ast.Call(func=ast.Name(id="isinstance"), args=[ast.Name(id=name), types]) if (
+                name in self.frame.names
+            ):
+                options = options_of(self.frame.names[name])
+                kept = [option for option in options if self.fits(option, types) is not (not truth)]
+                self.frame.names[name] = either(kept)
             case ast.Name() | ast.Attribute() if truth:
                 self._narrow_to_none(test, False)
             case _:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from bufscan.source.abstract_pass import TooLongError
 from bufscan.source.objects import Objects, hold
-from bufscan.source.torch_facts import DETACHING, SURE_VIEWS, TENSOR_ATTRIBUTES
+from bufscan.source.torch_facts import DETACHING, PARAMETERS, SURE_VIEWS, TENSOR_ATTRIBUTES, is_tensor_class
 from bufscan.source.values import (
     MAY_TRAIN,
     NONE,
@@ -372,10 +372,25 @@ class Expressions(Objects):
                 if isinstance(one, Plain) and isinstance(other, Plain) and one.is_known and other.is_known:
                     return (one.constant == other.constant) is isinstance(op, ast.Eq)
                 return None
+            case ast.Call(func=ast.Name(id="isinstance"), args=[value, types]):
+                found = {self.fits(option, types) for option in options_of(self.evaluate(value))}
+                return found.pop() if len(found) == 1 else None
             case ast.Name(id="TYPE_CHECKING") | ast.Attribute(attr="TYPE_CHECKING"):
                 return False
             case _:
                 return _truth_of(self.evaluate(test))
+
+    def fits(self, value: Value, types: ast.expr) -> bool | None:
+        """Whether a value is an instance of one of some types; None where nobody knows."""
+        if isinstance(types, ast.BinOp):
+            parts = [types.left, types.right]
+        else:
+            parts = types.elts if isinstance(types, ast.Tuple) else [types]
+        if len(parts) > 1 or parts[0] is not types:
+            found = [self.fits(value, part) for part in parts]
+            return True if True in found else None if None in found else False
+        named = self.evaluate(types)
+        return _fits_type(value, named.dotted) if isinstance(named, Outside) else None
 
     def words(self, node: ast.expr) -> str:
         """The source that makes a value, as messages quote it."""
@@ -443,6 +458,27 @@ def _dimensions(values: Iterable[Value]) -> bool | None:
         return None
     others = [value for value in values if not isinstance(value, Plain | Tensor)]
     return None if others else False
+
+
+def _fits_type(value: Value, dotted: str) -> bool | None:
+    found: bool | None = None
+    match value:
+        case Parameter():
+            found = dotted in PARAMETERS or is_tensor_class(dotted)
+        case Tensor(is_given=True):
+            found = True if is_tensor_class(dotted) else None if dotted in PARAMETERS else False
+        case Tensor():
+            found = is_tensor_class(dotted)
+        case Container(kind="list" | "tuple" | "dict" | "set" as kind):
+            found = dotted == kind
+        case Plain(is_known=True, constant=int() | float() | str() | bool() | None as constant):
+            types = {"int": int, "float": float, "str": str, "bool": bool}
+            found = isinstance(constant, types[dotted]) if dotted in types else False
+        case Module() if dotted in PARAMETERS or is_tensor_class(dotted) or dotted in ("list", "tuple", "dict"):
+            found = False
+        case _:
+            pass
+    return found
 
 
 def _constant(value: Value) -> object:

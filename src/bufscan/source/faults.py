@@ -79,14 +79,17 @@ class Reader:
             instance = construction.build()
         except RecursionError as error:
             raise TooLongError from error
-        upkeep = Upkeep(construction.lineage)
+        upkeep = Upkeep(construction.lineage, _keys_in(instance))
         for name, held in instance.attributes.items():
             kinds = {each.registration for each in held}
             if "direct" in kinds and kinds - {"plain", "direct"}:
                 yield from _of_hidden(cls, name, held)
             elif not upkeep.sets_attributes_itself:
                 for each in held:
-                    yield from self._of_plain(cls, name, each, upkeep)
+                    # What somebody hands in, and is registered in another case, hardly ever comes to this one.
+                    is_given = isinstance(each.value, Tensor) and each.value.is_given
+                    if not is_given or kinds == {"plain"}:
+                        yield from self._of_plain(cls, name, each, upkeep)
             for each in held:
                 yield from _of_registered(cls, name, each)
         yield from _of_names(cls, construction)
@@ -331,6 +334,16 @@ def _in_object(instance: Instance, shown: str, depth: int) -> Iterator[tuple[str
                     yield from _in_object(deeper, path, depth + 1)
                 case value:
                     yield path, value
+
+
+def _keys_in(instance: Instance) -> dict[str, frozenset[str]]:
+    """The keys of the dicts that an object holds, by attribute."""
+    return {
+        name: frozenset(key for key in each.value.keys if isinstance(key, str))
+        for name, held in instance.attributes.items()
+        for each in held
+        if isinstance(each.value, Container) and each.value.kind == "dict"
+    }
 
 
 def _captured(function: Function) -> Iterator[tuple[str, Tensor]]:

@@ -9,24 +9,23 @@ from typing import TYPE_CHECKING
 from bufscan.source.abstract_pass import Routine, fate_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from bufscan.source.abstract_pass import Fate
     from bufscan.source.classes import Lineage, Method
 
 _REGISTERING = frozenset(("register_buffer", "register_parameter", "register_module", "add_module", "add_state"))
-_REGISTERED = frozenset(
-    ("Parameter", "Buffer", "ModuleList", "ModuleDict", "ParameterList", "ParameterDict", "Sequential")
-)
 _DYNAMIC = frozenset(("__dict__", "vars", "setattr", "getattr"))
-_MOVING = ("to", "cuda", "_apply")
+_ALL = frozenset(("__dict__", "vars"))
 
 
 class Upkeep:
     """What the methods of a class do for its attributes."""
 
-    def __init__(self, lineage: Lineage) -> None:
+    def __init__(self, lineage: Lineage, keys: Mapping[str, frozenset[str]]) -> None:
+        """`keys` are those of the dicts that the object holds, by attribute: perhaps names of attributes."""
         self._lineage = lineage
+        self._keys = keys
         self._fates: dict[tuple[str, bool], Fate | None] = {}
 
     @cached_property
@@ -36,7 +35,15 @@ class Upkeep:
 
     def looks_after(self, attribute: str) -> bool:
         """Whether the class moves the attribute with the model, or registers it after all."""
-        return attribute in self._applied or self._applies_any or attribute in self._registered_later
+        if attribute in self._applied or attribute in self._registered_later:
+            return True
+        return self._applies_dynamically and self._may_apply(attribute)
+
+    def _may_apply(self, attribute: str) -> bool:
+        """Whether `_apply`, which goes through names, comes to this one: all, unless a dict has the names."""
+        lists = [keys for name, keys in self._keys.items() if name in self._applied and keys]
+        goes_through_all = not _ALL.isdisjoint(self._applied) or not lists
+        return goes_through_all or any(attribute in keys for keys in lists)
 
     def moves_by_itself(self, attribute: str) -> bool:
         """Whether only a `to` of the class's own moves it, which a model around it does not call."""
@@ -65,7 +72,7 @@ class Upkeep:
         return self._words("_apply")
 
     @cached_property
-    def _applies_any(self) -> bool:
+    def _applies_dynamically(self) -> bool:
         return not _DYNAMIC.isdisjoint(self._applied)
 
     @cached_property

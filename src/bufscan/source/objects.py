@@ -73,6 +73,7 @@ class Frame:
         self.around = around or {}
         self.names: dict[str, Value] = {}
         self.node: ast.AST | None = None
+        self.calling: ast.stmt | None = None  # the statement that the call is part of
         self.yielded: list[Value] = []
         self.is_generator = False
         self.returned: list[Value] = []
@@ -137,8 +138,13 @@ class Objects(ABC):
         """What a function of the project gives back."""
 
     def site(self, value: ast.expr | None = None) -> Site:
-        """The statement that is being followed."""
-        return Site(self.frame.file, self.frame.owner, self.frame.method, self.statement, value)
+        """The statement that is being followed; in a function that belongs to no class, the one that called it."""
+        frames = [*self.frames]
+        statement = self.statement
+        while frames[-1].owner is None and len(frames) > 1 and frames[-1].calling is not None:
+            statement, value = frames.pop().calling or statement, None
+        frame = frames[-1]
+        return Site(frame.file, frame.owner, frame.method, statement, value)
 
     # What the branches of a statement leave.
 
