@@ -17,7 +17,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("inventory",),
     ("rehearsal",),
     ("findings", "ties"),
-    ("target", "config"),
+    ("target", "config", "source"),
     ("formats", "live", "roles", "rules", "values"),
     ("joining", "rehearsing"),
     ("opening",),

@@ -106,6 +106,7 @@ class _Group(TyperGroup):
 _COMMANDS = {
     "inspect": "Show every tensor of a checkpoint or a model.",
     "check": "Fail where tensors are not registered.",
+    "lint": "Read source, and find what is not registered.",
     "run": "Watch the models that a program builds.",
     "diff": "Show what changed between two of them.",
     "explain": "List the rules of `check`, or explain one.",
@@ -113,7 +114,7 @@ _COMMANDS = {
 }
 """Each a module of `commands` with a function of its name, and what the list of commands says of it."""
 
-_ON_TARGETS = ("inspect", "check", "run", "diff")
+_ON_TARGETS = ("inspect", "check", "lint", "run", "diff")
 
 # What stands behind the program on the command line is the program's; and so are the process and its settings.
 _RUNS_A_PROGRAM = ("run",)

@@ -11,7 +11,7 @@ from bufscan.inventory import Location  # noqa: TC001 - msgspec reads it where f
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from bufscan.inventory import Inventory, Skipped, Tensor
+    from bufscan.inventory import Certainty, Inventory, Skipped, Tensor
     from bufscan.rehearsal import Rehearsal
 
 Severity = Literal["error", "warning", "note"]
@@ -47,6 +47,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
         location: the line of source to change, where it is known.
         suggestion: the line to write there.
         suggestion_note: where that line goes, if not there, and what it does to old checkpoints.
+        certainty: `exact` where it was measured, `inferred` where source says so.
         mark: what tells it from the rule's others where `tensor` is ""; it stays when lines shift.
         seen: where it showed; only in the models of a program that was watched.
     """
@@ -59,6 +60,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     location: Location | None = None
     suggestion: str | None = None
     suggestion_note: str | None = None
+    certainty: Certainty = "exact"
     mark: str = ""
     seen: Seen | None = None
 
@@ -120,7 +122,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
         name: of the problem; reads well after "allow".
         explanation: the only text about it, in Markdown: what it does, why it is bad, an example and what to use
             instead.
-        needs: what it looks at, where that is not always there: `--model`, `--values`, or `--rehearse`.
+        needs: what it looks at, where that is not always there: `--model`, `--values`, `--rehearse`, or source.
         check: finds it. Pure: opens no file, calls nothing of the user's. A `Skipped` is something that the rule
             should have looked at and could not.
     """
@@ -128,7 +130,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     code: str
     name: str
     explanation: str
-    needs: Literal["model", "values", "rehearsal"] | None = None
+    needs: Literal["model", "values", "rehearsal", "source"] | None = None
     check: Callable[[Rule, Subject], Iterator[Finding | Skipped]]
 
     @property

@@ -175,7 +175,7 @@ def reports_of(
 ) -> tuple[str, tuple[Paper, ...]]:
     """What is shown, and the files to write."""
     formats = {*on_screen, *(name for name, _ in on_paper)}
-    plain = CheckView(version=_version(formats), folder=_folder_in_workspace(), quiet=quiet)
+    plain = CheckView(version=_version(formats), folder=folder_in_workspace(), quiet=quiet)
     view = msgspec.structs.replace(plain, display=shown_on)
     papers = [Paper(file, CHECK_REPORTS[format_name](result, plain)) for format_name, file in on_paper]
     if page := os.environ.get("GITHUB_STEP_SUMMARY"):  # what a step puts there is shown as Markdown
@@ -240,7 +240,7 @@ def _version(formats: Collection[str]) -> str:
     return str(__version__)
 
 
-def _folder_in_workspace() -> str:
+def folder_in_workspace() -> str:
     """Where this is in the repository that a GitHub workflow checked out: GitHub counts paths from its root."""
     workspace = os.environ.get("GITHUB_WORKSPACE")
     here = Path.cwd()

@@ -97,8 +97,7 @@ def counted(findings: Iterable[Finding]) -> str:
 def verdict(result: CheckResult) -> str:
     """The one sentence that says it all."""
     watched = result.watched
-    among = plural(len(result.targets), "target") if watched is None else _models_of(watched)
-    parts = [f"{counted(result.findings)} in {among}"]
+    parts = [f"{counted(result.findings)} in {_extent(result)}"]
     if result.findings and not result.failing:
         parts.append(f"none of them {_at_least(result)}")
     ignored = sum(len(target.ignored) for target in result.targets)
@@ -109,7 +108,8 @@ def verdict(result: CheckResult) -> str:
         parts.append(f"{skipped:,} skipped")
     incomplete = sum(not target.is_complete for target in result.targets)
     if incomplete:
-        parts.append(f"{plural(incomplete, 'target')} could not be checked")
+        what = "could not be checked" if result.source is None else "could not be read"
+        parts.append(f"{plural(incomplete, 'target' if result.source is None else 'file')} {what}")
     if watched is not None and watched.ended is not None:
         parts.append(f"{watched.program} {watched.ended}")
     return "; ".join(parts)
@@ -138,6 +138,16 @@ def not_counted(watched: Watched) -> str | None:
 def _models_of(watched: Watched) -> str:
     classes = f"{watched.classes:,} classes" if watched.classes != 1 else "1 class"
     return f"{plural(watched.models, 'model')} of {classes}"
+
+
+def _extent(result: CheckResult) -> str:
+    """How much was looked at."""
+    if result.watched is not None:
+        return _models_of(result.watched)
+    if result.source is None:
+        return plural(len(result.targets), "target")
+    classes = plural(result.source.classes, "class")
+    return f"{plural(result.source.files, 'file')} with {classes} of modules"
 
 
 def _at_least(result: CheckResult) -> str:
