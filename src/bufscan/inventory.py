@@ -41,6 +41,7 @@ Holding = Literal[
     "state_dict_only",
     "extra_state",
     "packed_params",
+    "constant",
     # Registered, but the model's attribute of that name is something else.
     "shadowed_by_instance",
     "shadowed_by_class",
@@ -53,11 +54,11 @@ computes it from its own old value, or sets it only while training. `lost_parame
 `nn.Parameter` that the model does not hold (`nn.Parameter(x).to(dtype)`). `maybe_computed`: requires grad, and a
 file does not say whether autograd computed it. `moved_by_apply`: an overridden `_apply` moves it. `computed`: a
 result of autograd. `recomputed`: a hook computes it at every forward pass (old `weight_norm`). `packed_params`: of
-a quantised module.
+a quantised module. `constant`: written in the code of a compiled program.
 """
 
 HARMLESS_HOLDINGS: frozenset[str] = frozenset(
-    ("moved_by_apply", "computed", "recomputed", "extra_state", "packed_params")
+    ("moved_by_apply", "computed", "recomputed", "extra_state", "packed_params", "constant")
 )
 """Ways of holding an unregistered tensor that no one needs to be told of."""
 
@@ -387,8 +388,8 @@ class Inventory(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         target: as the user named it.
-        format: `torch-zip`, `torch-legacy`, `torch-tar`, `safetensors`, `safetensors-sharded`,
-            `torch-sharded`, `live`.
+        format: `torch-zip`, `torch-legacy`, `torchscript`, `torch-export`, `safetensors`, `safetensors-sharded`,
+            `torch-sharded`, `dcp`, `gguf`, `npy`, `npz`, `pickle`, `live`.
         tensors: in the artefact's own order.
         storages: by key; each is counted once.
         module_trees, optimizers: evidence for `roles/`.

@@ -45,10 +45,10 @@ def _legacy(source: ByteSource, target: str, plain: bool) -> Inventory:
     return read_torch_legacy(source, target, plain=plain)
 
 
-def _tar(source: ByteSource, target: str, plain: bool) -> Inventory:
-    from bufscan.formats.torch_tar import read_torch_tar
+def _tar(source: ByteSource, target: str, plain: bool) -> Inventory:  # noqa: ARG001 - it is only named
+    from bufscan.formats.archives import what_tar_is
 
-    return read_torch_tar(source, target, plain=plain)
+    raise what_tar_is(source, target)
 
 
 def _safetensors(source: ByteSource, target: str, plain: bool) -> Inventory:  # noqa: ARG001 - it has none
