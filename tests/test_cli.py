@@ -18,8 +18,8 @@ def test_inspect_prints_the_listing_and_nothing_to_stderr(demo_files: Path) -> N
     done = bufscan("inspect", "model.pt", cwd=demo_files)
     assert (0, b"") == (done.returncode, done.stderr)
     lines = done.stdout.decode().splitlines()
-    assert "model.pt: torch-zip, all on cpu" == lines[0]
-    assert lines[-1].startswith("28 tensors: 14 parameters, ")
+    assert "model.pt: 28 tensors, 8,193 elements, 26.6 kB, torch-zip, all on cpu" == lines[0]
+    assert "█ 14 parameters  ▓ 4 persistent buffers" in lines[1]
 
 
 def test_the_installed_command_is_the_same_program(demo_files: Path) -> None:
@@ -213,3 +213,8 @@ def test_several_targets_are_one_table_as_csv(demo_files: Path) -> None:
     text = bufscan("inspect", "model.pt", "weights.safetensors", "-f", "csv", cwd=demo_files).stdout.decode()
     rows = list(csv.DictReader(StringIO(text)))
     assert [28, 18] == [sum(row["target"] == name for row in rows) for name in ("model.pt", "weights.safetensors")]
+
+
+def test_a_target_without_a_command_is_inspected(demo_files: Path) -> None:
+    for target in ("model.pt", "model.py:TinyTransformer"):
+        assert bufscan("inspect", target, cwd=demo_files).stdout == bufscan(target, cwd=demo_files).stdout != b""

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bufscan.rules import (
+    breaks_on_move,
     container_anomaly,
     dtype_mismatch,
     empty_tensor,
+    faulty_buffer_name,
     missing_entry,
     mixed_devices,
     non_finite_value,
@@ -46,7 +48,9 @@ RULES: tuple[Rule, ...] = (
     trainable_buffer.RULE,
     parameter_as_buffer.RULE,
     optimizer_mismatch.RULE,
+    faulty_buffer_name.RULE,
     mixed_devices.RULE,
+    breaks_on_move.RULE,
     saved_on_accelerator.RULE,
     uninitialised_buffer.RULE,
     missing_entry.RULE,
