@@ -27,9 +27,9 @@ _PREFERRED = tuple(
     for index in ("", ".index.json")
 )
 _INDEX_SUFFIXES = (".safetensors.index.json", ".bin.index.json")
-_CHECKPOINT_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".ckpt")
+_CHECKPOINT_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".pt2", ".gguf")
 _ARRAY_SUFFIXES = (".pkl", ".npz", ".npy")  # where there is nothing else
-_FOREIGN_SUFFIXES = (".pt2", ".gguf", ".h5", ".msgpack", ".onnx", ".distcp")
+_FOREIGN_SUFFIXES = (".h5", ".msgpack", ".onnx", ".distcp")
 # What trainers save beside a model. torch.distributed.checkpoint puts `shard-<rank>-` before the name.
 _COMPANION = re.compile(r"(optimizer|scheduler|scaler|sampler|training_args|rng_state|random_states)[^a-z]")
 _SHARD = re.compile(
