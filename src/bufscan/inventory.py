@@ -49,6 +49,7 @@ Holding = Literal[
     "state_dict_only",
     "extra_state",
     "packed_params",
+    "code_constant",
     # Registered, but the model's attribute of that name is something else.
     "shadowed_by_instance",
     "shadowed_by_class",
@@ -69,14 +70,14 @@ result of autograd. `recomputed`: a hook computes it at every forward pass (old 
 `made_by_forward`: of a model that was watched, not there before its first forward pass; or noted by a hook.
 `follows_device`: a cache with an entry for each device, or made anew where that differs. `seed`: a class
 attribute that only objects are made from. `framework`: what a framework moves itself. `packed_params`: of a
-quantised module. `split_by_move`: `.to()` makes two of it, and one is written to. `split_view`: the same, and
-none is.
+quantised module. `code_constant`: written in the code of a compiled program. `split_by_move`: `.to()` makes two of
+it, and one is written to. `split_view`: the same, and none is.
 """
 
 HARMLESS_HOLDINGS: frozenset[str] = frozenset(
     (
         *("moved_by_apply", "computed", "recomputed", "made_by_forward", "follows_device", "seed", "framework"),
-        *("extra_state", "packed_params"),
+        *("extra_state", "packed_params", "code_constant"),
     )
 )
 """Ways of holding an unregistered tensor that no one needs to be told of."""
@@ -409,8 +410,8 @@ class Inventory(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         target: as the user named it.
-        format: `torch-zip`, `torch-legacy`, `torch-tar`, `safetensors`, `safetensors-sharded`,
-            `torch-sharded`, `live`.
+        format: `torch-zip`, `torch-legacy`, `torchscript`, `torch-export`, `safetensors`, `safetensors-sharded`,
+            `torch-sharded`, `dcp`, `gguf`, `npy`, `npz`, `pickle`, `live`.
         tensors: in the artefact's own order.
         storages: by key; each is counted once.
         module_trees, optimizers: evidence for `roles/`.
