@@ -15,25 +15,27 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("errors",),
     ("dtypes", "bytesource", "atomicfile", "tensor_names"),
     ("inventory",),
+    ("rehearsal",),
     ("findings", "ties"),
-    ("target", "config"),
+    ("target", "config", "source"),
     ("formats", "live", "roles", "rules", "values"),
-    ("joining",),
+    ("joining", "rehearsing"),
     ("opening",),
     ("inspecting", "judging"),
     ("checking", "comparing"),
+    ("watching",),
     ("report", "demo"),
     ("testing",),
     ("",),  # the package itself, the door to the library
     ("commands",),
-    ("cli",),
+    ("cli", "pytest_plugin"),
     ("__main__",),
 )
 """From the lowest to the highest. A module may use the rows below its own, and what is inside its own package."""
 
 BUFSCAN = {name.split(".")[1] if "." in name else "" for name in SOURCES}
 
-WITH_TORCH = ("bufscan.live", "bufscan.values.storages")
+WITH_TORCH = ("bufscan.live", "bufscan.values.storages", "bufscan.watching", "bufscan.rehearsing")
 """What may import torch, in functions: it is for live models. Everything else works on files and records."""
 
 

@@ -94,6 +94,20 @@ def import_torch() -> ModuleType:
     return torch
 
 
+def call_target(target: ObjectTarget) -> Any:
+    """Import the target and call it, with the literal arguments of the expression or with none.
+
+    Raises:
+        UsageError: the expression or the arguments make no sense.
+        UnreadableError: the import or the call failed.
+    """
+    with diverted_to_stderr(), _surroundings_kept():
+        found, expression = _find(target)
+        if not callable(found):
+            raise UnreadableError(f"`{expression.name}` is {_article(type(found))}, not a function")
+        return _called(found, expression)
+
+
 def import_source(source: str) -> ModuleType:
     """Import a dotted module name or a Python file, as `build` does, and make nothing of it.
 
@@ -304,6 +318,10 @@ def _made(found: Any, expression: Expression) -> Any:
         return found
     if not callable(found):
         raise UnreadableError(f"`{name}` is {_article(type(found))}, not a module, a class or a factory")
+    return _called(found, expression)
+
+
+def _called(found: Any, expression: Expression) -> Any:
     _require_arguments(found, expression)
     try:
         return found(*expression.args, **expression.kwargs)
@@ -311,7 +329,7 @@ def _made(found: Any, expression: Expression) -> Any:
         raise
     except _USER_FAILURES as error:
         raise failure_of(
-            f"`{name}(…)`" if expression.args or expression.kwargs else f"`{name}()`", error
+            f"`{expression.name}(…)`" if expression.args or expression.kwargs else f"`{expression.name}()`", error
         ) from error
 
 
