@@ -175,7 +175,9 @@ class Calls(Expressions):
         if isinstance(node, ast.Lambda) or node.returns is None:
             return UNKNOWN
         found = annotated(self, function.file, node.returns, f"`{node.name}()`")
-        return found if isinstance(found, Tensor) and node.name != "forward" else UNKNOWN
+        if not isinstance(found, Tensor) or node.name == "forward":
+            return UNKNOWN
+        return Tensor(f"`{node.name}()`, which is annotated to return a tensor", has_dimensions=None)
 
     def _bound(self, function: Function, given: list[Value], named: dict[str, Value]) -> dict[str, Value]:
         """The arguments of a call by their names."""
@@ -575,7 +577,11 @@ def _created_dimensions(name: str, arguments: Sequence[Value], named: dict[str, 
         value = arguments[0] if arguments else named.get("data", UNKNOWN)
         found = {_data_dimensions(option) for option in options_of(value)}
         return found.pop() if len(found) == 1 else None
-    if name in SIZED:
+    if name in TENSOR_CLASSES and not arguments:
+        return False  # empty
+    if name in SIZED or name in TENSOR_CLASSES:
+        if any(isinstance(each, Plain) and each.is_known and each.constant == 0 for each in arguments):
+            return name in TENSOR_CLASSES and None  # empty too
         size = arguments[0] if arguments else named.get("size", UNKNOWN)
         is_empty = isinstance(size, Container) and size.kind in ("tuple", "list") and not size.items
         return not is_empty and (not isinstance(size, Unknown) or len(arguments) > 1 or None)
@@ -587,6 +593,8 @@ def _created_dimensions(name: str, arguments: Sequence[Value], named: dict[str, 
 
 def _data_dimensions(value: Value) -> bool | None:
     match value:
+        case Container(kind="list" | "tuple", items=[]):
+            return False  # it is empty, and has as little to lose
         case Plain(is_known=True, constant=int() | float() | bool()):
             return False
         case Container():
