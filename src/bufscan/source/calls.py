@@ -44,12 +44,14 @@ from bufscan.source.values import (
     Value,
     either,
     options_of,
+    signature,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from bufscan.source.classes import ClassInfo
+    from bufscan.source.values import How
 
 _DEEPEST = 14  # calls in one another
 _PLAIN_RESULTS = frozenset(
@@ -138,6 +140,16 @@ class Calls(Expressions):
         running = any(frame.node is node for frame in self.frames)
         if running or len(self.frames) > _DEEPEST:
             return self._by_annotation(function)
+        key = _call_key(function, arguments, named)
+        if key is not None and key in self.memory.calls:
+            return self.memory.calls[key]
+        found = self._run(function, arguments, named)
+        if key is not None and (isinstance(found, Tensor) or signature(found) is not None):
+            self.memory.calls[key] = found
+        return found
+
+    def _run(self, function: Function, arguments: Sequence[Value], named: dict[str, Value]) -> Value:
+        node = function.node
         name = "" if isinstance(node, ast.Lambda) else node.name
         frame = Frame(function.file, function.owner, name, function.names)
         frame.node = node
@@ -468,7 +480,7 @@ class Calls(Expressions):
         return Container("tuple", [made]) if several else made
 
     def _computed_by_method(
-        self, of: Tensor | Parameter, name: str, how: str, arguments: Sequence[Value], named: dict[str, Value]
+        self, of: Tensor | Parameter, name: str, how: How, arguments: Sequence[Value], named: dict[str, Value]
     ) -> Value:
         given = [*arguments, *named.values()]
         if name in SAME_OR_MOVED:
@@ -554,6 +566,19 @@ class Calls(Expressions):
                     hold(starred(value) or value)
                 return MAY_TRAIN if name != "__init__" else NONE
         return NONE
+
+
+def _call_key(
+    function: Function, arguments: Sequence[Value], named: dict[str, Value]
+) -> tuple[object, ...] | None:
+    """The same for calls that give the same, whatever is built; None where the call may change what is."""
+    if function.names is not None or not (function.receiver is None or isinstance(function.receiver, ClassName)):
+        return None
+    receiver = None if function.receiver is None else signature(function.receiver)
+    signatures = [signature(value) for value in (*arguments, *named.values())]
+    if None in signatures:
+        return None
+    return id(function.node), receiver, tuple(named), *signatures
 
 
 def _argument(node: ast.Call, place: int, name: str) -> ast.expr | None:

@@ -18,6 +18,7 @@ from bufscan.source.values import (
     FileName,
     Function,
     Instance,
+    Memory,
     Outside,
     Parameter,
     Plain,
@@ -43,8 +44,8 @@ AFTERWARDS = ("reset_parameters", "setup", "configure_model", "post_init", "__po
 class Construction(Calls):
     """The construction of one object. After `build`, `instance` holds what it leaves."""
 
-    def __init__(self, project: Project, classes: Classes, cls: ClassInfo) -> None:
-        super().__init__(project, classes, classes.lineage(cls))
+    def __init__(self, project: Project, classes: Classes, cls: ClassInfo, memory: Memory | None = None) -> None:
+        super().__init__(project, classes, classes.lineage(cls), memory or Memory())
         self.instance = Instance(cls, is_module=self.lineage.is_module)
         self.heap.append(self.instance)
         self.ran: set[int] = set()
@@ -307,7 +308,7 @@ class Construction(Calls):
 
     def _added(self, one: Value, other: Value, node: ast.AugAssign) -> Value:
         if isinstance(one, Tensor | Parameter) or isinstance(other, Tensor | Parameter):
-            how = one.how if isinstance(one, Tensor | Parameter) else f"`{self.frame.file.segment(node.value)}`"
+            how = one.how if isinstance(one, Tensor | Parameter) else self.words(node.value)
             return derived([one, other], how)
         return Plain() if isinstance(one, Plain) and isinstance(other, Plain) else UNKNOWN
 

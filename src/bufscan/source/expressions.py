@@ -32,6 +32,7 @@ from bufscan.source.values import (
     Outside,
     Parameter,
     Plain,
+    Quoted,
     Super,
     Tensor,
     Unknown,
@@ -43,7 +44,7 @@ from bufscan.source.values import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from bufscan.source.values import Grad
+    from bufscan.source.values import Grad, How
 
 _MOST_STEPS = 40_000
 _MOST_ROUNDS = 16  # of a loop over what the source spells
@@ -418,9 +419,9 @@ class Expressions(Objects):
         named = self.evaluate(types)
         return _fits_type(value, named.dotted) if isinstance(named, Outside) else None
 
-    def words(self, node: ast.expr) -> str:
+    def words(self, node: ast.expr) -> Quoted:
         """The source that makes a value, as messages quote it."""
-        return f"`{self.frame.file.segment(node)}`"
+        return Quoted(self.frame.file, node)
 
 
 class _Star(Value):
@@ -443,7 +444,7 @@ def viewed(owner: Tensor | Parameter, name: str) -> Value:
     return Tensor(owner.how, has_dimensions=owner.has_dimensions, alias=alias, grad=grad)
 
 
-def derived(inputs: Iterable[Value], how: str, *, has_dimensions: bool | None = None) -> Tensor:
+def derived(inputs: Iterable[Value], how: How, *, has_dimensions: bool | None = None) -> Tensor:
     """The tensor that is computed from these."""
     inputs = list(inputs)
     flat = [each for value in inputs for option in options_of(value) for each in _flat(option)]
