@@ -304,7 +304,7 @@ def test_ctrl_c_stops_all_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_every_option_is_explained() -> None:
     section = README.read_text().partition("\n## Diff\n")[2].partition("\n### ")[0]
-    known = set(re.findall(r"^ +(--[a-z-]+)", bufscan("diff", "--help").stdout.decode(), re.MULTILINE))
+    known = set(re.findall(r"^ +(?:-[^h], )?(--[a-z-]+)", bufscan("diff", "--help").stdout.decode(), re.MULTILINE))
     assert "--map" in known
     assert known - {"--textconv"} == set(re.findall(r"--[a-z][a-z-]+", section))
 

@@ -78,6 +78,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
         ignore: findings that are meant to be there, with reasons.
         fail_on: the least severity that fails the check.
         build: arguments for models.
+        exclude: patterns of source files that `lint` leaves out, as in a `.gitignore`.
         deselect: codes or beginnings of codes not to run; only flags set it, for it carries no reason.
         file: name of the file that this came from; None for the defaults.
     """
@@ -87,6 +88,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
     ignore: tuple[IgnoreEntry, ...] = ()
     fail_on: Severity = "error"
     build: tuple[BuildEntry, ...] = ()
+    exclude: tuple[str, ...] = ()
     deselect: tuple[str, ...] = ()
     file: str | None = None
 
@@ -95,18 +97,20 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
         *,
         select: Iterable[str] = (),
         ignore: Iterable[str] = (),
+        exclude: Iterable[str] = (),
         fail_on: Severity | None = None,
     ) -> Config:
-        """What the command line says instead: selection and threshold replace the file's, ignores add."""
+        """What the command line says instead: selection and threshold replace the file's, all else adds."""
         return msgspec.structs.replace(
             self,
             select=tuple(select) or self.select,
             deselect=(*self.deselect, *ignore),
+            exclude=(*self.exclude, *exclude),
             fail_on=fail_on or self.fail_on,
         )
 
 
-_KEYS: Final = ("targets", "select", "ignore", "fail-on", "build")
+_KEYS: Final = ("targets", "select", "ignore", "fail-on", "build", "exclude")
 _ENTRY_KEYS: Final = {
     "ignore": ("code", "tensor", "reason"),
     "build": ("target", "kwargs", "skip", "rehearse", "method", "train"),

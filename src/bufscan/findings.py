@@ -6,16 +6,34 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, get_args
 
 import msgspec
 
+from bufscan.inventory import Location  # noqa: TC001 - msgspec reads it where findings are decoded
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from bufscan.inventory import Inventory, Location, Skipped, Tensor
+    from bufscan.inventory import Certainty, Inventory, Skipped, Tensor
     from bufscan.rehearsal import Rehearsal
 
 Severity = Literal["error", "warning", "note"]
 
 SEVERITIES: tuple[Severity, ...] = get_args(Severity)
 """Worst first."""
+
+
+class Seen(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a program that was watched showed a finding.
+
+    Attributes:
+        model: the class of the first model that showed it.
+        path: the tensor's path in that.
+        test: the test that ran then; None where none did.
+        models: how many models show it.
+    """
+
+    model: str
+    path: str
+    test: str | None
+    models: int
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,7 +47,9 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
         location: the line of source to change, where it is known.
         suggestion: the line to write there.
         suggestion_note: where that line goes, if not there, and what it does to old checkpoints.
+        certainty: `exact` where it was measured, `inferred` where source says so.
         mark: what tells it from the rule's others where `tensor` is ""; it stays when lines shift.
+        seen: where it showed; only in the models of a program that was watched.
     """
 
     code: str
@@ -40,7 +60,9 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     location: Location | None = None
     suggestion: str | None = None
     suggestion_note: str | None = None
+    certainty: Certainty = "exact"
     mark: str = ""
+    seen: Seen | None = None
 
     @property
     def identity(self) -> str:
@@ -100,7 +122,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
         name: of the problem; reads well after "allow".
         explanation: the only text about it, in Markdown: what it does, why it is bad, an example and what to use
             instead.
-        needs: what it looks at, where that is not always there: `--model`, `--values`, or `--rehearse`.
+        needs: what it looks at, where that is not always there: `--model`, `--values`, `--rehearse`, or source.
         check: finds it. Pure: opens no file, calls nothing of the user's. A `Skipped` is something that the rule
             should have looked at and could not.
     """
@@ -108,7 +130,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     code: str
     name: str
     explanation: str
-    needs: Literal["model", "values", "rehearsal"] | None = None
+    needs: Literal["model", "values", "rehearsal", "source"] | None = None
     check: Callable[[Rule, Subject], Iterator[Finding | Skipped]]
 
     @property

@@ -5,17 +5,24 @@ from __future__ import annotations
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
-from bufscan.bytesource import OpenFiles
+from msgspec import structs
+
+from bufscan.bytesource import OpenFiles, is_file
 from bufscan.errors import UsageError
 from bufscan.joining.counterpart import require_one_model
 from bufscan.opening.artefact import BuildOptions, is_code, open_target
-from bufscan.target import require_target
+from bufscan.target import FolderTarget, require_target
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from torch import nn
 
     from bufscan.inventory import Inventory
+    from bufscan.opening.artefact import Artefact
     from bufscan.target import Given
+
+_LARGEST_CONFIG = 1 << 20  # bytes; those of transformers have a few thousand
 
 
 def inspect(  # noqa: PLR0913 - all but the target have names and defaults
@@ -57,7 +64,30 @@ def inspect(  # noqa: PLR0913 - all but the target have names and defaults
     with OpenFiles() if files is None else nullcontext(files) as opened:
         artefact = open_target(given, opened, build)
         if not joins:
-            return artefact.inventory
+            return _with_hint(artefact)
         from bufscan.opening.joined import join_model
 
         return join_model(artefact, model, build).checkpoint
+
+
+def _with_hint(artefact: Artefact) -> Inventory:
+    """The inventory, and how to know more where nothing is known of any role although the model is described."""
+    inventory = artefact.inventory
+    folder = artefact.path if isinstance(artefact.target, FolderTarget) else artefact.path and artefact.path.parent
+    if folder is None or not inventory.tensors or any(each.certainty != "assumed" for each in inventory.tensors):
+        return inventory
+    if not _is_transformers_config(folder / "config.json"):
+        return inventory
+    hint = (
+        f"`bufscan inspect {folder} --build` makes the roles exact: it builds the model of config.json with the "
+        "installed transformers"
+    )
+    return structs.replace(inventory, notes=(*inventory.notes, hint))
+
+
+def _is_transformers_config(path: Path) -> bool:
+    """Whether it is a file of that kind, as far as its few kilobytes tell without being parsed."""
+    try:
+        return is_file(path) and path.stat().st_size <= _LARGEST_CONFIG and b'"model_type"' in path.read_bytes()
+    except OSError:
+        return False

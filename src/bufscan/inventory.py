@@ -37,6 +37,7 @@ Holding = Literal[
     "moved_by_apply",
     "computed",
     "recomputed",
+    "made_by_forward",
     # In the state_dict alone.
     "state_dict_only",
     "extra_state",
@@ -52,12 +53,11 @@ Holding = Literal[
 computes it from its own old value, or sets it only while training. `lost_parameter`: computed from an
 `nn.Parameter` that the model does not hold (`nn.Parameter(x).to(dtype)`). `maybe_computed`: requires grad, and a
 file does not say whether autograd computed it. `moved_by_apply`: an overridden `_apply` moves it. `computed`: a
-result of autograd. `recomputed`: a hook computes it at every forward pass (old `weight_norm`). `packed_params`: of
-a quantised module.
+result of autograd. X there before its first forward pass. `packed_params`: of a quantised module.
 """
 
 HARMLESS_HOLDINGS: frozenset[str] = frozenset(
-    ("moved_by_apply", "computed", "recomputed", "extra_state", "packed_params")
+    ("moved_by_apply", "computed", "recomputed", "made_by_forward", "extra_state", "packed_params")
 )
 """Ways of holding an unregistered tensor that no one needs to be told of."""
 
@@ -271,6 +271,27 @@ class Anomaly(msgspec.Struct, frozen=True, kw_only=True):
     message: str
 
 
+class ForeignName(msgspec.Struct, frozen=True, kw_only=True):
+    """A name that a pickle refers to beyond torch's own reconstruction functions: whoever loads it, imports that.
+
+    Attributes:
+        name: `module.attribute`, as the pickle spells it.
+        use: `called`: with arguments, as a function or a class; `made`: the `__new__` of a class makes an object;
+            `named`: it is only mentioned.
+        library: the library that is known to write the name, used so; None for any other name.
+        is_module: whether the objects that are made of it look like modules of torch.nn.
+        call: the first call as Python would write it, abbreviated; "" where there is none.
+        where: the pickle that mentions it first, and the byte in there.
+    """
+
+    name: str
+    use: Literal["called", "made", "named"] = "named"
+    library: str | None = None
+    is_module: bool = False
+    call: str = ""
+    where: str = ""
+
+
 class OptimizerGroup(msgspec.Struct, frozen=True, kw_only=True):
     """One parameter group of a saved optimizer, in the order the parameters were passed.
 
@@ -375,7 +396,7 @@ class Inventory(msgspec.Struct, frozen=True, kw_only=True):
         module_trees, optimizers: evidence for `roles/`.
         extra_states: of its state_dicts.
         whole_modules: sections that hold a module itself, which shows no extra state.
-        globals: names the pickle refers to beyond torch's own reconstruction functions, once each.
+        foreign_names: what its pickles refer to beyond torch's own reconstruction functions, once each.
         metadata: free text the artefact carries (safetensors' `__metadata__`).
         notes: what a person should know about how this was read, one sentence each.
         joins: how sections of a checkpoint fit the model it was joined to, the best first.
@@ -390,13 +411,18 @@ class Inventory(msgspec.Struct, frozen=True, kw_only=True):
     optimizers: tuple[Optimizer, ...] = ()
     extra_states: tuple[ExtraState, ...] = ()
     whole_modules: tuple[str, ...] = ()
-    globals: tuple[str, ...] = ()
+    foreign_names: tuple[ForeignName, ...] = ()
     anomalies: tuple[Anomaly, ...] = ()
     skipped: tuple[Skipped, ...] = ()
     metadata: dict[str, str] = {}
     notes: tuple[str, ...] = ()
     joins: tuple[Join, ...] = ()
     plain: tuple[PlainValue, ...] = ()
+
+    @property
+    def globals(self) -> tuple[str, ...]:
+        """The foreign names by themselves."""
+        return tuple(dict.fromkeys(each.name for each in self.foreign_names))
 
     @property
     def stored_bytes(self) -> int:

@@ -99,7 +99,7 @@ def _check(
 ) -> CheckResult:
     rehearses = means.plan is not None or any(entry.rehearse is not None for entry in means.entries)
     given = {"model": means.joins, "values": means.values, "rehearsal": rehearses}
-    at_hand = [rule for rule in rules if rule.needs is None or given[rule.needs]]
+    at_hand = [rule for rule in rules if rule.needs is None or given.get(rule.needs)]
     policy = Policy(config, at_hand, baseline)
     examined = _never_nothing(_examine_files_first(named, means))
     results = [_judged(each, rules, policy) for each in examined]

@@ -39,12 +39,14 @@ from bufscan.commands.terminal import display
 from bufscan.errors import UsageError, about
 from bufscan.findings import SEVERITIES
 from bufscan.report.check_reports import CHECK_REPORTS, CheckView
+from bufscan.target import matching
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from bufscan.checking.results import CheckResult, Known
     from bufscan.config import Config
+    from bufscan.report.view import Display
 
 EXAMPLES = """
 Examples:
@@ -102,12 +104,15 @@ def check(  # noqa: PLR0913, PLR0917 - typer reads the options from the paramete
     dtype: DType = None,
     format_: Annotated[
         list[str] | None,
-        typer.Option("--format", metavar="FORMAT", help=f"One of {', '.join(CHECK_REPORTS)}; repeatable."),
+        typer.Option("-f", "--format", metavar="FORMAT", help=f"One of {', '.join(CHECK_REPORTS)}; repeatable."),
     ] = None,
     output: Annotated[
         list[str] | None,
         typer.Option(
-            "--output", metavar="FILE", help="Write the format given in the same place to FILE, beside the text."
+            "-o",
+            "--output",
+            metavar="FILE",
+            help="Write the format in the same place to FILE, beside the text.",
         ),
     ] = None,
     no_color: NoColor = False,
@@ -124,18 +129,18 @@ def check(  # noqa: PLR0913, PLR0917 - typer reads the options from the paramete
             "a baseline is written instead of a report", hint="`--baseline` with the same file gives the report"
         )
     plan = plan_of(rehearse, method, train=train)
-    on_paper, on_screen = _paired(formats, output or [])
-    settings = _config(config).with_flags(
-        select=_codes(select),
-        ignore=_codes(ignore),
+    on_paper, on_screen = paired(formats, output or [])
+    settings = settings_from(config).with_flags(
+        select=codes_in(select),
+        ignore=codes_in(ignore),
         fail_on=None if fail_on is None else one_of("severity", fail_on, SEVERITIES),
     )
-    known = None if baseline is None else _read_baseline(baseline)
+    known = None if baseline is None else read_baseline_file(baseline)
     from bufscan import checking
 
     with OpenFiles() as files:
         result = checking.check(
-            *(targets or ()),
+            *matching(targets or ()),
             config=settings,
             model=model,
             from_config=build,
@@ -148,24 +153,38 @@ def check(  # noqa: PLR0913, PLR0917 - typer reads the options from the paramete
         )
     reads = (*files.paths, *(Path(file) for file in (settings.file, baseline) if file is not None))
     if write_baseline is not None:
-        return _write_baseline(result, write_baseline, files.paths)
-    plain = CheckView(version=_version(formats), folder=_folder_in_workspace(), quiet=quiet)
-    view = msgspec.structs.replace(plain, display=display(None, no_color=no_color))
-    papers = [Paper(file, CHECK_REPORTS[format_name](result, plain)) for format_name, file in on_paper]
-    if page := os.environ.get("GITHUB_STEP_SUMMARY"):  # what a step puts there is shown as Markdown
-        papers.append(Paper(page, CHECK_REPORTS["markdown"](result, plain), adds=True))
-    text = "".join(CHECK_REPORTS[each](result, view) for each in on_screen)
+        return write_baseline_file(result, write_baseline, files.paths)
+    text, papers = reports_of(result, on_paper, on_screen, quiet=quiet, shown_on=display(None, no_color=no_color))
     code = result.exit_code
     return Outcome(
         text,
         exit_code=DONE if exit_zero and code == DIFFERENT else code,
-        papers=tuple(papers),
-        complaints=tuple(_complaints(result)),
+        papers=papers,
+        complaints=tuple(complaints_of(result)),
         reads=reads,
     )
 
 
-def _complaints(result: CheckResult) -> Iterator[Complaint]:
+def reports_of(
+    result: CheckResult,
+    on_paper: Sequence[tuple[str, str]],
+    on_screen: Sequence[str],
+    *,
+    quiet: bool,
+    shown_on: Display,
+) -> tuple[str, tuple[Paper, ...]]:
+    """What is shown, and the files to write."""
+    formats = {*on_screen, *(name for name, _ in on_paper)}
+    plain = CheckView(version=_version(formats), folder=folder_in_workspace(), quiet=quiet)
+    view = msgspec.structs.replace(plain, display=shown_on)
+    papers = [Paper(file, CHECK_REPORTS[format_name](result, plain)) for format_name, file in on_paper]
+    if page := os.environ.get("GITHUB_STEP_SUMMARY"):  # what a step puts there is shown as Markdown
+        papers.append(Paper(page, CHECK_REPORTS["markdown"](result, plain), adds=True))
+    return "".join(CHECK_REPORTS[each](result, view) for each in on_screen), tuple(papers)
+
+
+def complaints_of(result: CheckResult) -> Iterator[Complaint]:
+    """What could not be checked, a line a target."""
     for each in result.targets:
         if each.failure is not None:
             yield Complaint(each.failure.message, each.failure.hint, each.target)
@@ -173,12 +192,12 @@ def _complaints(result: CheckResult) -> Iterator[Complaint]:
             yield Complaint(first_of(failed), target=each.target)
 
 
-def _codes(given: Sequence[str] | None) -> list[str]:
+def codes_in(given: Sequence[str] | None) -> list[str]:
     """What was given at once or in several: `BUF0,BUF101`."""
     return [code.strip() for text in given or () for code in text.split(",")]
 
 
-def _paired(formats: Sequence[str], outputs: Sequence[str]) -> tuple[list[tuple[str, str]], list[str]]:
+def paired(formats: Sequence[str], outputs: Sequence[str]) -> tuple[list[tuple[str, str]], list[str]]:
     """Formats with the files they go to, and those for standard output.
 
     The first output belongs to the first format, and so on. With a file for each, people still get the text.
@@ -201,13 +220,18 @@ def _paired(formats: Sequence[str], outputs: Sequence[str]) -> tuple[list[tuple[
     return on_paper, ["github", "text"] if os.environ.get("GITHUB_ACTIONS") == "true" else ["text"]
 
 
-def _config(name: str | None) -> Config:
+def settings_from(name: str | None) -> Config:
+    """The configuration of this folder, or the file of that name.
+
+    Raises:
+        UsageError: it cannot be read, or makes no sense.
+    """
     from bufscan.config import load_config
 
     return load_config(Path(), name)
 
 
-def _version(formats: Sequence[str]) -> str:
+def _version(formats: Collection[str]) -> str:
     """Only one format names it, and looking it up takes longer than all the rest."""
     if "sarif" not in formats:
         return ""
@@ -216,14 +240,19 @@ def _version(formats: Sequence[str]) -> str:
     return str(__version__)
 
 
-def _folder_in_workspace() -> str:
+def folder_in_workspace() -> str:
     """Where this is in the repository that a GitHub workflow checked out: GitHub counts paths from its root."""
     workspace = os.environ.get("GITHUB_WORKSPACE")
     here = Path.cwd()
     return here.relative_to(workspace).as_posix() if workspace and here.is_relative_to(workspace) else "."
 
 
-def _read_baseline(file: str) -> frozenset[Known]:
+def read_baseline_file(file: str) -> frozenset[Known]:
+    """The findings that are known.
+
+    Raises:
+        TargetError: the file cannot be read, or is no baseline.
+    """
     from bufscan.atomicfile import read_whole
     from bufscan.checking.baseline import read_baseline
 
@@ -231,7 +260,7 @@ def _read_baseline(file: str) -> frozenset[Known]:
         return read_baseline(read_whole(Path(file)))
 
 
-def _write_baseline(result: CheckResult, file: str, reads: tuple[Path, ...]) -> Outcome:
+def write_baseline_file(result: CheckResult, file: str, reads: tuple[Path, ...]) -> Outcome:
     """Everything found is known from now on; what could not be checked is not."""
     from bufscan.atomicfile import write_whole
     from bufscan.checking.baseline import known_findings, written_baseline
@@ -246,4 +275,4 @@ def _write_baseline(result: CheckResult, file: str, reads: tuple[Path, ...]) -> 
     text = f"wrote {show(file)}: {plural(len(known), 'finding')}\n"
     left_out = render_incomplete(result, display(None, no_color=True))
     code = FAILED if left_out else DONE
-    return Outcome(left_out + text, exit_code=code, complaints=tuple(_complaints(result)))
+    return Outcome(left_out + text, exit_code=code, complaints=tuple(complaints_of(result)))

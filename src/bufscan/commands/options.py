@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from bufscan.errors import UsageError
+from bufscan.errors import UsageError, did_you_mean
 from bufscan.rehearsal import Plan
 
 if TYPE_CHECKING:
@@ -26,13 +26,13 @@ def _unless_dash(output: str | None) -> str | None:
 
 
 NoColor = Annotated[bool, typer.Option("--no-color", help="No colours, whatever the terminal can do.")]
-Quiet = Annotated[bool, typer.Option("--quiet", help="Print the summary line alone.")]
+Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Print the summary line alone.")]
 # No command asks for it: `main` looks for it before the parsing, which may be what fails.
 Debug = Annotated[bool, typer.Option("--debug", help="Show a traceback with every failure.")]
 Output = Annotated[
     str | None,
     typer.Option(
-        "--output", metavar="FILE", help="Write to FILE instead of standard output.", callback=_unless_dash
+        "-o", "--output", metavar="FILE", help="Write to FILE instead of standard output.", callback=_unless_dash
     ),
 ]
 Model = Annotated[
@@ -69,7 +69,9 @@ def one_of(kind: str, text: str, known: Sequence[Word]) -> Word:
     for word in known:
         if word == text:
             return word
-    raise UsageError(f"no such {kind}: `{text}`", hint=f"choose from {', '.join(known)}")
+    meant = did_you_mean(text.lower(), known)
+    choice = f"choose from {', '.join(known)}"
+    raise UsageError(f"no such {kind}: `{text}`", hint=f"{meant} {choice}" if meant else choice)
 
 
 def plan_of(inputs: str | None, method: str | None, *, train: bool) -> Plan | None:

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import re
+from struct import unpack_from
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bufscan.bytesource import ByteSource
 
 HEAD_BYTES = 512
 """As many first bytes as any of these needs."""
 
 ZIP_LOCAL_HEADER = b"PK\3\4"
+_ZIP_END_BYTES = 22
 
 # An integer of ten bytes, torch's magic number 0x1950a86a20f9469cfc6c, and the end: a literal and no more. From
 # protocol 4 on, the length of a frame comes before it.
@@ -27,6 +33,22 @@ _JSON_BLANKS = b" \t\n\r"
 def is_zip(head: bytes) -> bool:
     """A zip archive from its first byte on, as torch requires."""
     return head.startswith(ZIP_LOCAL_HEADER)
+
+
+def ends_as_zip(source: ByteSource) -> bool:
+    """Whether a file of another format ends as a zip archive does: many programs look for its directory there.
+
+    The end record must be the last thing in the file, and its directory must lie where it says, counted from the
+    start of the file or of an archive that was appended to it.
+    """
+    if source.size < _ZIP_END_BYTES:
+        return False
+    tail = source.read(source.size - _ZIP_END_BYTES, _ZIP_END_BYTES)
+    if not tail.startswith(b"PK\5\6"):
+        return False
+    size, _, comment = unpack_from("<2LH", tail, 12)
+    start = source.size - _ZIP_END_BYTES - size
+    return comment == 0 and start >= 0 and (not size or source.read(start, 4) == b"PK\1\2")
 
 
 def is_torch_legacy(head: bytes) -> bool:

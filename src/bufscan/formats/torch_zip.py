@@ -8,9 +8,9 @@ import msgspec
 
 from bufscan.errors import UnreadableError
 from bufscan.formats.anomaly_log import AnomalyLog
-from bufscan.formats.listing import listed
-from bufscan.formats.pickle_machine import run_pickle
-from bufscan.formats.pickled_inventory import Container, inventory_of
+from bufscan.formats.listing import listed, quoted
+from bufscan.formats.pickle_machine import BrokenPickleError, run_pickle
+from bufscan.formats.pickled_inventory import Container, broken_inventory, inventory_of
 from bufscan.formats.storages import Extent
 from bufscan.formats.unzipped import UnzippedRecords
 from bufscan.formats.zip_directory import STORED, ZipDirectory
@@ -97,20 +97,28 @@ class _Archive:
         assert pickle_record is not None  # noqa: S101 - the constructor made sure
         most = min(_MOST_PICKLE_BYTES, max(_FREE_PICKLE_BYTES, self._file_bytes))
         data = self._directory.read(pickle_record, limit=most)
-        pickled = run_pickle(data, file_bytes=self._file_bytes)
+        try:
+            pickled = run_pickle(data, file_bytes=self._file_bytes)
+        except BrokenPickleError as error:
+            return broken_inventory(error, self._container(pickle_record.name), self._target)
         self._note_anomalies(trailing=len(data) - pickled.end)
         version = self._text(".data/version") or self._text("version")
         if version is None:
             self._anomalies.note("version", "no record says the format's version; torch refuses the file")
-        container = Container(
+        container = self._container(pickle_record.name)
+        if version is not None and not _is_known(version):
+            container = container._replace(skipped=(_OTHER_VERSION,))
+        return inventory_of(pickled, container, self._target, plain=plain)
+
+    def _container(self, pickle: str) -> Container:
+        return Container(
             format="torch-zip",
             locate=self._locate,
             byteorder=self._byteorder(),
             storage_keys=[record.name.rpartition("/")[2] for record in self._data_records()],
             anomalies=self._anomalies,
-            skipped=() if version is None or _is_known(version) else (_OTHER_VERSION,),
+            pickle=quoted(pickle),
         )
-        return inventory_of(pickled, container, self._target, plain=plain)
 
     def _data_records(self) -> list[Record]:
         prefix = f"{self._top}/data/"

@@ -78,6 +78,22 @@ def build_stand_in(
             return with_values, f"the model was built with all its values: on the meta device {error.message}"
 
 
+def import_torch() -> ModuleType:
+    """torch, which is the user's: files are read without it.
+
+    Raises:
+        UnreadableError: it is not there, or cannot be imported.
+    """
+    try:
+        import torch
+    except ImportError as error:
+        if isinstance(error, ModuleNotFoundError) and error.name == "torch":
+            hint = "`pip install 'bufscan[torch]'`, or run bufscan in the environment of the model"
+            raise UnreadableError("models need torch", hint=hint) from error
+        raise UnreadableError(f"torch cannot be imported: {error}") from error
+    return torch
+
+
 def call_target(target: ObjectTarget) -> Any:
     """Import the target and call it, with the literal arguments of the expression or with none.
 
@@ -105,11 +121,10 @@ def import_source(source: str) -> ModuleType:
 @contextlib.contextmanager
 def _surroundings_kept() -> Iterator[None]:
     """The current folder, `sys.path` and the random states, all of which the user's code may change."""
-    import torch
-
+    torch = import_torch()
     folder, path = Path.cwd(), list(sys.path)
     python_state = random.getstate()
-    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()  # type: ignore[no-untyped-call]
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
     with torch.random.fork_rng(devices=devices):
         try:
             yield

@@ -103,3 +103,8 @@ def _key_of(node: ast.Attribute | ast.Subscript) -> Key | None:
 def constant_key(node: ast.expr) -> Key | None:
     """The subscript, where it is a literal string or integer."""
     return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str | int) else None
+
+
+def last_name(node: ast.expr) -> str | None:
+    """`Parameter` of `torch.nn.Parameter`."""
+    return node.id if isinstance(node, ast.Name) else node.attr if isinstance(node, ast.Attribute) else None
