@@ -165,6 +165,38 @@ def test_the_command_line_rehearses() -> None:
     assert 3 == sum(each["code"] == "BUF202" for each in target["findings"])
 
 
+CHOOSES = """\
+import torch
+from torch import nn
+
+
+class Model(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(2, 2)
+        self.device = "cuda" if torch.cuda.{asks} else "cpu"
+
+    def forward(self, x):
+        return self.fc(x) + torch.ones(2, device=self.device)
+"""
+
+
+def test_a_device_that_was_chosen_without_a_gpu_is_no_fault(tmp_path: Path) -> None:
+    (tmp_path / "chooses.py").write_text(CHOOSES.format(asks="is_available()"))
+    (result,) = check("chooses.py:Model", rehearse=Plan(inputs="randn(1, 2)")).targets
+    assert () == result.findings
+    reason = "takes the device that the model chose when it was built, with no GPU there"
+    assert [f"not rehearsed: `torch.ones(2, device=self.device)` {reason}"] == [
+        each.reason for each in result.skipped
+    ]
+
+
+def test_a_device_that_was_given_is_one(tmp_path: Path) -> None:
+    (tmp_path / "given.py").write_text(CHOOSES.format(asks="__doc__ is None"))
+    (finding,) = check("given.py:Model", rehearse=Plan(inputs="randn(1, 2)")).findings
+    assert ("BUF202", "torch.ones(2, device=x.device)") == (finding.code, finding.suggestion)
+
+
 def test_inspect_shows_what_moves_by_hand_and_how_it_went() -> None:
     done = bufscan("inspect", "model.py:Model", "--rehearse", INPUTS)
     assert 0 == done.returncode, done.stderr
