@@ -6,9 +6,8 @@ import ast
 from typing import TYPE_CHECKING
 
 from bufscan.live.assignments import walk
-from bufscan.live.slots import Receivers
 from bufscan.live.sources import source_of_function
-from bufscan.source.slots import last_name
+from bufscan.source.slots import Receivers, last_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
