@@ -18,8 +18,8 @@ def test_inspect_prints_the_listing_and_nothing_to_stderr(demo_files: Path) -> N
     done = bufscan("inspect", "model.pt", cwd=demo_files)
     assert (0, b"") == (done.returncode, done.stderr)
     lines = done.stdout.decode().splitlines()
-    assert "model.pt: torch-zip, all on cpu" == lines[0]
-    assert lines[-1].startswith("28 tensors: 14 parameters, ")
+    assert "model.pt: 28 tensors, 8,193 elements, 26.6 kB, torch-zip, all on cpu" == lines[0]
+    assert "█ 14 parameters  ▓ 4 persistent buffers" in lines[1]
 
 
 def test_the_installed_command_is_the_same_program(demo_files: Path) -> None:
@@ -179,3 +179,42 @@ def test_every_option_is_explained_in_one_line(command: str) -> None:
     text = bufscan(command, "--help").stdout.decode()
     options = text.split("Options:\n")[1].split("\n\n")[0].splitlines()
     assert all(line.startswith("  -") for line in options)
+
+
+def test_several_targets_give_a_line_each_before_the_details(demo_files: Path) -> None:
+    done = bufscan("inspect", "*.pt", "weights.safetensors", cwd=demo_files)
+    lines = done.stdout.decode().splitlines()
+    assert 0 == done.returncode
+    assert lines[0].startswith("model.pt: 28 tensors: 14 parameters, ")
+    assert lines[1].startswith("weights.safetensors: 18 tensors")
+    alone = bufscan("inspect", "weights.safetensors", cwd=demo_files).stdout
+    assert done.stdout.endswith(b"\n\n" + alone)
+
+
+def test_of_several_targets_one_that_cannot_be_read_hides_no_other(demo_files: Path) -> None:
+    done = bufscan("inspect", "model.pt", "absent.pt", "-q", cwd=demo_files)
+    assert 2 == done.returncode
+    first, second = done.stdout.decode().splitlines()
+    assert first.startswith("model.pt: 28 tensors")
+    assert second.startswith("absent.pt: not read: ")
+    assert done.stderr.startswith(b"bufscan: absent.pt: ")
+
+
+def test_several_targets_are_a_list_as_json(demo_files: Path) -> None:
+    done = bufscan("inspect", "weights.safetensors", "absent.pt", "model.pt", "-f", "json", cwd=demo_files)
+    first, failed, last = json.loads(done.stdout)
+    assert json.loads(bufscan("inspect", "model.pt", "-f", "json", cwd=demo_files).stdout) == last
+    assert ("weights.safetensors", "model.pt") == (first["target"], last["target"])
+    assert {"schema", "target", "failure"} == set(failed)
+    assert {"message", "hint"} == set(failed["failure"])
+
+
+def test_several_targets_are_one_table_as_csv(demo_files: Path) -> None:
+    text = bufscan("inspect", "model.pt", "weights.safetensors", "-f", "csv", cwd=demo_files).stdout.decode()
+    rows = list(csv.DictReader(StringIO(text)))
+    assert [28, 18] == [sum(row["target"] == name for row in rows) for name in ("model.pt", "weights.safetensors")]
+
+
+def test_a_target_without_a_command_is_inspected(demo_files: Path) -> None:
+    for target in ("model.pt", "model.py:TinyTransformer"):
+        assert bufscan("inspect", target, cwd=demo_files).stdout == bufscan(target, cwd=demo_files).stdout != b""

@@ -355,3 +355,11 @@ def test_explain_of_no_single_rule_is_two(tmp_path: Path, code: str, message: st
     done = bufscan("explain", code, cwd=tmp_path)
     assert done.returncode == 2
     assert done.stderr.decode().startswith(f"bufscan: {message}\n")
+
+
+def test_rules_go_by_name_as_well_as_by_code(tmp_path: Path) -> None:
+    assert bufscan("explain", "BUF001").stdout == bufscan("explain", "Unregistered-Tensor").stdout
+    assert 0 == bufscan("demo", "--write", str(tmp_path)).returncode
+    by_name = bufscan("check", "model.pt", "--select", "unregistered-tensor", cwd=tmp_path)
+    assert bufscan("check", "model.pt", "--select", "BUF001", cwd=tmp_path).stdout == by_name.stdout
+    assert 1 == by_name.returncode

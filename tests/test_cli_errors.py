@@ -125,7 +125,7 @@ def test_a_cut_off_file_is_one_line(tmp_path: Path) -> None:
         pytest.param(
             "no such option: --nope", "`bufscan inspect --help`", ["inspect", "x", "--nope"], id="option"
         ),
-        pytest.param("no such command 'inspct'", "`bufscan --help`", ["inspct", "x"], id="command"),
+        pytest.param("no such command 'inspct'", "did you mean `inspect`?", ["inspct", "x"], id="command"),
         pytest.param("no such role: `odd`", "parameter, persistent", ["inspect", "x", "--role", "odd"], id="role"),
         pytest.param("no such sort key: `odd`", "name, size", ["inspect", "x", "--sort", "odd"], id="sort key"),
         pytest.param("no such format: `odd`", "text, json", ["inspect", "x", "--format", "odd"], id="format"),
@@ -140,9 +140,25 @@ def test_wrong_usage_is_one_line_with_a_hint(line: str, hint: str, arguments: li
     assert hint in (hinted or "")
 
 
-def test_a_file_named_without_a_command_gets_the_command_as_a_hint(tmp_path: Path) -> None:
-    (tmp_path / "model.pt").touch()
-    assert "hint: to inspect a file, `bufscan inspect model.pt`" == complaint("model.pt", cwd=tmp_path)[1]
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (("inpsect", "model.pt"), "did you mean `inspect`?"),
+        (("inspect", "modle.pt"), "did you mean `model.pt`?"),
+        (("inspect", "model.pt", "--sort", "nane"), "did you mean `name`? choose from name, size, dtype, role"),
+        (
+            ("check", "model.pt", "--select", "stale-bufer-alias"),
+            "did you mean `stale-buffer-alias`? `bufscan explain` lists the rules",
+        ),
+        (
+            ("explain", "unregistred-tensor"),
+            "did you mean `unregistered-tensor`? `bufscan explain` lists the rules",
+        ),
+    ],
+)
+def test_a_word_that_is_nearly_known_is_asked_about(tmp_path: Path, arguments: tuple[str, ...], hint: str) -> None:
+    assert 0 == bufscan("demo", "--write", str(tmp_path)).returncode
+    assert f"hint: {hint}" == complaint(*arguments, cwd=tmp_path)[1]
 
 
 def test_the_target_is_never_overwritten_by_its_own_report(tmp_path: Path) -> None:

@@ -226,3 +226,16 @@ def test_one_pattern_of_names_may_be_given_alone() -> None:
     old, new = nn.Linear(2, 3), nn.Linear(2, 4)
     assert ["bias"] == [entry.name for entry in bufscan.diff(old, new, match="b*").entries]
     assert ["bias"] == [entry.name for entry in bufscan.diff(old, new, ignore="w*").entries]
+
+
+def test_where_nothing_is_known_and_the_model_is_described_there_is_a_hint(tmp_path: Path) -> None:
+    index = sharded(tmp_path / "model")
+    config = index.parent / "config.json"
+    assert not any("--build" in note for note in bufscan.inspect(index.parent).notes)
+    config.write_text('{"optimizer": "adam"}')
+    assert not any("--build" in note for note in bufscan.inspect(index.parent).notes)
+    config.write_text('{"model_type": "bert"}')
+    (hint,) = (note for note in bufscan.inspect(index.parent).notes if "--build" in note)
+    assert f"`bufscan inspect {index.parent} --build`" in hint
+    (hint,) = (note for note in bufscan.inspect(next(index.parent.glob("*1-of*"))).notes if "--build" in note)
+    assert f"`bufscan inspect {index.parent} --build`" in hint

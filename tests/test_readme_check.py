@@ -61,11 +61,25 @@ def test_the_finding_shown_is_that_of_the_demos_model(tmp_path: Path) -> None:
     assert shown in bufscan("check", "model.py:TinyTransformer", cwd=tmp_path).stdout.decode()
 
 
+def section(title: str) -> str:
+    return README.read_text().partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+
+
+def options_of(command: str) -> set[str]:
+    shown = bufscan(command, "--help").stdout.decode()
+    return set(re.findall(r"^ +(?:-[^h], )?(--[a-z-]+)", shown, re.MULTILINE))
+
+
 def test_every_option_of_check_is_explained() -> None:
-    section = README.read_text().partition("\n## Check\n")[2].partition("\n## ")[0]
-    known = set(re.findall(r"^ +(--[a-z-]+)", bufscan("check", "--help").stdout.decode(), re.MULTILINE))
+    known = options_of("check")
     assert "--baseline" in known
-    assert known == set(re.findall(r"--[a-z][a-z-]+", section))
+    assert known == set(re.findall(r"--[a-z][a-z-]+", section("Check")))
+
+
+def test_every_option_of_lint_is_that_of_check_or_explained() -> None:
+    own = options_of("lint") - options_of("check")
+    assert "--exclude" in own
+    assert own <= set(re.findall(r"--[a-z][a-z-]+", section("Source")))
 
 
 def test_the_configuration_shown_is_one(tmp_path: Path) -> None:
@@ -102,4 +116,4 @@ def test_the_hooks_are_those_that_the_readme_names() -> None:
         r"^ +- id: (.+)$", "".join(blocks("yaml")), re.MULTILINE
     )
     assert tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]["bufscan"]
-    assert {"bufscan check"} == set(re.findall(r"^  entry: (.+)$", hooks, re.MULTILINE))
+    assert {"bufscan check", "bufscan lint"} == set(re.findall(r"^  entry: (.+)$", hooks, re.MULTILINE))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from mmap import ACCESS_COPY, mmap
 from threading import Lock
 from typing import TYPE_CHECKING, Protocol, Self
 
@@ -66,9 +65,6 @@ class ByteSource(Protocol):
             UnreadableError: when the range does not lie within the source.
         """
 
-    def map(self) -> mmap | bytearray | memoryview:
-        """All the bytes as one buffer, for access here and there; changes to it go nowhere."""
-
 
 class MemorySource:
     """Bytes already in memory: standard input, a record inside another file."""
@@ -85,9 +81,6 @@ class MemorySource:
     def read_into(self, offset: int, buffer: memoryview) -> None:
         _require_within(offset, len(buffer), self.size)
         buffer[:] = self._data[offset : offset + len(buffer)]
-
-    def map(self) -> bytearray:
-        return bytearray(self._data)
 
 
 class SliceSource:
@@ -107,9 +100,6 @@ class SliceSource:
     def read_into(self, offset: int, buffer: memoryview) -> None:
         _require_within(offset, len(buffer), self.size)
         self._source.read_into(self._start + offset, buffer)
-
-    def map(self) -> memoryview:
-        return memoryview(self._source.map())[self._start : self._start + self.size]
 
 
 class FileSource:
@@ -188,10 +178,6 @@ class FileSource:
         with self._position:
             self._file.seek(offset)
             return self._file.readinto(buffer)
-
-    def map(self) -> mmap:
-        # A private copy: what wants a buffer that could be written gets one, and the file stays as it is.
-        return mmap(self._file.fileno(), 0, access=ACCESS_COPY)
 
     def close(self) -> None:
         self._file.close()

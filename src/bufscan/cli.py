@@ -7,7 +7,6 @@ import gc
 import os
 import signal
 import sys
-import warnings
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
@@ -21,7 +20,7 @@ from bufscan.atomicfile import add_to, write_whole
 from bufscan.bytesource import exists
 from bufscan.commands.outcome import DONE, FAILED, Outcome, Paper, refuse_to_overwrite
 from bufscan.commands.terminal import encoding
-from bufscan.errors import BufscanError, TargetError, about
+from bufscan.errors import BufscanError, TargetError, about, did_you_mean
 from bufscan.live.standard_output import reserve_for_results, results
 from bufscan.report.escaping import show
 
@@ -107,6 +106,7 @@ class _Group(TyperGroup):
 _COMMANDS = {
     "inspect": "Show every tensor of a checkpoint or a model.",
     "check": "Fail where tensors are not registered.",
+    "lint": "Read source, and find what is not registered.",
     "run": "Watch the models that a program builds.",
     "diff": "Show what changed between two of them.",
     "explain": "List the rules of `check`, or explain one.",
@@ -114,7 +114,7 @@ _COMMANDS = {
 }
 """Each a module of `commands` with a function of its name, and what the list of commands says of it."""
 
-_ON_TARGETS = ("inspect", "check", "run", "diff")
+_ON_TARGETS = ("inspect", "check", "lint", "run", "diff")
 
 # What stands behind the program on the command line is the program's; and so are the process and its settings.
 _RUNS_A_PROGRAM = ("run",)
@@ -139,7 +139,7 @@ def _show_version(asked: bool) -> None:
 @app.callback(epilog="`bufscan COMMAND --help` says more about a command.")
 def bufscan(
     version: Annotated[
-        bool, typer.Option("--version", help="Print the version.", callback=_show_version, is_eager=True)
+        bool, typer.Option("-V", "--version", help="Print the version.", callback=_show_version, is_eager=True)
     ] = False,
 ) -> None:
     """Say of every tensor in a PyTorch checkpoint what `register_buffer` would have made of it."""
@@ -204,8 +204,8 @@ def _complain_of_usage(error: typer.TyperException, arguments: Sequence[str]) ->
     context = getattr(error, "ctx", None)
     command = context.command_path if context else "bufscan"
     hint = f"`{command} --help` shows how to use it"
-    if command == "bufscan" and arguments and exists(Path(arguments[0])):  # the command's name was forgotten
-        hint = f"to inspect a file, `bufscan inspect {arguments[0]}`"
+    if command == "bufscan" and arguments:
+        hint = did_you_mean(arguments[0], _COMMANDS) or hint
     return _complain(message[:1].lower() + message[1:], hint)
 
 
@@ -266,8 +266,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     collecting = gc.isenabled()
     if given[:1] == ["run"]:
         return _guarded(given)
-    # torch says so whenever it is imported without numpy, which bufscan never needs.
-    warnings.filterwarnings("ignore", message="Failed to initialize NumPy", category=UserWarning)
     gc.disable()  # it would walk hundreds of thousands of records again and again, and find no cycles
     try:
         return _guarded(given)
@@ -291,6 +289,8 @@ def _guarded(given: list[str]) -> int:
 
 
 def _run(arguments: list[str]) -> int:
+    if arguments and _is_target(arguments[0]):  # the command's name was left out
+        arguments = ["inspect", *arguments]
     outcome = app(arguments or ["--help"], prog_name="bufscan", standalone_mode=False)
     if not isinstance(outcome, Outcome):  # a code that typer was left with: help, version, Ctrl-C
         if outcome == INTERRUPTED:
@@ -314,6 +314,13 @@ def _run(arguments: list[str]) -> int:
         for message, hint, target in outcome.complaints:
             _complain(message, hint, target=target)
     return outcome.exit_code
+
+
+def _is_target(word: str) -> bool:
+    """Whether it names no command but something to look at: what is there, or is called as models are."""
+    if word in _COMMANDS or word.startswith("-"):
+        return False
+    return exists(Path(word)) or ":" in word
 
 
 def _write(paper: Paper) -> None:

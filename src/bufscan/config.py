@@ -15,6 +15,7 @@ import msgspec
 from bufscan.atomicfile import read_whole
 from bufscan.errors import BufscanError, UsageError
 from bufscan.findings import SEVERITIES, Severity
+from bufscan.rehearsal import Plan
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -49,11 +50,23 @@ class BuildEntry(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
         target: `package.module:Model`.
         kwargs: keyword arguments, whatever TOML can write.
         skip: the reason why it is not to be built; None to build it.
+        rehearse: what to call it with, to rehearse its move to another device; None not to.
+        method, train: how to rehearse it.
     """
 
     target: str
     kwargs: dict[str, Any] = {}
     skip: str | None = None
+    rehearse: str | None = None
+    method: str = "forward"
+    train: bool = False
+
+    @property
+    def plan(self) -> Plan | None:
+        """How to rehearse the model; None not to."""
+        if self.rehearse is None:
+            return None
+        return Plan(inputs=self.rehearse, method=self.method, train=self.train)
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
@@ -65,6 +78,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
         ignore: findings that are meant to be there, with reasons.
         fail_on: the least severity that fails the check.
         build: arguments for models.
+        exclude: patterns of source files that `lint` leaves out, as in a `.gitignore`.
         deselect: codes or beginnings of codes not to run; only flags set it, for it carries no reason.
         file: name of the file that this came from; None for the defaults.
     """
@@ -74,6 +88,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
     ignore: tuple[IgnoreEntry, ...] = ()
     fail_on: Severity = "error"
     build: tuple[BuildEntry, ...] = ()
+    exclude: tuple[str, ...] = ()
     deselect: tuple[str, ...] = ()
     file: str | None = None
 
@@ -82,19 +97,24 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
         *,
         select: Iterable[str] = (),
         ignore: Iterable[str] = (),
+        exclude: Iterable[str] = (),
         fail_on: Severity | None = None,
     ) -> Config:
-        """What the command line says instead: selection and threshold replace the file's, ignores add."""
+        """What the command line says instead: selection and threshold replace the file's, all else adds."""
         return msgspec.structs.replace(
             self,
             select=tuple(select) or self.select,
             deselect=(*self.deselect, *ignore),
+            exclude=(*self.exclude, *exclude),
             fail_on=fail_on or self.fail_on,
         )
 
 
-_KEYS: Final = ("targets", "select", "ignore", "fail-on", "build")
-_ENTRY_KEYS: Final = {"ignore": ("code", "tensor", "reason"), "build": ("target", "kwargs", "skip")}
+_KEYS: Final = ("targets", "select", "ignore", "fail-on", "build", "exclude")
+_ENTRY_KEYS: Final = {
+    "ignore": ("code", "tensor", "reason"),
+    "build": ("target", "kwargs", "skip", "rehearse", "method", "train"),
+}
 
 
 def load_config(folder: Path, name: str | None = None) -> Config:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 
 class BufscanError(Exception):
@@ -52,3 +52,11 @@ def about(target: str) -> Iterator[None]:
         raise
     except BufscanError as error:
         raise TargetError(target, error) from error
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str | None:
+    """A question about the known word that is most like `word`; None where none is."""
+    from difflib import get_close_matches  # only what went wrong needs it
+
+    found = get_close_matches(word, list(known), n=1, cutoff=0.7)
+    return f"did you mean `{found[0]}`?" if found else None

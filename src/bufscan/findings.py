@@ -11,7 +11,8 @@ from bufscan.inventory import Location  # noqa: TC001 - msgspec reads it where f
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from bufscan.inventory import Inventory, Skipped, Tensor
+    from bufscan.inventory import Certainty, Inventory, Skipped, Tensor
+    from bufscan.rehearsal import Rehearsal
 
 Severity = Literal["error", "warning", "note"]
 
@@ -46,6 +47,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
         location: the line of source to change, where it is known.
         suggestion: the line to write there.
         suggestion_note: where that line goes, if not there, and what it does to old checkpoints.
+        certainty: `exact` where it was measured, `inferred` where source says so.
         mark: what tells it from the rule's others where `tensor` is ""; it stays when lines shift.
         seen: where it showed; only in the models of a program that was watched.
     """
@@ -58,6 +60,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     location: Location | None = None
     suggestion: str | None = None
     suggestion_note: str | None = None
+    certainty: Certainty = "exact"
     mark: str = ""
     seen: Seen | None = None
 
@@ -96,11 +99,13 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         inventory: of the target, with how it fits a model where one was given.
         count_nonfinite: reads values; None when they are not to be read.
+        rehearsal: of its move to another device; None where none was asked for.
         is_stand_in: whether it is a model that was built without values, only to hold a checkpoint against.
     """
 
     inventory: Inventory
     count_nonfinite: CountNonFinite | None = None
+    rehearsal: Rehearsal | None = None
     is_stand_in: bool = False
 
     @property
@@ -117,7 +122,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
         name: of the problem; reads well after "allow".
         explanation: the only text about it, in Markdown: what it does, why it is bad, an example and what to use
             instead.
-        needs: what it looks at, where that is not always there: `--model`, or `--values`.
+        needs: what it looks at, where that is not always there: `--model`, `--values`, `--rehearse`, or source.
         check: finds it. Pure: opens no file, calls nothing of the user's. A `Skipped` is something that the rule
             should have looked at and could not.
     """
@@ -125,7 +130,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     code: str
     name: str
     explanation: str
-    needs: Literal["model", "values"] | None = None
+    needs: Literal["model", "values", "rehearsal", "source"] | None = None
     check: Callable[[Rule, Subject], Iterator[Finding | Skipped]]
 
     @property
@@ -168,12 +173,14 @@ def severity_of(tensor: Tensor) -> Severity:
 
     A 0-dim tensor on the CPU meets device tensors without a clash, so all it loses is being saved; one without
     elements has nothing to lose, until something takes its place. A cache is made anew by the forward pass, what
-    autograd computed may be, what forward takes to a device itself only is not saved, and what may move may do no
-    harm.
+    autograd computed may be, what forward takes to a device itself only is not saved, and what may move or was
+    seen to be moved by hand may do no harm.
     """
     if tensor.shape == () or tensor.numel == 0:
         return "note"
     harm_is_sure = (
-        tensor.holding not in ("cache", "carried", "constant", "maybe_computed") and tensor.moves is not None
+        tensor.holding not in ("cache", "carried", "constant", "maybe_computed")
+        and tensor.moves is not None
+        and not tensor.moved_by_hand
     )
     return "error" if harm_is_sure else "warning"

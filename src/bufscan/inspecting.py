@@ -5,17 +5,25 @@ from __future__ import annotations
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
-from bufscan.bytesource import OpenFiles
+from msgspec import structs
+
+from bufscan.bytesource import OpenFiles, is_file
 from bufscan.errors import UsageError
 from bufscan.joining.counterpart import require_one_model
 from bufscan.opening.artefact import BuildOptions, is_code, open_target
-from bufscan.target import require_target
+from bufscan.target import FolderTarget, require_target
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from torch import nn
 
     from bufscan.inventory import Inventory
+    from bufscan.opening.artefact import Artefact
+    from bufscan.rehearsal import Plan
     from bufscan.target import Given
+
+_LARGEST_CONFIG = 1 << 20  # bytes; those of transformers have a few thousand
 
 
 def inspect(  # noqa: PLR0913 - all but the target have names and defaults
@@ -25,6 +33,7 @@ def inspect(  # noqa: PLR0913 - all but the target have names and defaults
     from_config: bool = False,
     device: str | None = None,
     dtype: str | None = None,
+    rehearse: Plan | None = None,
     files: OpenFiles | None = None,
 ) -> Inventory:
     """Every tensor that the target holds, with its role and the evidence for it.
@@ -40,6 +49,7 @@ def inspect(  # noqa: PLR0913 - all but the target have names and defaults
         from_config: build that model from the `config.json` of the Hugging Face folder that `target` is.
         device: where a named model is built; None for torch's default.
         dtype: default dtype while a named model is built; None for torch's default.
+        rehearse: how to rehearse the move of a model to another device; None not to.
         files: keeps open what is read; None to close it at the end.
 
     Raises:
@@ -52,12 +62,48 @@ def inspect(  # noqa: PLR0913 - all but the target have names and defaults
     require_one_model(model, from_config=from_config)
     build.require_model([given], model)
     joins = model is not None or from_config
+    if rehearse is not None and not is_code(given):
+        raise UsageError("only a model can be rehearsed, and this target is a checkpoint")
     if joins and is_code(given):
         raise UsageError("a model is joined to a checkpoint, and this target is a model itself")
     with OpenFiles() if files is None else nullcontext(files) as opened:
         artefact = open_target(given, opened, build)
+        if rehearse is not None:
+            return _rehearsed(artefact, rehearse)
         if not joins:
-            return artefact.inventory
+            return _with_hint(artefact)
         from bufscan.opening.joined import join_model
 
         return join_model(artefact, model, build).checkpoint
+
+
+def _with_hint(artefact: Artefact) -> Inventory:
+    """The inventory, and how to know more where nothing is known of any role although the model is described."""
+    inventory = artefact.inventory
+    folder = artefact.path if isinstance(artefact.target, FolderTarget) else artefact.path and artefact.path.parent
+    if folder is None or not inventory.tensors or any(each.certainty != "assumed" for each in inventory.tensors):
+        return inventory
+    if not _is_transformers_config(folder / "config.json"):
+        return inventory
+    hint = (
+        f"`bufscan inspect {folder} --build` makes the roles exact: it builds the model of config.json with the "
+        "installed transformers"
+    )
+    return structs.replace(inventory, notes=(*inventory.notes, hint))
+
+
+def _is_transformers_config(path: Path) -> bool:
+    """Whether it is a file of that kind, as far as its few kilobytes tell without being parsed."""
+    try:
+        return is_file(path) and path.stat().st_size <= _LARGEST_CONFIG and b'"model_type"' in path.read_bytes()
+    except OSError:
+        return False
+
+
+def _rehearsed(artefact: Artefact, plan: Plan) -> Inventory:
+    """What the model holds, with what its rehearsal showed."""
+    from bufscan.rehearsal import told
+    from bufscan.rehearsing.planned import rehearse_as
+
+    assert artefact.model is not None  # noqa: S101 - the target is code
+    return told(artefact.inventory, rehearse_as(plan, artefact.model))

@@ -49,6 +49,7 @@ Holding = Literal[
     "state_dict_only",
     "extra_state",
     "packed_params",
+    "code_constant",
     # Registered, but the model's attribute of that name is something else.
     "shadowed_by_instance",
     "shadowed_by_class",
@@ -69,14 +70,14 @@ result of autograd. `recomputed`: a hook computes it at every forward pass (old 
 `made_by_forward`: of a model that was watched, not there before its first forward pass; or noted by a hook.
 `follows_device`: a cache with an entry for each device, or made anew where that differs. `seed`: a class
 attribute that only objects are made from. `framework`: what a framework moves itself. `packed_params`: of a
-quantised module. `split_by_move`: `.to()` makes two of it, and one is written to. `split_view`: the same, and
-none is.
+quantised module. `code_constant`: written in the code of a compiled program. `split_by_move`: `.to()` makes two of
+it, and one is written to. `split_view`: the same, and none is.
 """
 
 HARMLESS_HOLDINGS: frozenset[str] = frozenset(
     (
         *("moved_by_apply", "computed", "recomputed", "made_by_forward", "follows_device", "seed", "framework"),
-        *("extra_state", "packed_params"),
+        *("extra_state", "packed_params", "code_constant"),
     )
 )
 """Ways of holding an unregistered tensor that no one needs to be told of."""
@@ -176,6 +177,7 @@ class Tensor(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         saved_as: its key in the model's state_dict, where that is another than `name`; only for live models.
         is_reset: whether the `reset_parameters()` of its module makes it again; only for non-persistent buffers
             that were built on the meta device.
+        moved_by_hand: whether a rehearsed forward pass carried it over to the device at each use.
         file: the shard that holds it, relative to the target folder; None when the target is one file.
         type_name: qualified name of a tensor subclass; None for torch.Tensor, Parameter and Buffer.
         local_shape, placements: this process's shard of a distributed tensor, and how it was cut.
@@ -210,6 +212,7 @@ class Tensor(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     declared: Literal["parameter", "buffer"] | None = None
     saved_as: str | None = None
     is_reset: bool = False
+    moved_by_hand: bool = False
     file: str | None = None
     type_name: str | None = None
     local_shape: tuple[int, ...] | None = None
@@ -287,6 +290,27 @@ class Anomaly(msgspec.Struct, frozen=True, kw_only=True):
 
     kind: str
     message: str
+
+
+class ForeignName(msgspec.Struct, frozen=True, kw_only=True):
+    """A name that a pickle refers to beyond torch's own reconstruction functions: whoever loads it, imports that.
+
+    Attributes:
+        name: `module.attribute`, as the pickle spells it.
+        use: `called`: with arguments, as a function or a class; `made`: the `__new__` of a class makes an object;
+            `named`: it is only mentioned.
+        library: the library that is known to write the name, used so; None for any other name.
+        is_module: whether the objects that are made of it look like modules of torch.nn.
+        call: the first call as Python would write it, abbreviated; "" where there is none.
+        where: the pickle that mentions it first, and the byte in there.
+    """
+
+    name: str
+    use: Literal["called", "made", "named"] = "named"
+    library: str | None = None
+    is_module: bool = False
+    call: str = ""
+    where: str = ""
 
 
 class OptimizerGroup(msgspec.Struct, frozen=True, kw_only=True):
@@ -386,14 +410,14 @@ class Inventory(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         target: as the user named it.
-        format: `torch-zip`, `torch-legacy`, `torch-tar`, `safetensors`, `safetensors-sharded`,
-            `torch-sharded`, `live`.
+        format: `torch-zip`, `torch-legacy`, `torchscript`, `torch-export`, `safetensors`, `safetensors-sharded`,
+            `torch-sharded`, `dcp`, `gguf`, `npy`, `npz`, `pickle`, `live`.
         tensors: in the artefact's own order.
         storages: by key; each is counted once.
         module_trees, optimizers: evidence for `roles/`.
         extra_states: of its state_dicts.
         whole_modules: sections that hold a module itself, which shows no extra state.
-        globals: names the pickle refers to beyond torch's own reconstruction functions, once each.
+        foreign_names: what its pickles refer to beyond torch's own reconstruction functions, once each.
         metadata: free text the artefact carries (safetensors' `__metadata__`).
         notes: what a person should know about how this was read, one sentence each.
         joins: how sections of a checkpoint fit the model it was joined to, the best first.
@@ -408,13 +432,18 @@ class Inventory(msgspec.Struct, frozen=True, kw_only=True):
     optimizers: tuple[Optimizer, ...] = ()
     extra_states: tuple[ExtraState, ...] = ()
     whole_modules: tuple[str, ...] = ()
-    globals: tuple[str, ...] = ()
+    foreign_names: tuple[ForeignName, ...] = ()
     anomalies: tuple[Anomaly, ...] = ()
     skipped: tuple[Skipped, ...] = ()
     metadata: dict[str, str] = {}
     notes: tuple[str, ...] = ()
     joins: tuple[Join, ...] = ()
     plain: tuple[PlainValue, ...] = ()
+
+    @property
+    def globals(self) -> tuple[str, ...]:
+        """The foreign names by themselves."""
+        return tuple(dict.fromkeys(each.name for each in self.foreign_names))
 
     @property
     def stored_bytes(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import re
 import sys
@@ -15,6 +16,8 @@ from bufscan.bytesource import exists, is_file, is_folder
 from bufscan.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from torch import nn
 
 
@@ -243,3 +246,15 @@ def _is_importable(name: str) -> bool:
     if name in sys.modules or machinery.PathFinder.find_spec(name, [str(Path.cwd())]) is not None:
         return True
     return util.find_spec(name) is not None
+
+
+def matching(given: Sequence[str]) -> list[str]:
+    """The targets, with shell patterns that no shell has expanded (`'runs/*.ckpt'`) as the files that they match.
+
+    What exists under the name itself, or matches nothing, stays as it is.
+    """
+    targets: list[str] = []
+    for text in given:
+        found = sorted(glob.glob(text)) if glob.has_magic(text) and not exists(Path(text)) else []  # noqa: PTH207
+        targets += found or [text]
+    return targets

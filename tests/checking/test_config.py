@@ -82,7 +82,7 @@ def test_only_the_folder_itself_is_looked_at(tmp_path: Path) -> None:
 
 
 MISTAKES = {
-    "unknown key": ("target = ['a']", "unknown key `target`", "targets, select, ignore, fail-on, build"),
+    "unknown key": ("target = ['a']", "unknown key `target`", "targets, select, ignore, fail-on, build, exclude"),
     "a key that only flags have": ("deselect = ['BUF0']", "unknown key `deselect`", "targets"),
     "unknown key of an entry": (
         "[[ignore]]\ncode='BUF0'\nreason='r'\nglob='x'",

@@ -9,8 +9,7 @@ import torch
 from torch import nn
 
 from bufscan import diff
-from bufscan.comparing.frame import CHUNK
-from bufscan.comparing.number_pass import _JOB_CHUNKS
+from bufscan.comparing.number_pass import _JOB_CHUNKS, CHUNK
 
 if TYPE_CHECKING:
     from collections.abc import Callable

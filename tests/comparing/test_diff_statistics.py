@@ -13,7 +13,7 @@ from stored import zip_file
 
 from bufscan.comparing import number_pass, workers
 from bufscan.comparing.diffing import diff
-from bufscan.comparing.frame import CHUNK
+from bufscan.comparing.number_pass import CHUNK
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,7 +12,7 @@ from stored import Holder, safetensors_file, sharded_bin, zip_file
 from torch import nn
 
 from bufscan.comparing.diffing import diff
-from bufscan.comparing.frame import CHUNK
+from bufscan.comparing.number_pass import CHUNK
 from bufscan.comparing.pieces import content_of
 from bufscan.errors import TargetError, UnreadableError
 from bufscan.inventory import Inventory, Part, Storage, Tensor

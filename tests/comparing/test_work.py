@@ -79,20 +79,9 @@ def test_a_range_is_read_into_memory_that_is_there(source: FileSource | MemorySo
     buffer = bytearray(5)
     source.read_into(90, memoryview(buffer))
     assert bytes(range(90, 95)) == buffer
-    assert bytes(range(100)) == bytes(source.map()[:])
 
 
 @pytest.mark.parametrize(("offset", "length"), [(96, 5), (-1, 2), (101, 0)])
 def test_a_range_beyond_the_end_is_refused(source: FileSource | MemorySource, offset: int, length: int) -> None:
     with pytest.raises(UnreadableError, match="outside"):
         source.read_into(offset, memoryview(bytearray(length)))
-
-
-def test_what_is_written_to_a_map_stays_out_of_the_file(tmp_path: Path) -> None:
-    (tmp_path / "data").write_bytes(b"abc")
-    with FileSource(tmp_path / "data") as file:
-        mapped = file.map()
-        mapped[0:1] = b"x"
-        assert b"xbc" == mapped[:]
-        mapped.close()
-    assert b"abc" == (tmp_path / "data").read_bytes()

@@ -8,6 +8,7 @@ from typing import Any
 from bufscan.dtypes import DTYPES
 from bufscan.inventory import (
     Anomaly,
+    ForeignName,
     Inventory,
     Location,
     Skipped,
@@ -90,7 +91,7 @@ def sample() -> Inventory:
         ),
         tensor("state.0.exp_avg", 64, 32, section="optimizer", role="training_state"),
         tensor("state.0.step", section="optimizer", role="training_state"),
-        globals=("argparse.Namespace",),
+        foreign_names=(ForeignName(name="argparse.Namespace", library="Python"),),
         anomalies=(Anomaly(kind="trailing_bytes", message="17 bytes follow the archive"),),
         skipped=(Skipped(what="model.extra", reason="a numpy array of objects"),),
         notes=("the order of the optimizer's parameters was matched to the model's",),

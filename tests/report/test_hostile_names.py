@@ -10,7 +10,7 @@ from io import StringIO
 import pytest
 from report_samples import inventory, tensor
 
-from bufscan.inventory import Anomaly, Inventory, Skipped, Tensor
+from bufscan.inventory import Anomaly, ForeignName, Inventory, Skipped, Tensor
 from bufscan.report import REPORTS
 from bufscan.report.view import Display, View
 
@@ -60,7 +60,7 @@ def everywhere(text: str) -> Inventory:
         tensor(text, 2, section=text, alias_of=text, device="cpu"),
         tensor(f"{text}.weight", 2, section=text, role="unregistered"),
         target=text,
-        globals=(text,),
+        foreign_names=(ForeignName(name=text),),
         notes=(text,),
         metadata={text: text},
         anomalies=(Anomaly(kind="odd", message=text),),
@@ -139,9 +139,9 @@ def test_a_spreadsheet_takes_no_name_for_a_formula(start: str) -> None:
 
 def test_names_wider_than_their_letters_keep_the_columns_aligned() -> None:
     text = render("text", inventory(tensor("权重", 2), tensor("weight", 2)))
-    titles, wide, narrow = text.splitlines()[2:5]
-    assert titles.index("role") == narrow.index("parameter")
-    assert narrow.index("parameter") - 2 == wide.index("parameter")
+    titles, wide, narrow = text.splitlines()[3:6]
+    assert titles.index("shape") == narrow.index("2")
+    assert narrow.index("2") - 2 == wide.index("2")
 
 
 def test_names_of_very_many_modules_take_bounded_room(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -81,7 +81,7 @@ def test_a_model_is_looked_at_whatever_becomes_of_it(run: Any) -> None:
 
 
 def test_what_the_collector_finds_is_looked_at_when_it_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A collection may happen anywhere, in Python's own parser too, which bears no other parse meanwhile."""
+    """A collection may happen anywhere, in Python's own parser too, which does not bear another parse."""
     from bufscan.watching import measuring_models
 
     collects, during = [False], []

@@ -18,7 +18,7 @@ from bufscan.target import named_from_here
 from bufscan.tensor_names import in_one_spelling, is_pattern, matches
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from bufscan.checking.comments import Comment
     from bufscan.checking.results import Known
@@ -30,8 +30,17 @@ if TYPE_CHECKING:
 class Policy:
     """Decides finding by finding, and remembers what it was asked of, so that idle ignores can be named."""
 
-    def __init__(self, config: Config, rules: Iterable[Rule], baseline: Collection[Known] | None) -> None:
-        """`rules` are those that look at something here: of the others nothing can be said."""
+    def __init__(
+        self,
+        config: Config,
+        rules: Iterable[Rule],
+        baseline: Collection[Known] | None,
+        texts: Mapping[str, str] | None = None,
+    ) -> None:
+        """`rules` are those that look at something here: of the others nothing can be said.
+
+        `texts` are sources that do not stand in the files of their names.
+        """
         self._config = config
         self._ran = frozenset(rule.code for rule in rules)
         self._wants_idle = unused_ignore.RULE.code in self._ran
@@ -43,7 +52,8 @@ class Policy:
         for position, entry in enumerate(config.ignore):
             (self._patterns if is_pattern(entry.tensor) else self._named_in[entry.tensor]).append(position)
         self._used_comments: set[tuple[str, int]] = set()
-        self._comments = cache(_comments_of)
+        self._texts = texts or {}
+        self._comments = cache(self._comments_of)
         self._named = cache(named_from_here)
 
     def verdict(self, target: str, finding: Finding) -> Finding | Ignored:
@@ -108,6 +118,12 @@ class Policy:
         """Whether every rule that the code covers ran, so that no finding means that there is none."""
         return all(rule.code in self._ran for rule in RULES if rule.code.startswith(code))
 
+    def _comments_of(self, file: str) -> tuple[Comment, ...]:
+        try:
+            return comments_in(self._texts[file] if file in self._texts else Path(file).read_text("utf-8"))
+        except (OSError, ValueError):  # the source is gone, in a zip archive, or in another encoding
+            return ()
+
     def _comment_on(self, finding: Finding) -> Comment | None:
         location = finding.location
         if location is None:
@@ -143,10 +159,3 @@ def _idle(message: str, mark: str, location: Location | None = None) -> Finding:
 
 def _listed(codes: Iterable[str]) -> str:
     return ", ".join(f"`{code}`" for code in codes)
-
-
-def _comments_of(file: str) -> tuple[Comment, ...]:
-    try:
-        return comments_in(Path(file).read_text("utf-8"))
-    except (OSError, ValueError):  # the source is gone, in a zip archive, or in another encoding
-        return ()

@@ -94,6 +94,13 @@ class Watched(msgspec.Struct, frozen=True, kw_only=True):
     installed: dict[str, int]
 
 
+class SourceRead(msgspec.Struct, frozen=True, kw_only=True):
+    """What was read of the source: how many files, and how many classes of modules in them."""
+
+    files: int
+    classes: int
+
+
 class CheckResult(msgspec.Struct, frozen=True, kw_only=True):
     """What a whole check found.
 
@@ -103,6 +110,7 @@ class CheckResult(msgspec.Struct, frozen=True, kw_only=True):
         fixed: entries of the baseline that no longer occur.
         fail_on: the least severity that fails the check.
         watched: the program whose models these are; None where the targets were named.
+        source: what was read, where it was source; then `targets` are the files that there is something to say of.
     """
 
     targets: tuple[TargetResult, ...]
@@ -110,6 +118,7 @@ class CheckResult(msgspec.Struct, frozen=True, kw_only=True):
     fixed: tuple[Known, ...] = ()
     fail_on: Severity = "error"
     watched: Watched | None = None
+    source: SourceRead | None = None
 
     @property
     def findings(self) -> list[Finding]:

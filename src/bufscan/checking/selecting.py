@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bufscan.errors import UsageError
+from bufscan.errors import UsageError, did_you_mean
 from bufscan.rules import RULES
 
 if TYPE_CHECKING:
@@ -29,31 +29,37 @@ def selected_rules(config: Config) -> tuple[Rule, ...]:
     )
 
 
+_CODES = {rule.name: rule.code for rule in RULES}
+
+
 def covers(codes: Iterable[str], code: str) -> bool:
-    """Whether one of `codes` is `code` or a beginning of it."""
-    return any(code.startswith(each) for each in codes)
+    """Whether one of `codes` is `code`, a beginning of it, or the name of its rule."""
+    return any(code.startswith(_CODES.get(each, each)) for each in codes)
 
 
 def names_a_rule(code: str) -> bool:
-    """Whether it is a code, or the beginning of one."""
-    return bool(code) and any(rule.code.startswith(code) for rule in RULES)
+    """Whether it is a code, the beginning of one, or the name of a rule."""
+    return bool(code) and any(rule.code.startswith(_CODES.get(code, code)) for rule in RULES)
 
 
 def require_code(code: str) -> None:
     """Raise UsageError for what `names_a_rule` denies."""
     if not names_a_rule(code):
-        raise UsageError(f"no rule has the code `{code}`", hint="`bufscan explain` lists the rules")
+        known = did_you_mean(code.lower(), _CODES)
+        hint = "`bufscan explain` lists the rules"
+        raise UsageError(f"no rule has the code `{code}`", hint=f"{known} {hint}" if known else hint)
 
 
 def rule_of(code: str) -> Rule:
-    """The rule with exactly this code, whatever the case of its letters.
+    """The rule with exactly this code or name, whatever the case of its letters.
 
     Raises:
         UsageError: there is none.
     """
     for rule in RULES:
-        if rule.code == code.upper():
+        if code.upper() == rule.code or code.lower() == rule.name:
             return rule
-    require_code(code.upper())
+    if not names_a_rule(code.upper()):
+        require_code(code)
     codes = [rule.code for rule in RULES if rule.code.startswith(code.upper())]
     raise UsageError(f"several rules begin with `{code}`", hint=f"choose from {', '.join(codes)}")

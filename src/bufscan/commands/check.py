@@ -16,10 +16,14 @@ from bufscan.commands.options import (
     Debug,
     Device,
     DType,
+    Method,
     Model,
     NoColor,
     Quiet,
+    Rehearse,
+    Train,
     one_of,
+    plan_of,
 )
 from bufscan.commands.outcome import (
     DIFFERENT,
@@ -34,7 +38,9 @@ from bufscan.commands.outcome import (
 from bufscan.commands.terminal import display
 from bufscan.errors import UsageError, about
 from bufscan.findings import SEVERITIES
-from bufscan.report.check_reports import CHECK_REPORTS, CheckView
+from bufscan.report.check_reports import CHECK_REPORTS
+from bufscan.report.check_view import CheckView
+from bufscan.target import matching
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -51,6 +57,7 @@ Examples:
   bufscan check 'models.py:Encoder(dim=64)' --select BUF0 --fail-on warning
   bufscan check model.pt --model package.models:Encoder
   bufscan check --format sarif --output bufscan.sarif
+  bufscan check 'models.py:Encoder(dim=64)' --rehearse 'randn(2, 16, 64)'
   bufscan check package.models --write-baseline bufscan-baseline.json
 """
 
@@ -80,6 +87,9 @@ def check(  # noqa: PLR0913, PLR0917 - typer reads the options from the paramete
     values: Annotated[
         bool, typer.Option("--values", help="Read the values too, and find NaN and infinity.")
     ] = False,
+    rehearse: Rehearse = None,
+    method: Method = None,
+    train: Train = False,
     exit_zero: Annotated[bool, typer.Option("--exit-zero", help="Exit with 0 whatever is found.")] = False,
     baseline: Annotated[
         str | None, typer.Option("--baseline", metavar="FILE", help="Let pass what FILE lists.")
@@ -95,12 +105,15 @@ def check(  # noqa: PLR0913, PLR0917 - typer reads the options from the paramete
     dtype: DType = None,
     format_: Annotated[
         list[str] | None,
-        typer.Option("--format", metavar="FORMAT", help=f"One of {', '.join(CHECK_REPORTS)}; repeatable."),
+        typer.Option("-f", "--format", metavar="FORMAT", help=f"One of {', '.join(CHECK_REPORTS)}; repeatable."),
     ] = None,
     output: Annotated[
         list[str] | None,
         typer.Option(
-            "--output", metavar="FILE", help="Write the format given in the same place to FILE, beside the text."
+            "-o",
+            "--output",
+            metavar="FILE",
+            help="Write the format in the same place to FILE, beside the text.",
         ),
     ] = None,
     no_color: NoColor = False,
@@ -116,6 +129,7 @@ def check(  # noqa: PLR0913, PLR0917 - typer reads the options from the paramete
         raise UsageError(
             "a baseline is written instead of a report", hint="`--baseline` with the same file gives the report"
         )
+    plan = plan_of(rehearse, method, train=train)
     on_paper, on_screen = paired(formats, output or [])
     settings = settings_from(config).with_flags(
         select=codes_in(select),
@@ -127,7 +141,7 @@ def check(  # noqa: PLR0913, PLR0917 - typer reads the options from the paramete
 
     with OpenFiles() as files:
         result = checking.check(
-            *(targets or ()),
+            *matching(targets or ()),
             config=settings,
             model=model,
             from_config=build,
@@ -135,6 +149,7 @@ def check(  # noqa: PLR0913, PLR0917 - typer reads the options from the paramete
             dtype=dtype,
             baseline=known,
             values=values,
+            rehearse=plan,
             files=files,
         )
     reads = (*files.paths, *(Path(file) for file in (settings.file, baseline) if file is not None))
@@ -160,9 +175,11 @@ def reports_of(
     shown_on: Display,
 ) -> tuple[str, tuple[Paper, ...]]:
     """What is shown, and the files to write."""
+    from linecache import getline  # only a report of findings needs it
+
     formats = {*on_screen, *(name for name, _ in on_paper)}
-    plain = CheckView(version=_version(formats), folder=_folder_in_workspace(), quiet=quiet)
-    view = msgspec.structs.replace(plain, display=shown_on)
+    plain = CheckView(version=_version(formats), folder=folder_in_workspace(), quiet=quiet)
+    view = msgspec.structs.replace(plain, display=shown_on, source_line=getline)
     papers = [Paper(file, CHECK_REPORTS[format_name](result, plain)) for format_name, file in on_paper]
     if page := os.environ.get("GITHUB_STEP_SUMMARY"):  # what a step puts there is shown as Markdown
         papers.append(Paper(page, CHECK_REPORTS["markdown"](result, plain), adds=True))
@@ -226,7 +243,7 @@ def _version(formats: Collection[str]) -> str:
     return str(__version__)
 
 
-def _folder_in_workspace() -> str:
+def folder_in_workspace() -> str:
     """Where this is in the repository that a GitHub workflow checked out: GitHub counts paths from its root."""
     workspace = os.environ.get("GITHUB_WORKSPACE")
     here = Path.cwd()

@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 
     from bufscan.comparing.difference import Difference
 
-Format = Annotated[str, typer.Option("--format", metavar="FORMAT", help=f"One of {', '.join(DIFF_REPORTS)}.")]
+Format = Annotated[
+    str, typer.Option("-f", "--format", metavar="FORMAT", help=f"One of {', '.join(DIFF_REPORTS)}.")
+]
 
 EXAMPLES = """
 Examples:

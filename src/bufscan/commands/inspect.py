@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import typer
@@ -13,28 +13,39 @@ from bufscan.commands.options import (
     Debug,
     Device,
     DType,
+    Method,
     Model,
     NoColor,
     Output,
     Quiet,
+    Rehearse,
+    Train,
     count_of,
     one_of,
+    plan_of,
 )
-from bufscan.commands.outcome import Outcome
+from bufscan.commands.outcome import DONE, FAILED, Complaint, Outcome
 from bufscan.commands.terminal import display
-from bufscan.errors import about
+from bufscan.errors import TargetError, about
 from bufscan.inventory import ROLES
 from bufscan.report import REPORTS, WITH_FINDINGS
 from bufscan.report.selecting import SORT_KEYS, Selection
+from bufscan.report.several import Inspected, join_reports
+from bufscan.report.text import summary
 from bufscan.report.view import View
+from bufscan.target import matching
 
-Format = Annotated[str, typer.Option("--format", metavar="FORMAT", help=f"One of {', '.join(REPORTS)}.")]
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Format = Annotated[str, typer.Option("-f", "--format", metavar="FORMAT", help=f"One of {', '.join(REPORTS)}.")]
 
 EXAMPLES = """
 Examples:
 
 \b
   bufscan inspect model.pt
+  bufscan inspect first.ckpt second.safetensors 'runs/*.pt' --quiet
   bufscan inspect checkpoint-500/ --by-module --depth 2
   bufscan inspect model.safetensors --match '*.running_*' --sort size
   bufscan inspect model.pt --role unregistered --format json
@@ -44,8 +55,11 @@ Examples:
 
 
 def inspect(  # noqa: PLR0913, PLR0917 - typer reads the options from the parameters
-    target: Annotated[
-        str, typer.Argument(metavar="TARGET", help="A file, a folder, `package.module:Model`, or `-`.")
+    targets: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="TARGET", help="Files, folders, patterns like `runs/*.ckpt`, `package.module:Model`, or `-`."
+        ),
     ],
     role: Annotated[
         list[str] | None, typer.Option("--role", metavar="ROLE", help="Only tensors of this role; repeatable.")
@@ -69,6 +83,9 @@ def inspect(  # noqa: PLR0913, PLR0917 - typer reads the options from the parame
     build: Build = False,
     device: Device = None,
     dtype: DType = None,
+    rehearse: Rehearse = None,
+    method: Method = None,
+    train: Train = False,
     format_: Format = "text",
     output: Output = None,
     no_color: NoColor = False,
@@ -90,12 +107,40 @@ def inspect(  # noqa: PLR0913, PLR0917 - typer reads the options from the parame
         quiet=quiet,
         display=display(output, no_color=no_color),
     )
+    plan = plan_of(rehearse, method, train=train)
     from bufscan.inspecting import inspect as read
 
-    with about(target), OpenFiles() as files:
-        inventory = read(target, model=model, from_config=build, device=device, dtype=dtype, files=files)
-    if format_ in WITH_FINDINGS:
-        from bufscan.checking.inspected import findings_in
+    named = matching(targets)
+    with OpenFiles() as files:
 
-        view = msgspec.structs.replace(view, findings=findings_in(inventory))
-    return Outcome(render(inventory, view), output, reads=files.paths)
+        def inspected(target: str) -> Inspected:
+            with about(target):
+                inventory = read(
+                    target, model=model, from_config=build, device=device, dtype=dtype, rehearse=plan, files=files
+                )
+            shown = view
+            if format_ in WITH_FINDINGS:
+                from bufscan.checking.inspected import findings_in
+
+                shown = msgspec.structs.replace(view, findings=findings_in(inventory))
+            return Inspected(target, render(inventory, shown), summary(inventory, view))
+
+        if len(named) == 1:
+            return Outcome(inspected(named[0]).report, output, reads=files.paths)
+        all_ = [_or_failure(inspected, target) for target in named]
+    failed = [(each.failure, each.target) for each in all_ if each.failure is not None]
+    return Outcome(
+        join_reports(format_, all_, view),
+        output,
+        exit_code=FAILED if failed else DONE,
+        reads=files.paths,
+        complaints=tuple(Complaint(failure.message, failure.hint, target) for failure, target in failed),
+    )
+
+
+def _or_failure(inspected: Callable[[str], Inspected], target: str) -> Inspected:
+    """One target that cannot be read does not keep the others from being shown."""
+    try:
+        return inspected(target)
+    except TargetError as failure:
+        return Inspected(target, failure=failure)

@@ -1,4 +1,4 @@
-"""Which pairs of tensors have the same bytes. Needs no torch where tensors are stored in one run."""
+"""Which pairs of tensors have the same bytes. Needs no NumPy where tensors are stored in one run."""
 
 from __future__ import annotations
 
@@ -96,11 +96,12 @@ class _Buffers:
     def are_equal(self, old: ElementReader, new: ElementReader, start: int, count: int, meter: Meter) -> bool:
         """Whether `count` elements from position `start` have the same bytes; stops at the first that differ."""
         step = _CHUNK_BYTES // old.itemsize
+        readers = old.stretch(start, count), new.stretch(start, count)
         for position, taken in stretches(count, step):
             nbytes = taken * old.itemsize
             left, right = memoryview(self._old)[:nbytes], memoryview(self._new)[:nbytes]
-            old.read_into(start + position, left)
-            new.read_into(start + position, right)
+            readers[0].read_into(start + position, left)
+            readers[1].read_into(start + position, right)
             # Of whole arrays that is one memcmp; memoryviews Python would compare element by element.
             same = self._old == self._new if nbytes == _CHUNK_BYTES else bytes(left) == bytes(right)
             if not same:

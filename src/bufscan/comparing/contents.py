@@ -24,7 +24,7 @@ def compare_contents(
     tolerance: Tolerance | None,
     progress: Progress | None = None,
 ) -> list[Verdict]:
-    """Compare all pairs; the verdicts are in their order. Imports torch only when numbers are wanted."""
+    """Compare all pairs; the verdicts are in their order. Imports NumPy only when numbers are wanted."""
     meter = Meter(sum(content.nbytes for content in contents), progress)
     by_bytes = BytePass(contents).run(meter)
     settled = [_in_order(content, sides, verdict) for content, verdict in zip(contents, by_bytes, strict=True)]

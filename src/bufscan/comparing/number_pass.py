@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
-from bufscan.comparing.frame import CHUNK, Comparison, Frame, Room
+import msgspec
+
+from bufscan.comparing.rounding import Side, is_rounded
 from bufscan.comparing.statistics import statistics_of
-from bufscan.comparing.sums import Sums, add_frame
+from bufscan.comparing.sums import WIDE_INTEGERS, Chunk, Sums, add_chunk, add_equal, odd_bits
 from bufscan.comparing.verdict import Verdict
 from bufscan.comparing.workers import run_jobs, stretches
 from bufscan.dtypes import DTYPES
@@ -25,14 +26,36 @@ if TYPE_CHECKING:
     from bufscan.opening.artefact import Artefact, Sides
     from bufscan.values.strided import Walk
 
+CHUNK = 128 << 10
+"""Elements looked at in one go: few enough that most of the work is done in the cache, and enough that a thread
+works far longer on each step than it waits for the interpreter, which starts one step at a time.
+
+Sums depend on it in their last digits, so it is the same everywhere.
+"""
+
 _JOB_CHUNKS = 10
-_MOST_FRAMES = 32
+_WIDEST = 16  # bytes of a complex128
+
+
+class _Comparison(msgspec.Struct, frozen=True, kw_only=True):
+    """How to compare the elements of a pair of tensors.
+
+    Attributes:
+        old, new: how the bits of either side become values.
+        same_decoding: whether equal bits mean equal values.
+        tolerance: None when every bit counts.
+    """
+
+    old: Decoder
+    new: Decoder
+    same_decoding: bool
+    tolerance: Tolerance | None
 
 
 class _Job(NamedTuple):
     content: int
     piece: Piece
-    comparison: Comparison
+    comparison: _Comparison
     start: int
     length: int
 
@@ -45,23 +68,21 @@ class NumberPass:
         self._sides = sides
         self._tolerance = tolerance
         self._failures: dict[int, str] = {}
-        self._usual: dict[object, Comparison] = {}
 
     def run(self, meter: Meter) -> list[Verdict]:
         """A verdict for each content."""
-        import torch
+        import numpy as np
 
         jobs = [job for at, content in enumerate(self._contents) for job in self._jobs_of(at, content)]
         sums: list[Sums | None] = [None] * len(jobs)
 
         def work(numbered: Iterator[tuple[int, _Job]]) -> None:
-            torch.set_num_threads(1)  # part of it is kept for each thread
-            reader = _Reader()
-            for number, job in numbered:
-                sums[number] = self._sums_of(job, reader, meter)
+            room = _Room()
+            with np.errstate(all="ignore"):  # what overflows is told as None
+                for number, job in numbered:
+                    sums[number] = self._sums_of(job, room, meter)
 
-        with _one_torch_thread():
-            run_jobs(enumerate(jobs), work, meter, sum(content.nbytes for content in self._contents))
+        run_jobs(enumerate(jobs), work, meter, sum(content.nbytes for content in self._contents))
         totals = [_Total() for _ in self._contents]
         for job, found in zip(jobs, sums, strict=True):
             if found is not None:
@@ -80,27 +101,21 @@ class NumberPass:
                 jobs.append(_Job(at, piece, comparison, start, count))
         return jobs
 
-    def _comparison(self, content: Content, walk: Walk) -> Comparison:
-        """The same object for all tensors of the same types: frames are made for it."""
-        tensors = (content.old, content.new)
-        key = [(tensor.dtype, tensor.quantization, tensor.pending) for tensor in tensors]
-        usual = self._usual.get((*key, content.comparable_bytes))
-        if usual is not None:
-            return usual
-        old, new = (_decoder(tensor, side, walk) for tensor, side in zip(tensors, self._sides, strict=True))
+    def _comparison(self, content: Content, walk: Walk) -> _Comparison:
+        old, new = (
+            _decoder(tensor, side, walk)
+            for tensor, side in zip((content.old, content.new), self._sides, strict=True)
+        )
         plain = old.channels is None and new.channels is None
-        comparison = Comparison(
+        return _Comparison(
             old=old, new=new, same_decoding=content.comparable_bytes and plain, tolerance=self._tolerance
         )
-        if plain:
-            self._usual[(*key, content.comparable_bytes)] = comparison
-        return comparison
 
-    def _sums_of(self, job: _Job, reader: _Reader, meter: Meter) -> Sums | None:
+    def _sums_of(self, job: _Job, room: _Room, meter: Meter) -> Sums | None:
         if job.content in self._failures:
             return None
         try:
-            return reader.sums_of(job, meter)
+            return room.sums_of(job, meter)
         except UnreadableError as error:
             self._failures[job.content] = error.message
             return None
@@ -109,6 +124,8 @@ class NumberPass:
         if at in self._failures:
             return Verdict(same=False, failure=self._failures[at])
         content, sums = self._contents[at], total.sums
+        if content.old.dtype != content.new.dtype:
+            sums.nan_payloads = 0  # another type has other bits for what is no number
         same = not (sums.differing or sums.zero_signs or sums.nan_payloads)
         close = not same and self._tolerance is not None and not sums.changed
         old, new = content.old.dtype, content.new.dtype
@@ -142,32 +159,56 @@ class _Total:
         self.values_per_element = per_element
 
 
-class _Reader:
-    """Reads chunks of both sides and adds up what they differ; one for each thread."""
+class _Room:
+    """Memory for a chunk: the bytes of both sides, and both as float64; one for each thread."""
 
     def __init__(self) -> None:
-        self._room = Room()
-        self._frames: dict[tuple[int, int], Frame] = {}  # a frame keeps its comparison alive, so its id is taken
+        import numpy as np
+
+        self._raw = [memoryview(bytearray(CHUNK * _WIDEST)) for _ in range(2)]
+        self._numbers = np.empty((2, 2 * CHUNK))  # complex and packed elements are two numbers
 
     def sums_of(self, job: _Job, meter: Meter) -> Sums:
         """Go through the job's elements, chunk by chunk."""
         sums = Sums()
+        readers = [each.stretch(job.start, job.length) for each in (job.piece.old, job.piece.new)]
+        sizes = job.piece.old.itemsize, job.piece.new.itemsize
         for position, count in stretches(job.length, CHUNK):
-            frame = self._frame_for(job.comparison, count)
-            start = job.start + position
-            for reader, raw in zip((job.piece.old, job.piece.new), frame.raw, strict=True):
-                reader.read_into(start, raw)
-            add_frame(sums, frame, start)
-            meter.advance(len(frame.raw[0]))
+            raw = [room[: count * size] for room, size in zip(self._raw, sizes, strict=True)]
+            for reader, buffer in zip(readers, raw, strict=True):
+                reader.read_into(job.start + position, buffer)
+            self._add(sums, job.comparison, raw, job.start + position)
+            meter.advance(len(raw[0]))
         return sums
 
-    def _frame_for(self, comparison: Comparison, count: int) -> Frame:
-        frame = self._frames.get((id(comparison), count))
-        if frame is None:
-            if len(self._frames) >= _MOST_FRAMES:
-                self._frames.clear()
-            frame = self._frames[id(comparison), count] = Frame(comparison, count, self._room)
-        return frame
+    def _add(self, sums: Sums, comparison: _Comparison, raw: list[memoryview], start: int) -> None:
+        """Compare the elements whose bytes are given, which begin at position `start` of the walk."""
+        decoders = comparison.old, comparison.new
+        stored = [decoder.stored(each) for decoder, each in zip(decoders, raw, strict=True)]
+        width = decoders[0].numbers_per_value
+        per_element = decoders[0].values_per_element
+        values = len(stored[0]) // width * per_element
+        old, new = self._numbers[:, : values * width]
+        odd = None
+        # Packed values have no bits of their own.
+        if comparison.same_decoding and per_element == 1:
+            odd = odd_bits(stored[0], stored[1], values)
+            if not odd.any():
+                decoders[0].decode(stored[0], start, old)
+                if add_equal(sums, old, width):
+                    return
+        decoders[0].decode(stored[0], start, old)
+        decoders[1].decode(stored[1], start, new)
+        is_signed = decoders[0].dtype.kind in ("float", "complex")
+        if is_signed and odd is None:
+            odd = odd_bits(old, new, values)
+        if sums.rounded and decoders[0].dtype != decoders[1].dtype:
+            sums.rounded = is_rounded(Side(decoders[0], stored[0], old), Side(decoders[1], stored[1], new), start)
+        exact = None
+        if all(decoder.dtype.name in WIDE_INTEGERS for decoder in decoders):
+            exact = stored[1].view("i8") - stored[0].view("i8")
+        chunk = Chunk(old, new, start * per_element, width, odd if is_signed else None, exact)
+        add_chunk(sums, chunk, comparison.tolerance)
 
 
 def _decoder(tensor: Tensor, side: Artefact, walk: Walk) -> Decoder:
@@ -187,16 +228,3 @@ def _decoder(tensor: Tensor, side: Artefact, walk: Walk) -> Decoder:
     return Decoder(
         dtype=DTYPES[tensor.dtype], quantization=quantization, channels=channels, pending=tensor.pending
     )
-
-
-@contextmanager
-def _one_torch_thread() -> Iterator[None]:
-    """Keep torch from starting threads of its own beside ours."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -117,10 +117,11 @@ class Proof:
 
     def _same_until(self, readers: tuple[ElementReader, ElementReader], count: int) -> int:
         itemsize = readers[0].itemsize
+        within = [reader.stretch(0, count) for reader in readers]
         for position, taken in stretches(count, _CHUNK_BYTES // itemsize):
             self.spend(2 * taken * itemsize)
             chunks = bytearray(taken * itemsize), bytearray(taken * itemsize)
-            for reader, chunk in zip(readers, chunks, strict=True):
+            for reader, chunk in zip(within, chunks, strict=True):
                 reader.read_into(position, memoryview(chunk))
             if chunks[0] != chunks[1]:
                 return position + _first_odd(*chunks) // itemsize

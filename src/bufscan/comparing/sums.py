@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 from math import isfinite
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from bufscan.comparing.nonfinite import NOTHING_ASIDE, Aside, set_aside
-from bufscan.comparing.rounding import is_rounded
-
 if TYPE_CHECKING:
-    import torch
+    import numpy as np
+    from numpy.typing import NDArray
 
     from bufscan.comparing.difference import Tolerance
-    from bufscan.comparing.frame import Frame
+    from bufscan.values.decoding import Elements, Numbers
 
-_EXACT_BELOW = float(1 << 62)
-# A new square that is less than this share of those it is made of has lost digits to cancellation.
-_CANCELLED = 1e-3
 WIDE_INTEGERS = ("int64", "uint64")
 """Types that float64 does not hold exactly."""
+
+# OpenBLAS shares longer products out to threads of its own, which wait for each other beside ours.
+_ROW = 1 << 13
 
 
 class Sums(msgspec.Struct):
@@ -61,128 +59,124 @@ class Sums(msgspec.Struct):
 _ADDED = tuple(set(Sums.__struct_fields__) - {"max_abs", "max_position", "rounded"})
 
 
-def add_frame(sums: Sums, frame: Frame, start: int) -> None:
-    """Compare the elements in the frame, which begin at position `start` of the walk."""
-    odd = _count_odd_bits(frame) if frame.comparison.same_decoding else None
-    if odd == 0 and _add_equal(sums, frame, start):
-        return
-    frame.decode(start)
-    if sums.rounded and not frame.same_type:
-        sums.rounded = is_rounded(frame.old, frame.new, start)
-    aside = _add_products(sums, frame, start)
-    size = _sizes(frame.difference, frame.width)
-    sums.finite += size.numel() - aside.values
+class Chunk(NamedTuple):
+    """Elements of both sides, opposite each other.
+
+    Attributes:
+        old, new: their numbers, which `add_chunk` uses up.
+        position: of the first value.
+        width: numbers that make a value: two of a complex one.
+        odd: marks the values whose bits differ; None where bits do not tell more than the numbers do.
+        exact: the differences of whole numbers that float64 does not hold, modulo 2^64.
+    """
+
+    old: Numbers
+    new: Numbers
+    position: int
+    width: int = 1
+    odd: NDArray[np.bool_] | None = None
+    exact: NDArray[np.int64] | None = None
+
+
+_EXACT_BELOW = float(1 << 62)  # integers wrap, so those farther apart are not asked
+
+
+def add_chunk(sums: Sums, chunk: Chunk, tolerance: Tolerance | None) -> None:
+    """Compare the values of a chunk; those that are not finite count, and are left out of all that is added up."""
+    import numpy as np
+
+    old, new, width = chunk.old, chunk.new, chunk.width
+    squares = _dot(old, old), _dot(new, new)
+    aside, differing, payloads = 0, 0, 0
+    if not (isfinite(squares[0]) and isfinite(squares[1])):
+        aside, differing, payloads = _set_aside(sums, chunk)
+        squares = _dot(old, old), _dot(new, new)
+    sums.old_square += squares[0]
+    sums.new_square += squares[1]
+    sums.product += _dot(old, new)
+    allowed = None if tolerance is None else tolerance.atol + tolerance.rtol * _sizes(old.copy(), width)
+    difference = np.subtract(new, old, out=new)
+    if chunk.exact is not None:
+        near = np.abs(difference) < _EXACT_BELOW
+        difference[near] = chunk.exact[near]
+    sums.difference_square += _dot(difference, difference)
+    size = _sizes(difference, width)
     sums.abs_sum += float(size.sum())
-    peak = float(size.amax())
-    if peak > sums.max_abs or sums.max_position is None:
-        first = start * frame.old.decoder.values_per_element
-        sums.max_abs, sums.max_position = peak, first + int(size.max(0).indices)  # faster than argmax
-    tolerance = frame.comparison.tolerance
-    beyond = None if tolerance is None else _count_beyond(tolerance, frame, size) + aside.differing
-    differing, zero_signs = _count_differing(frame, size, aside, odd, start)
+    sums.finite += len(size) - aside
+    peak = int(size.argmax())
+    if size[peak] > sums.max_abs or sums.max_position is None:
+        sums.max_abs, sums.max_position = float(size[peak]), chunk.position + peak
+    beyond = None if allowed is None else differing + _count(size > allowed)
+    differing += _count(size != 0)
     sums.differing += differing
     sums.changed += differing if beyond is None else beyond
-    sums.zero_signs += zero_signs
+    if chunk.odd is not None:
+        sums.zero_signs += _count(chunk.odd) - differing - payloads
 
 
-def _count_odd_bits(frame: Frame) -> int:
-    """Integers that differ between the sides: values, or parts of them."""
-    import torch
-
-    marks = torch.ne(*frame.bits, out=frame.marks)  # fast because the marks are integers of the same type
-    return int(marks.count_nonzero())
-
-
-def _add_equal(sums: Sums, frame: Frame, start: int) -> bool:
+def add_equal(sums: Sums, numbers: Numbers, width: int) -> bool:
     """Add a chunk whose bits are the same on both sides; False, and nothing added, when it is not finite."""
-    import torch
-
-    old = frame.old
-    old.decoder.decode(old.typed, start, old.numbers)
-    square = float(torch.dot(old.numbers, old.numbers))
+    square = _dot(numbers, numbers)
     if not isfinite(square):
         return False
-    sums.finite += old.numbers.numel() // frame.width
+    sums.finite += len(numbers) // width
     sums.old_square += square
     sums.new_square += square
     sums.product += square
     return True
 
 
-def _add_products(sums: Sums, frame: Frame, start: int) -> Aside:
-    """Add what is quadratic, and leave the difference of the numbers in the frame."""
-    _subtract(frame)
-    (old_square, moved), (_, difference_square) = _gram(frame)
-    # The new numbers are the old ones and the difference: one pass over two rows tells all products of the three.
-    product = old_square + moved
-    new_square = product + moved + difference_square
-    aside = NOTHING_ASIDE
-    if not new_square > _CANCELLED * (old_square + difference_square):  # nor when one of them is not finite
-        frame.decode(start)
-        (old_square, product), (_, new_square) = _gram(frame)
-        if not all(map(isfinite, (old_square, product, new_square))):
-            aside = set_aside(frame)
-            (old_square, product), (_, new_square) = _gram(frame)
-        _subtract(frame)
-        difference_square = _gram(frame)[1][1]
-    sums.old_square += old_square
-    sums.new_square += new_square
-    sums.product += product
-    sums.difference_square += difference_square
-    sums.old_nan += aside.old_nan
-    sums.new_nan += aside.new_nan
-    sums.old_inf += aside.old_inf
-    sums.new_inf += aside.new_inf
-    sums.nan_payloads += aside.payloads
-    return aside
+def odd_bits(old: Elements, new: Elements, values: int) -> NDArray[np.bool_]:
+    """Which of so many values differ in their bits; some of them take several numbers."""
+    import numpy as np
+
+    odd: NDArray[np.bool_] = np.not_equal(_as_integers(old), _as_integers(new))
+    return odd if len(odd) == values else np.logical_or.reduce(odd.reshape(values, -1), axis=1)
 
 
-def _subtract(frame: Frame) -> None:
-    difference = frame.difference.sub_(frame.old.numbers)
-    if all(side.decoder.dtype.name in WIDE_INTEGERS for side in (frame.old, frame.new)):
-        import torch
+def _count(marks: Any) -> int:
+    import numpy as np
 
-        # Neighbours beyond 2^53 have the same float64. Integers wrap, so those far apart are not asked.
-        exact = (frame.bits[1] - frame.bits[0]).to(torch.float64)
-        difference.copy_(torch.where(difference.abs() < _EXACT_BELOW, exact, difference))
+    return int(np.count_nonzero(marks))
 
 
-def _gram(frame: Frame) -> list[list[float]]:
-    """The products of the two rows of numbers with each other, in one pass."""
-    import torch
-
-    return torch.mm(frame.both, frame.turned, out=frame.gram).tolist()
+def _as_integers(numbers: Elements) -> Elements:
+    return numbers.view(f"u{numbers.itemsize}")
 
 
-def _sizes(numbers: torch.Tensor, width: int) -> torch.Tensor:
+def _dot(left: Numbers, right: Numbers) -> float:
+    import numpy as np
+
+    if len(left) < _ROW:
+        return float(left @ right)
+    rest = len(left) % _ROW
+    if rest:
+        return _dot(left[:-rest], right[:-rest]) + float(left[-rest:] @ right[-rest:])
+    return float(np.add.reduce(np.matmul(left.reshape(-1, 1, _ROW), right.reshape(-1, _ROW, 1)), axis=None))
+
+
+def _sizes(numbers: Numbers, width: int) -> Numbers:
     """Absolute values, in place; of complex numbers the moduli."""
-    import torch
+    import numpy as np
 
-    return numbers.abs_() if width == 1 else torch.hypot(numbers[0::2], numbers[1::2])
-
-
-def _count_beyond(tolerance: Tolerance, frame: Frame, size: torch.Tensor) -> int:
-    allowed = _sizes(frame.old.numbers.clone(), frame.width).mul_(tolerance.rtol).add_(tolerance.atol)
-    return int((size > allowed).sum())
+    return np.abs(numbers, out=numbers) if width == 1 else np.hypot(numbers[0::2], numbers[1::2])
 
 
-def _count_differing(
-    frame: Frame, size: torch.Tensor, aside: Aside, odd: int | None, start: int
-) -> tuple[int, int]:
-    """Values that differ, and those that are equal but for the sign of a zero."""
-    is_signed = frame.old.decoder.dtype.kind in ("float", "complex")
-    if odd is not None and frame.comparison.bits_are_values:
-        zero_signs = _count_zero_signs(frame, start) if is_signed and frame.may_have_negative_zeros() else 0
-        return odd - zero_signs - aside.payloads, zero_signs
-    differing = int(size.ne_(0).sum()) + aside.differing
-    if differing == size.numel() or not is_signed or not frame.may_have_negative_zeros():
-        return differing, 0
-    return differing, _count_zero_signs(frame, start)
+def _set_aside(sums: Sums, chunk: Chunk) -> tuple[int, int, int]:
+    """Put zeros where a side is not finite: how many values, those that differ, and equal NaNs of other bits."""
+    import numpy as np
 
-
-def _count_zero_signs(frame: Frame, start: int) -> int:
-    """Values that are equal but for the sign of a zero. Takes the place of the difference."""
-    frame.decode(start)
-    old, new = (row.view(-1, frame.width) for row in frame.both)
-    equal = old == new
-    return int((equal.all(1) & (old.signbit() != new.signbit()).any(1)).sum())
+    old, new = (side.reshape(-1, chunk.width) for side in (chunk.old, chunk.new))
+    nan = np.isnan(old), np.isnan(new)
+    old_nan, new_nan = (each.any(1) for each in nan)
+    finite = (np.isfinite(old) & np.isfinite(new)).all(1)
+    same = ((old == new) | (nan[0] & nan[1])).all(1)
+    sums.old_nan += _count(old_nan)
+    sums.new_nan += _count(new_nan)
+    sums.old_inf += _count(np.isinf(old).any(1) & ~old_nan)
+    sums.new_inf += _count(np.isinf(new).any(1) & ~new_nan)
+    payloads = 0 if chunk.odd is None else _count(chunk.odd & same & old_nan)
+    sums.nan_payloads += payloads
+    old[~finite] = 0
+    new[~finite] = 0
+    return _count(~finite), _count(~(finite | same)), payloads

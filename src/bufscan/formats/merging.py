@@ -42,7 +42,11 @@ def merge(shards: Sequence[Shard], target: str) -> Inventory:
         optimizers=tuple(optimizer for inventory in inventories for optimizer in inventory.optimizers),
         extra_states=tuple(each for inventory in inventories for each in inventory.extra_states),
         whole_modules=tuple(section for inventory in inventories for section in inventory.whole_modules),
-        globals=tuple(dict.fromkeys(name for inventory in inventories for name in inventory.globals)),
+        foreign_names=tuple(
+            replace(name, where=f"{name.where} in {file}" if name.where else file)
+            for file, inventory in shards
+            for name in inventory.foreign_names
+        ),
         anomalies=(
             *(
                 replace(anomaly, message=f"{file}: {anomaly.message}")

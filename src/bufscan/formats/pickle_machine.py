@@ -68,16 +68,19 @@ class BrokenPickleError(UnreadableError):
         self.truncated = truncated
 
 
-def run_pickle(data: bytes, start: int = 0, *, origin: int = 0, file_bytes: int = 0) -> Pickled:
+def run_pickle(
+    data: bytes, start: int = 0, *, origin: int = 0, file_bytes: int = 0, allowance: Allowance | None = None
+) -> Pickled:
     """Run the pickle that starts at `start`; bytes after its end are left alone.
 
     `origin` is where the data lies in the file, for messages. `file_bytes` is the size of that file.
+    `allowance`: what is left of it, where several pickles share one.
 
     Raises:
         BrokenPickleError: the pickle is truncated, malformed, too large for its bytes, or uses an opcode that
             would bypass this machine.
     """
-    machine = Machine(data, start, Allowance(max(file_bytes, len(data))))
+    machine = Machine(data, start, allowance or Allowance(max(file_bytes, len(data))), origin)
     try:
         value = machine.run()
     except Fault as fault:
@@ -113,6 +116,7 @@ class Machine:
         "globals",
         "memo",
         "memory",
+        "origin",
         "persistent_ids",
         "position",
         "rebuild_tensor",
@@ -121,8 +125,9 @@ class Machine:
         "start",
     )
 
-    def __init__(self, data: bytes, start: int, allowance: Allowance) -> None:
+    def __init__(self, data: bytes, start: int, allowance: Allowance, origin: int = 0) -> None:
         self.data = data
+        self.origin = origin
         self.start = start
         self.position = start
         self.stack: list[Any] = []
@@ -242,7 +247,7 @@ class Machine:
         known = self.globals.get((module, name))
         if known is None:
             self._check_global(module or "", name)
-            known = self.globals[module, name] = Global(module, name)
+            known = self.globals[module, name] = Global(module, name, self.origin + self.position)
             if module == "torch._utils" and name == "_rebuild_tensor_v2":
                 self.rebuild_tensor = known
         self.stack.append(known)

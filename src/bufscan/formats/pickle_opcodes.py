@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from bufscan.formats import pickle_scalars as scalars
 from bufscan.formats.pickle_fault import Fault
-from bufscan.formats.pickle_values import Instance, Pairs, is_dict_class
+from bufscan.formats.pickle_values import Global, Instance, Pairs, is_dict_class, named_class
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -206,14 +206,26 @@ def _stack_global(machine: Machine) -> None:
 
 
 def _call(machine: Machine) -> None:
-    """REDUCE and NEWOBJ: the difference, calling or making, does not matter to a stand-in."""
+    """REDUCE: a function is called, or a class."""
+    made = _make(machine)
+    if type(made.func) is Global and made.func.called is None:
+        made.func.called = made
+
+
+def _new_object(machine: Machine) -> None:
+    """NEWOBJ: the class makes an object. The stand-in is the same, but no function could do that."""
+    func = named_class(_make(machine).func)
+    if func is not None and func.made is None:
+        func.made = machine.stack[-1]
+
+
+def _make(machine: Machine) -> Instance:
     machine.memory -= _INSTANCE
     args = machine.stack.pop()
     func = machine.stack[-1]
-    if args and is_dict_class(func):
-        machine.stack[-1] = _filled_dict(machine, func, args)
-    else:
-        machine.stack[-1] = Instance(func, args)
+    made = _filled_dict(machine, func, args) if args and is_dict_class(func) else Instance(func, args)
+    machine.stack[-1] = made
+    return made
 
 
 def _filled_dict(machine: Machine, func: Any, args: Any) -> Instance:
@@ -241,22 +253,24 @@ def _call_with_keywords(machine: Machine) -> None:
     if keywords:
         args = (args, keywords)
     machine.stack.append(args)
-    _call(machine)
+    _new_object(machine)
 
 
 def _inst(machine: Machine) -> None:
-    machine.memory -= _INSTANCE + _CONTAINER
+    machine.memory -= _CONTAINER
     args = tuple(machine.pop_mark())
     _global(machine)
-    machine.stack[-1] = Instance(machine.stack[-1], args)
+    machine.stack.append(args)
+    _call(machine)
 
 
 def _obj(machine: Machine) -> None:
-    machine.memory -= _INSTANCE + _CONTAINER
+    machine.memory -= _CONTAINER
     values = machine.pop_mark()
     if not values:
         raise Fault("an object without a class")
-    machine.stack.append(Instance(values[0], tuple(values[1:])))
+    machine.stack += (values[0], tuple(values[1:]))
+    _call(machine)
 
 
 def _build(machine: Machine) -> None:
@@ -333,7 +347,7 @@ _HANDLERS: dict[bytes, Handler] = {
     b"c": _global,
     b"\x93": _stack_global,
     b"R": _call,
-    b"\x81": _call,
+    b"\x81": _new_object,
     b"\x92": _call_with_keywords,
     b"i": _inst,
     b"o": _obj,

@@ -52,12 +52,13 @@ class PickleStream:
             except BrokenPickleError as error:
                 window_end = self._window_start + len(self._window)
                 if not error.truncated or window_end >= self.end or size > _LARGEST_WINDOW:
+                    self._note_globals(error.globals)
                     raise
                 self._look_at(size)
                 size *= 8
             else:
                 self.position = self._window_start + pickled.end
-                self._note_globals(pickled)
+                self._note_globals(pickled.globals)
                 return pickled
 
     def _look_at(self, length: int) -> None:
@@ -67,9 +68,11 @@ class PickleStream:
             self._window = self._source.read(self.position, length)
             self._window_start = self.position
 
-    def _note_globals(self, pickled: Pickled) -> None:
-        for name in pickled.globals:
-            self._globals[name.module, name.name] = name
+    def _note_globals(self, names: Iterable[Global]) -> None:
+        for name in names:
+            known = self._globals.setdefault((name.module, name.name), name)
+            # What it is called with counts wherever that is.
+            known.called, known.made = known.called or name.called, known.made or name.made
         if len(self._globals) > _MOST_GLOBALS:
             raise UnreadableError(f"its pickles refer to more than {_MOST_GLOBALS} names")
 

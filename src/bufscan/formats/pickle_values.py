@@ -14,10 +14,18 @@ class Global(msgspec.Struct, eq=False):
     """A name the pickle refers to. One object per name and load, so identity is equality.
 
     `module` is None when the pickle computes the name while it runs instead of spelling it out.
+
+    Attributes:
+        position: where in its pickle it is mentioned first.
+        called: the first call of it, by REDUCE, INST or OBJ; None where there is none.
+        made: the first object that NEWOBJ makes of it: its `__new__` is called, so it must be a class.
     """
 
     module: str | None
     name: str
+    position: int = 0
+    called: Instance | None = None
+    made: Instance | None = None
 
     @property
     def qualified(self) -> str:

@@ -6,22 +6,22 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from bufscan.formats.collecting import Collector
-from bufscan.formats.known_globals import is_known
+from bufscan.formats.foreign_names import foreign_names
 from bufscan.formats.pickled_checkpoint import CheckpointReader
 from bufscan.formats.plain_values import plain_values
 from bufscan.formats.rebuilding import Rebuilder
 from bufscan.formats.storages import StorageTable
-from bufscan.inventory import Inventory
+from bufscan.inventory import Inventory, Skipped
 from bufscan.ties import with_ties
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from bufscan.formats.anomaly_log import AnomalyLog
-    from bufscan.formats.pickle_machine import Pickled
-    from bufscan.formats.pickle_values import Global, Instance
+    from bufscan.formats.pickle_machine import BrokenPickleError, Pickled
+    from bufscan.formats.pickle_values import Global
+    from bufscan.formats.reconstruction import Builder
     from bufscan.formats.storages import Extent
-    from bufscan.inventory import Skipped
 
 
 class Container(NamedTuple):
@@ -33,8 +33,9 @@ class Container(NamedTuple):
         byteorder: of the stored elements.
         storage_keys: every storage that the file holds.
         anomalies: what is odd about the container itself; its storages add to it.
+        pickle: what its pickle is called.
+        builders: of the tensors that its reader put into what the pickle describes.
         globals: names in the container's other pickles, of which torch runs every one.
-        tensors_by_id: the calls that make the tensors which the pickle refers to by text; only torch 0.1 did.
         skipped: what of the container could not be examined.
     """
 
@@ -43,15 +44,18 @@ class Container(NamedTuple):
     byteorder: Literal["little", "big"]
     storage_keys: Iterable[str]
     anomalies: AnomalyLog
+    pickle: str = "the pickle"
     globals: Iterable[Global] = ()
-    tensors_by_id: Mapping[str, Instance] = MappingProxyType({})
+    builders: Mapping[Global, Builder] = MappingProxyType({})
     skipped: tuple[Skipped, ...] = ()
 
 
 def inventory_of(pickled: Pickled, container: Container, target: str, *, plain: bool) -> Inventory:
     """Collect everything that a checkpoint's pickle describes; values beside the tensors where `plain`."""
     storages = StorageTable(container.locate, byteorder=container.byteorder, anomalies=container.anomalies)
-    rebuilder = Rebuilder(storages, container.tensors_by_id, pickled.allowance)
+    rebuilder = Rebuilder(storages, pickled.allowance)
+    for func, builder in container.builders.items():
+        rebuilder.learn(func, builder)
     collector = Collector(rebuilder, pickled.allowance)
     reader = CheckpointReader(collector)
     reader.read(pickled.value)
@@ -65,7 +69,7 @@ def inventory_of(pickled: Pickled, container: Container, target: str, *, plain: 
         optimizers=tuple(reader.optimizers),
         extra_states=tuple(reader.extra_states),
         whole_modules=tuple(reader.whole_modules),
-        globals=_unknown_names((*pickled.globals, *container.globals)),
+        foreign_names=tuple(foreign_names((*pickled.globals, *container.globals), container.pickle)),
         anomalies=container.anomalies.anomalies(),
         skipped=(*collector.skipped, *storages.unreadable(collector.tensors), *container.skipped),
         notes=tuple(reader.notes),
@@ -73,5 +77,20 @@ def inventory_of(pickled: Pickled, container: Container, target: str, *, plain: 
     )
 
 
-def _unknown_names(names: Iterable[Global]) -> tuple[str, ...]:
-    return tuple(sorted({name.qualified for name in names if not is_known(name)}))
+def broken_inventory(error: BrokenPickleError, container: Container, target: str) -> Inventory:
+    """What a pickle says before it breaks: no tensors, but the names that loading it would have resolved by then.
+
+    Raises:
+        BrokenPickleError: the same, where there is no such name.
+    """
+    names = tuple(foreign_names((*error.globals, *container.globals), container.pickle))
+    if all(name.library is not None for name in names):
+        raise error
+    failed = Skipped(what=container.pickle, reason=error.message, failed=True)
+    return Inventory(
+        target=target,
+        format=container.format,
+        foreign_names=names,
+        anomalies=container.anomalies.anomalies(),
+        skipped=(failed, *container.skipped),
+    )

@@ -5,10 +5,14 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
+from msgspec.structs import replace
+
 from bufscan.bytesource import is_folder
 from bufscan.errors import UnreadableError
 from bufscan.formats.signatures import (
     HEAD_BYTES,
+    ends_as_zip,
+    is_gguf,
     is_npy,
     is_pickle,
     is_safetensors,
@@ -17,6 +21,7 @@ from bufscan.formats.signatures import (
     is_torch_legacy,
     is_zip,
 )
+from bufscan.inventory import Anomaly
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,10 +46,10 @@ def _legacy(source: ByteSource, target: str, plain: bool) -> Inventory:
     return read_torch_legacy(source, target, plain=plain)
 
 
-def _tar(source: ByteSource, target: str, plain: bool) -> Inventory:
-    from bufscan.formats.torch_tar import read_torch_tar
+def _tar(source: ByteSource, target: str, plain: bool) -> Inventory:  # noqa: ARG001 - it is only named
+    from bufscan.formats.archives import what_tar_is
 
-    return read_torch_tar(source, target, plain=plain)
+    raise what_tar_is(source, target)
 
 
 def _safetensors(source: ByteSource, target: str, plain: bool) -> Inventory:  # noqa: ARG001 - it has none
@@ -65,21 +70,29 @@ def _pickle(source: ByteSource, target: str, plain: bool) -> Inventory:
     return read_plain_pickle(source, target, plain=plain)
 
 
-class Reader(NamedTuple):
-    """One format: how to tell it from a file's first bytes, and how to read it."""
+def _gguf(source: ByteSource, target: str, plain: bool) -> Inventory:  # noqa: ARG001 - it has none
+    from bufscan.formats.gguf import read_gguf
 
+    return read_gguf(source, target)
+
+
+class Reader(NamedTuple):
+    """One format: what a file of it is, how to tell it from its first bytes, and how to read it."""
+
+    name: str
     recognises: Callable[[bytes], bool]
     read: Callable[[ByteSource, str, bool], Inventory]
 
 
 # In torch's order: what could be read in two ways is read in the way that torch would choose.
 READERS = (
-    Reader(is_zip, _zip),
-    Reader(is_tar, _tar),
-    Reader(is_torch_legacy, _legacy),
-    Reader(is_safetensors, _safetensors),
-    Reader(is_npy, _npy),
-    Reader(is_pickle, _pickle),
+    Reader("a zip archive", is_zip, _zip),
+    Reader("a tar archive", is_tar, _tar),
+    Reader("a checkpoint of torch before 1.6", is_torch_legacy, _legacy),
+    Reader("a safetensors file", is_safetensors, _safetensors),
+    Reader("a NumPy array", is_npy, _npy),
+    Reader("a GGUF file", is_gguf, _gguf),
+    Reader("a pickle", is_pickle, _pickle),
 )
 
 
@@ -94,10 +107,24 @@ def read_file(source: ByteSource, target: str, *, plain: bool = False) -> Invent
     head = _head_of(source)
     for reader in READERS:
         if reader.recognises(head):
-            return reader.read(source, target, plain)
+            return _with_other_formats(reader.read(source, target, plain), reader, source, head)
     from bufscan.formats.identifying import unread
 
     raise unread(source)
+
+
+def _with_other_formats(inventory: Inventory, used: Reader, source: ByteSource, head: bytes) -> Inventory:
+    """The inventory, saying so where another program could take the same bytes for a file of another format."""
+    # A pickle has too short a sign: some lengths of a safetensors header look like it.
+    told_apart = (reader for reader in READERS if reader is not used and reader.read is not _pickle)
+    others = [reader.name for reader in told_apart if reader.recognises(head)]
+    if used.read is not _zip and ends_as_zip(source):
+        others.append("a zip archive")
+    if not others:
+        return inventory
+    message = f"another program can take the file for {' or '.join(others)}, with other contents"
+    two = Anomaly(kind="two_formats", message=message)
+    return replace(inventory, anomalies=(*inventory.anomalies, two))
 
 
 def _head_of(source: ByteSource) -> bytes:
@@ -119,4 +146,7 @@ def read_path(path: Path, target: str, files: OpenFiles, *, plain: bool = False)
             return read_file(source, target, plain=plain)
     from bufscan.formats.sharded import read_index, read_sharded  # only checkpoints of several files need it
 
-    return (read_sharded if in_folder else read_index)(path, target, partial(read_file, plain=plain), files)
+    read = partial(read_file, plain=plain)
+    if in_folder:
+        return read_sharded(path, target, read, files, plain=plain)
+    return read_index(path, target, read, files)

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import re
+from struct import unpack_from
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bufscan.bytesource import ByteSource
 
 HEAD_BYTES = 512
 """As many first bytes as any of these needs."""
 
 ZIP_LOCAL_HEADER = b"PK\3\4"
+_ZIP_END_BYTES = 22
 
 # An integer of ten bytes, torch's magic number 0x1950a86a20f9469cfc6c, and the end: a literal and no more. From
 # protocol 4 on, the length of a frame comes before it.
@@ -16,6 +22,7 @@ _TORCH_LEGACY = rb"\x80[\2-\5](?:\x95.{8})?\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\
 # From protocol 2 on a pickle says so. Before that it may begin with a dict or a list, or with the name of a class.
 _PICKLE = rb"\x80[\1-\5]|\([dl]p\d+\n|[}\]]q|c[\w.]+\n[\w.]+\n(?:p\d+\n|q|\()"
 _NPY = b"\x93NUMPY"
+_GGUF = b"GGUF"
 
 _TAR_BLOCK = 512
 _TAR_CHECKSUM = slice(148, 156)
@@ -29,6 +36,22 @@ def is_zip(head: bytes) -> bool:
     return head.startswith(ZIP_LOCAL_HEADER)
 
 
+def ends_as_zip(source: ByteSource) -> bool:
+    """Whether a file of another format ends as a zip archive does: many programs look for its directory there.
+
+    The end record must be the last thing in the file, and its directory must lie where it says, counted from the
+    start of the file or of an archive that was appended to it.
+    """
+    if source.size < _ZIP_END_BYTES:
+        return False
+    tail = source.read(source.size - _ZIP_END_BYTES, _ZIP_END_BYTES)
+    if not tail.startswith(b"PK\5\6"):
+        return False
+    size, _, comment = unpack_from("<2LH", tail, 12)
+    start = source.size - _ZIP_END_BYTES - size
+    return comment == 0 and start >= 0 and (not size or source.read(start, 4) == b"PK\1\2")
+
+
 def is_torch_legacy(head: bytes) -> bool:
     """The stream that torch.save wrote before 1.6."""
     return re.match(_TORCH_LEGACY, head, re.DOTALL) is not None
@@ -37,6 +60,11 @@ def is_torch_legacy(head: bytes) -> bool:
 def is_pickle(head: bytes) -> bool:
     """A pickle that torch.save did not write: `pickle.dump` of a dict of arrays, for instance."""
     return re.match(_PICKLE, head) is not None
+
+
+def is_gguf(head: bytes) -> bool:
+    """A model of llama.cpp."""
+    return head.startswith(_GGUF)
 
 
 def is_npy(head: bytes) -> bool:

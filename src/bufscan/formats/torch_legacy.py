@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from bufscan.errors import UnreadableError
 from bufscan.formats.anomaly_log import AnomalyLog
+from bufscan.formats.pickle_machine import BrokenPickleError
 from bufscan.formats.pickle_stream import PickleStream
-from bufscan.formats.pickled_inventory import Container, inventory_of
+from bufscan.formats.pickled_inventory import Container, broken_inventory, inventory_of
 from bufscan.formats.storages import Extent, MalformedTensorError, read_reference
 
 if TYPE_CHECKING:
@@ -29,6 +30,22 @@ def read_torch_legacy(source: ByteSource, target: str, *, plain: bool = False) -
         UnreadableError: one of its pickles is broken or it ends too early.
     """
     stream = PickleStream(source)
+    try:
+        return _read(stream, source, target, plain=plain)
+    except BrokenPickleError as error:
+        container = Container(
+            format="torch-legacy",
+            locate=lambda _: None,
+            byteorder="little",
+            storage_keys=(),
+            anomalies=AnomalyLog(),
+            pickle="the file",
+            globals=stream.globals,
+        )
+        return broken_inventory(error, container, target)
+
+
+def _read(stream: PickleStream, source: ByteSource, target: str, *, plain: bool) -> Inventory:
     stream.next_pickle()  # the magic number
     if stream.next_pickle().value != _PROTOCOL:
         raise UnreadableError("a legacy checkpoint of an unknown protocol version")
@@ -45,6 +62,7 @@ def read_torch_legacy(source: ByteSource, target: str, *, plain: bool = False) -
         byteorder="little",
         storage_keys=keys,
         anomalies=anomalies,
+        pickle="the file",
         globals=stream.globals,
     )
     return inventory_of(pickled, container, target, plain=plain)

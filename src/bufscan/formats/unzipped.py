@@ -60,9 +60,6 @@ class UnzippedFolder:
             source.read_into(start, buffer[:length])
             offset, buffer = offset + length, buffer[length:]
 
-    def map(self) -> bytearray:
-        return bytearray(self.read(0, self.size))
-
     def _open(self, name: str) -> FileSource:
         within, _, base = name.rpartition("/")
         return shard_folder(self._folder / within, self._files).open(base)

@@ -5,19 +5,17 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
-from bufscan.live.slots import PLAIN_NAMES, Receivers, constant_key, slot_named
 from bufscan.live.sources import Function
+from bufscan.source.slots import INSERTING, PLAIN_NAMES, Receivers, constant_key, last_name, slot_named
 
 if TYPE_CHECKING:
     import re
     from collections.abc import Iterable, Iterator
 
-    from bufscan.live.slots import Key, Slot
+    from bufscan.source.slots import Key, Slot
 
 Kind = Literal["whole", "augmented", "element", "registration", "field"]
 _REGISTERING = {"register_buffer", "register_parameter", "register_module", "add_module"}
-INSERTING = {"append": 0, "appendleft": 0, "add": 0, "extend": 0, "update": 0, "insert": 1, "setdefault": 1}
-"""Methods that put something into a container, and which argument they put."""
 _DIRECT = {"__setattr__", "update"}  # `object.__setattr__(self, …)`, `self.__dict__.update(…)`
 _EMPTY_WITHOUT_ARGUMENTS = {"list", "dict", "set", "tuple", "deque", "OrderedDict"}
 _DEEPEST_LITERAL = 20  # a literal nested deeper is taken to hold a tensor
@@ -331,11 +329,6 @@ def _is_super(node: ast.expr) -> bool:
     """Whether it is `super()`, or an attribute of it."""
     node = node.value if isinstance(node, ast.Attribute) else node
     return isinstance(node, ast.Call) and last_name(node.func) == "super"
-
-
-def last_name(node: ast.expr) -> str | None:
-    """`Parameter` of `torch.nn.Parameter`."""
-    return node.id if isinstance(node, ast.Name) else node.attr if isinstance(node, ast.Attribute) else None
 
 
 def walk(body: Iterable[ast.AST], *, into_functions: bool = True) -> Iterator[ast.AST]:

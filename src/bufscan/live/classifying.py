@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from bufscan.inventory import Holding
     from bufscan.live.naming import Place
     from bufscan.live.registry import RegisteredTensor
-    from bufscan.live.renewal import Fate
     from bufscan.live.walking import Reached
+    from bufscan.source.abstract_pass import Fate
 
 
 _FORWARD = ("forward", "__call__")

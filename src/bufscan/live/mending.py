@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from bufscan.live.origin import Assignment
     from bufscan.live.registry import RegisteredTensor
     from bufscan.live.shadowing import Shadow
-    from bufscan.live.slots import Key
     from bufscan.live.suggestion import Container, Suggestion
+    from bufscan.source.slots import Key
 
 _MOST_KEYS = 1000  # looked at, to tell whether all of a mapping's may be names
 _CONTAINERS: Mapping[str, Container] = {"sequence": "sequence", "mapping": "mapping", "set": "set"}

@@ -16,7 +16,6 @@ import msgspec
 from bufscan.live.anatomy import class_dict, instance_dict, is_a, mro_of
 from bufscan.live.assignments import (
     Sites,
-    last_name,
     may_hold_tensor,
     sites_in_class,
     sites_in_module,
@@ -24,14 +23,14 @@ from bufscan.live.assignments import (
     walk,
 )
 from bufscan.live.construction import SeenClass, constructing_methods
-from bufscan.live.slots import constant_key
 from bufscan.live.sources import file_of, module_of, source_of_class, source_of_file, source_of_function
+from bufscan.source.slots import constant_key, last_name
 
 if TYPE_CHECKING:
     from bufscan.inventory import Location
     from bufscan.live.assignments import Site
-    from bufscan.live.slots import Key
     from bufscan.live.sources import Source
+    from bufscan.source.slots import Key
 
 Want: TypeAlias = Literal["value", "element", "class_value", "registration", "plain_value", "hiding"]
 """What is looked for: what an instance's attribute is set to, what is put into the container that it holds, what

@@ -5,23 +5,18 @@ from __future__ import annotations
 import contextlib
 from functools import partial
 from types import FunctionType, MethodType
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from bufscan.live.abstract_pass import Pass, Routine, TooLongError
 from bufscan.live.anatomy import class_dict, instance_dict, is_a, is_torch_class, kind_of, mro_of
 from bufscan.live.functions import codes_of, functions_in, names_in, unwrapped
 from bufscan.live.sources import source_of_function
+from bufscan.source.abstract_pass import Fate, Routine, fate_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from types import CodeType
 
     from torch import nn
-
-Fate: TypeAlias = Literal["state", "renewed", "cache"]
-"""`state`: computed from its own old value, or made anew while training only and used without; `renewed`: made
-anew by every pass; `cache`: made anew by some.
-"""
 
 
 class _Method(NamedTuple):
@@ -65,23 +60,7 @@ class Methods:
             is_tensor: whether the attribute itself is a tensor, rather than a container of tensors.
         """
         routines = [self.routine(entry) if isinstance(entry, str) else entry for entry in entries]
-        passes = []
-        for training in (True, False):
-            run = Pass(attribute, self.routine, training=training, is_tensor=is_tensor)
-            try:
-                for routine in routines:
-                    if routine is not None:
-                        run.enter(routine)
-            except (TooLongError, RecursionError):
-                return None
-            passes.append(run)
-        trained, evaluated = passes
-        if not trained.assigned and not evaluated.assigned:
-            return None
-        is_learned = trained.assigned and not evaluated.assigned and evaluated.was_read
-        if is_learned or "derived" in trained.value | evaluated.value:
-            return "state"
-        return "cache" if "old" in trained.value | evaluated.value else "renewed"
+        return fate_of(attribute, [routine for routine in routines if routine], self.routine, is_tensor=is_tensor)
 
     def routine(self, name: str, after: int = -1) -> Routine | None:
         """The method of that name, of the first class after a position in the method resolution order."""

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from bufscan.inventory import Holding
     from bufscan.live.origin import Assignment
-    from bufscan.live.slots import Key
+    from bufscan.source.slots import Key
 
 Container: TypeAlias = Literal["sequence", "mapping", "set"]
 Misregistration: TypeAlias = Literal["trainable_buffer", "parameter_as_buffer", "uninitialised_buffer"]

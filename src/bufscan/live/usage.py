@@ -5,9 +5,9 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING
 
-from bufscan.live.assignments import INSERTING, last_name, walk
-from bufscan.live.slots import Receivers
+from bufscan.live.assignments import walk
 from bufscan.live.sources import source_of_function
+from bufscan.source.slots import INSERTING, Receivers, last_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

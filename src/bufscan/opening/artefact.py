@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import gc
+import os
 import re
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import msgspec
 
 from bufscan.bytesource import MemorySource, exists
-from bufscan.errors import UnreadableError, UsageError
+from bufscan.errors import UnreadableError, UsageError, did_you_mean
 from bufscan.formats.folder_choice import is_unzipped
 from bufscan.formats.listing import skip_each
 from bufscan.formats.reading import read_file, read_path
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     from bufscan.target import Target
     from bufscan.values.storages import StorageReader
 
+_MOST_BESIDE = 1000
 _MOST_PIPED_BYTES = 1 << 30
 
 # `torch.nn.Linear`: like no file name that people give, for these end in something like `.pt`.
@@ -211,6 +214,16 @@ def _require_checkpoint_name(path: Path, text: str) -> None:
     if not exists(path) and re.fullmatch(_DOTTED_NAME, text):
         module, _, name = text.rpartition(".")
         raise UnreadableError("no such file", hint=f"if it is a model, name it so: `{module}:{name}`")
+    if not exists(path) and (known := _alike(path)) is not None:
+        raise UnreadableError("no such file", hint=known)
+
+
+def _alike(path: Path) -> str | None:
+    """A question about the file beside it whose name is most like its own."""
+    with suppress(OSError, ValueError):
+        beside = [name for name in os.listdir(path.parent) if not name.startswith(".")]  # noqa: PTH208 - names alone
+        return did_you_mean(str(path), (str(path.with_name(name)) for name in beside[:_MOST_BESIDE]))
+    return None
 
 
 def _standard_input() -> MemorySource:
@@ -230,4 +243,4 @@ def _standard_input() -> MemorySource:
 
 def _opener(path: Path, folder: Path, files: OpenFiles) -> Callable[[str | None], ByteSource]:
     """What opens the target itself, or the file of that name in the folder of its shards."""
-    return lambda file: files.open(path) if file is None else shard_folder(folder, files).open(file)
+    return lambda file: files.open(path) if file is None else shard_folder(folder, files).open_below(file)

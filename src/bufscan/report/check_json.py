@@ -62,6 +62,7 @@ def _target(target: TargetResult) -> str:
 def finding_fields(finding: Finding) -> dict[str, Any]:
     """A finding as the schema has it."""
     location, seen = finding.location, finding.seen
+    certainty = {} if finding.certainty == "exact" else {"certainty": finding.certainty}
     fields = {
         "code": finding.code,
         "name": finding.name,
@@ -71,6 +72,7 @@ def finding_fields(finding: Finding) -> dict[str, Any]:
         "location": None if location is None else {"file": _text(location.file), "line": location.line},
         "suggestion": None if finding.suggestion is None else _text(finding.suggestion),
         "suggestion_note": None if finding.suggestion_note is None else _text(finding.suggestion_note),
+        **certainty,
     }
     if seen is not None:
         fields["seen"] = {
@@ -99,6 +101,7 @@ def _summary(result: CheckResult) -> dict[str, int]:
         "skipped": sum(len(target.skipped) for target in result.targets),
         "failing": result.failing,
         "failures": sum(not target.is_complete for target in result.targets),
+        **({} if result.source is None else {"files": result.source.files, "classes": result.source.classes}),
     }
 
 

@@ -46,6 +46,7 @@ _COLUMNS: Final[dict[str, Callable[[Tensor], object]]] = {
     "storage_offset": lambda tensor: tensor.storage_offset,
     "file": lambda tensor: tensor.file,
 }
+_TARGET: Final = "target"  # the last column: new ones go to the end, where they move no other
 
 # A spreadsheet takes a cell that starts so for a formula, and a formula can send data away.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d", "\uff20")
@@ -55,9 +56,10 @@ def render(inventory: Inventory, view: View) -> str:
     """A header and one record a tensor, ended by CR LF; an empty cell is "not known"."""
     text = StringIO(newline="")
     writer = csv.writer(text)
-    writer.writerow(_COLUMNS)
+    target = _cell(inventory.target)
+    writer.writerow([*_COLUMNS, _TARGET])
     for tensor in select(inventory, view.selection).tensors:
-        writer.writerow([_cell(value_of(tensor)) for value_of in _COLUMNS.values()])
+        writer.writerow([*(_cell(value_of(tensor)) for value_of in _COLUMNS.values()), target])
     return text.getvalue()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
@@ -17,10 +16,6 @@ if TYPE_CHECKING:
 
     from bufscan.checking.results import CheckResult, Watched
     from bufscan.findings import Finding
-
-_LAST_STEP = re.compile(r"\.?[A-Za-z_]\w*$")
-# What Python keeps in an object or a function: no module.
-_INSIDE = re.compile(r"(?:^|\.)__(?P<what>[a-z]+)__")
 
 
 class Repeated(NamedTuple):
@@ -75,18 +70,6 @@ def from_root(result: CheckResult, folder: str) -> CheckResult:
     return msgspec.structs.replace(result, targets=tuple(targets))
 
 
-def module_of(path: str) -> str:
-    """The module that holds what `path` names, as far as the path tells; "" for the model itself."""
-    inside = _INSIDE.search(path)
-    if inside is not None:
-        head = path[: inside.start()]
-        return head if inside["what"] in ("dict", "class") else module_of(head)
-    while path.endswith("]"):
-        path = path[: max(path.rfind("["), 0)]
-    found = _LAST_STEP.search(path)
-    return path[: found.start()] if found is not None else ""
-
-
 def counted(findings: Iterable[Finding]) -> str:
     """`2 errors, 1 note`; `no findings`."""
     counts = Counter(finding.severity for finding in findings)
@@ -97,8 +80,7 @@ def counted(findings: Iterable[Finding]) -> str:
 def verdict(result: CheckResult) -> str:
     """The one sentence that says it all."""
     watched = result.watched
-    among = plural(len(result.targets), "target") if watched is None else _models_of(watched)
-    parts = [f"{counted(result.findings)} in {among}"]
+    parts = [f"{counted(result.findings)} in {_extent(result)}"]
     if result.findings and not result.failing:
         parts.append(f"none of them {_at_least(result)}")
     ignored = sum(len(target.ignored) for target in result.targets)
@@ -109,7 +91,8 @@ def verdict(result: CheckResult) -> str:
         parts.append(f"{skipped:,} skipped")
     incomplete = sum(not target.is_complete for target in result.targets)
     if incomplete:
-        parts.append(f"{plural(incomplete, 'target')} could not be checked")
+        what = "could not be checked" if result.source is None else "could not be read"
+        parts.append(f"{plural(incomplete, 'target' if result.source is None else 'file')} {what}")
     if watched is not None and watched.ended is not None:
         parts.append(f"{watched.program} {watched.ended}")
     return "; ".join(parts)
@@ -138,6 +121,16 @@ def not_counted(watched: Watched) -> str | None:
 def _models_of(watched: Watched) -> str:
     classes = f"{watched.classes:,} classes" if watched.classes != 1 else "1 class"
     return f"{plural(watched.models, 'model')} of {classes}"
+
+
+def _extent(result: CheckResult) -> str:
+    """How much was looked at."""
+    if result.watched is not None:
+        return _models_of(result.watched)
+    if result.source is None:
+        return plural(len(result.targets), "target")
+    classes = plural(result.source.classes, "class")
+    return f"{plural(result.source.files, 'file')} with {classes} of modules"
 
 
 def _at_least(result: CheckResult) -> str:

@@ -16,10 +16,10 @@ def count(number: int) -> str:
 
 
 def plural(number: int, noun: str) -> str:
-    """`1 tensor`, `2 tensors`, `2 anomalies`, `3 things skipped`."""
+    """`1 tensor`, `2 tensors`, `2 anomalies`, `2 classes`, `3 things skipped`."""
     word, _, rest = noun.partition(" ")
     if number != 1:
-        word = f"{word[:-1]}ies" if word.endswith("y") else f"{word}s"
+        word = f"{word[:-1]}ies" if word.endswith("y") else f"{word}es" if word.endswith("s") else f"{word}s"
     return f"{count(number)} {word} {rest}".rstrip()
 
 

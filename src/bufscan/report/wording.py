@@ -18,6 +18,13 @@ ROLE_WORDS: Final[dict[Role, str]] = {
     "training_state": "training state",
 }
 
+SHORT_ROLE_WORDS: Final[dict[Role, str]] = {
+    **ROLE_WORDS,
+    "persistent_buffer": "persistent",
+    "non_persistent_buffer": "non-persistent",
+}
+"""For a column of roles that has little room."""
+
 ROLE_NOUNS: Final[dict[Role, tuple[str, str]]] = {
     "parameter": ("parameter", "parameters"),
     "persistent_buffer": ("persistent buffer", "persistent buffers"),
@@ -38,9 +45,9 @@ TIED: Final = "tied"
 _SHAPE_LIMIT = 48
 
 
-def role_of(tensor: Tensor) -> str:
+def role_of(tensor: Tensor, words: dict[Role, str] = ROLE_WORDS) -> str:
     """The role in words, with the mark of its certainty."""
-    return ROLE_WORDS[tensor.role] + CERTAINTY_MARKS[tensor.certainty]
+    return words[tensor.role] + CERTAINTY_MARKS[tensor.certainty]
 
 
 def shape_of(tensor: Tensor) -> str:

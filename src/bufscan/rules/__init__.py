@@ -5,11 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bufscan.rules import (
+    breaks_on_move,
+    container_anomaly,
     dtype_mismatch,
     empty_tensor,
+    faulty_buffer_name,
     missing_entry,
     mixed_devices,
     non_finite_value,
+    off_list_global,
     optimizer_mismatch,
     oversized_storage,
     parameter_as_buffer,
@@ -44,7 +48,9 @@ RULES: tuple[Rule, ...] = (
     trainable_buffer.RULE,
     parameter_as_buffer.RULE,
     optimizer_mismatch.RULE,
+    faulty_buffer_name.RULE,
     mixed_devices.RULE,
+    breaks_on_move.RULE,
     saved_on_accelerator.RULE,
     uninitialised_buffer.RULE,
     missing_entry.RULE,
@@ -56,6 +62,8 @@ RULES: tuple[Rule, ...] = (
     non_finite_value.RULE,
     role_mismatch.RULE,
     empty_tensor.RULE,
+    off_list_global.RULE,
+    container_anomaly.RULE,
     unused_ignore.RULE,
 )
 """In the order of their codes."""

@@ -3,28 +3,50 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import msgspec
 
 if TYPE_CHECKING:
-    import torch
+    import numpy as np
+    from numpy.typing import NDArray
 
     from bufscan.dtypes import DType
     from bufscan.inventory import Quantization
 
-# Types that torch names but cannot compute with, by the type that has the same bits.
+    Numbers: TypeAlias = NDArray[np.float64]
+    Elements: TypeAlias = NDArray[Any]
+
+# Types that NumPy lacks, by the type that has the same bits.
 _SHELLS = {
     **{f"{sign}int{bits}": f"{sign}int8" for sign in ("", "u") for bits in range(1, 8)},
     "qint8": "int8",
     "quint8": "uint8",
     "qint32": "int32",
     "bool": "uint8",
+    "bfloat16": "uint16",
 }
 _COMPLEX_PARTS = {"complex32": "float16", "complex64": "float32", "complex128": "float64"}
 _PACKED = "float4_e2m1fn_x2"
 _E2M1 = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)  # OCP Microscaling 1.0; bit 3 is the sign
 _BYTE_CODES = 256
+
+
+class FloatFormat(NamedTuple):
+    """Bits of the exponent and of the mantissa, and the exponent's bias."""
+
+    exponent: int
+    mantissa: int
+    bias: int
+
+
+FLOAT8 = {
+    "float8_e4m3fn": FloatFormat(4, 3, 7),
+    "float8_e5m2": FloatFormat(5, 2, 15),
+    "float8_e4m3fnuz": FloatFormat(4, 3, 8),
+    "float8_e5m2fnuz": FloatFormat(5, 2, 16),
+}
+"""The 8-bit floating-point types that have a mantissa (OCP; Graphcore and AMD for `fnuz`)."""
 
 
 def has_values(dtype: DType) -> bool:
@@ -40,8 +62,8 @@ def numbers_in_element(dtype: DType) -> tuple[int, int]:
 class Channels(NamedTuple):
     """The scale and zero point of each channel, and how the elements of a walk run through the channels."""
 
-    scales: torch.Tensor
-    zero_points: torch.Tensor
+    scales: Numbers
+    zero_points: Numbers
     steps: int
 
 
@@ -70,72 +92,87 @@ class Decoder(msgspec.Struct, frozen=True, kw_only=True):
         return numbers_in_element(self.dtype)[1]
 
     @property
-    def is_plain(self) -> bool:
-        """Whether the bits are those of floating-point numbers, as they are."""
-        is_float = self.dtype.kind in ("float", "complex") and self.dtype.name != _PACKED
-        return is_float and self.quantization is None and not self.pending
+    def number_type(self) -> str:
+        """The type of the numbers: that of the parts of a complex type."""
+        return _COMPLEX_PARTS.get(self.dtype.name, self.dtype.name)
 
-    def typed(self, raw: torch.Tensor) -> torch.Tensor:
-        """Bytes as what torch computes with: numbers for complex types, codes for quantised ones."""
-        import torch
+    def stored(self, raw: bytearray | memoryview | Elements) -> Elements:
+        """Bytes as numbers in NumPy's types or, of a type that it lacks, as integers of its width."""
+        import numpy as np
 
-        name = self.dtype.name
-        name = _COMPLEX_PARTS.get(name, _SHELLS.get(name, name))
-        return raw.view(torch.uint8 if name == _PACKED else getattr(torch, name))
+        if self.dtype.name.startswith(("float8", "float4")):
+            return np.frombuffer(raw, np.uint8)
+        return np.frombuffer(raw, _SHELLS.get(self.number_type, self.number_type))
 
-    def decode(self, typed: torch.Tensor, start: int, out: torch.Tensor) -> None:
-        """Numbers of the elements from position `start` of the walk on, as float64 into `out`."""
-        import torch
+    def numbers(self, stored: Elements) -> Elements:
+        """The same as numbers of a type that holds them exactly; of a quantised type the codes."""
+        import numpy as np
 
-        name = self.dtype.name
+        name = self.number_type
+        if name == "bfloat16":  # the upper half of a float32
+            wide = stored.astype(np.uint32)
+            wide <<= 16
+            return wide.view(np.float32)
         if name.startswith(("float8", "float4")):
-            table = _table(name)
-            codes = typed.view(torch.uint8).to(torch.int32)
-            torch.index_select(table, 0, codes, out=out.view(codes.numel(), table.shape[1]))
-        elif name == "bool":
-            out.copy_(typed != 0)
-        else:
-            out.copy_(typed)
+            return _table(name).take(stored, axis=0).reshape(-1)
+        return stored != 0 if name == "bool" else stored
+
+    def decode(self, stored: Elements, start: int, out: Numbers) -> None:
+        """Values of the elements from position `start` of the walk on, as float64 into `out`."""
+        import numpy as np
+
+        out[:] = self.numbers(stored)
         if self.quantization is not None:
             self._dequantize(out, start)
         if "conj" in self.pending:
-            out[1::2].neg_()
+            np.negative(out[1::2], out=out[1::2])
         if "neg" in self.pending:
-            out.neg_()
+            np.negative(out, out=out)
 
-    def _dequantize(self, codes: torch.Tensor, start: int) -> None:
+    def _dequantize(self, codes: Numbers, start: int) -> None:
+        scale, zero_point = self.scale_at(start, len(codes))
+        codes -= zero_point
+        codes *= scale
+
+    def scale_at(self, start: int, count: int) -> tuple[Numbers | float, Numbers | float]:
+        """Scale and zero point of `count` elements of a quantised tensor, or those of all of them."""
+        import numpy as np
+
         if self.channels is None:
             assert self.quantization is not None  # noqa: S101 - the caller asked
-            codes.sub_(self.quantization.zero_point or 0).mul_(self.quantization.scale or 0.0)
-            return
-        channel = self.channel_of(start, codes.numel())
-        codes.sub_(self.channels.zero_points[channel]).mul_(self.channels.scales[channel])
-
-    def channel_of(self, start: int, count: int) -> torch.Tensor:
-        """The channel of each of `count` elements."""
-        import torch
-
-        assert self.channels is not None  # noqa: S101 - the caller asked
-        if not self.channels.steps:
-            return torch.zeros(count, dtype=torch.int64)
-        return torch.arange(start, start + count) // self.channels.steps % len(self.channels.scales)
-
-
-class Decoded(NamedTuple):
-    """Elements of one side, as torch types them and as float64 numbers."""
-
-    decoder: Decoder
-    typed: torch.Tensor
-    numbers: torch.Tensor
+            return self.quantization.scale or 0.0, self.quantization.zero_point or 0
+        scales, zero_points, steps = self.channels
+        channel = np.arange(start, start + count) // steps % len(scales) if steps else np.zeros(count, np.int64)
+        return scales[channel], zero_points[channel]
 
 
 @cache
-def _table(name: str) -> torch.Tensor:
-    """The values of each byte of an 8-bit type, one row a byte."""
-    import torch
+def _table(name: str) -> Elements:
+    """The values of each byte of a type that NumPy lacks, one row a byte."""
+    import numpy as np
 
-    codes = torch.arange(_BYTE_CODES, dtype=torch.uint8)
-    if name != _PACKED:
-        return codes.view(getattr(torch, name)).to(torch.float32).to(torch.float64)[:, None]
-    nibble = torch.tensor([*_E2M1, *(-value for value in _E2M1)], dtype=torch.float64)
-    return torch.stack((nibble[(codes % 16).long()], nibble[(codes // 16).long()]), dim=1)
+    if name == _PACKED:
+        nibble = np.array([*_E2M1, *(-value for value in _E2M1)], np.float32)
+        codes = np.arange(_BYTE_CODES)
+        return np.stack((nibble[codes % 16], nibble[codes // 16]), axis=1)
+    if name == "float8_e8m0fnu":  # an exponent alone, of what scales a block
+        return np.array([*(2.0**exponent for exponent in range(-127, 128)), np.nan], np.float32)
+    return _float8_values(name)
+
+
+def _float8_values(name: str) -> Elements:
+    import numpy as np
+
+    exponent_bits, mantissa_bits, bias = FLOAT8[name]
+    codes = np.arange(_BYTE_CODES // 2)
+    exponent = codes >> mantissa_bits & ((1 << exponent_bits) - 1)
+    mantissa = (codes & ((1 << mantissa_bits) - 1)) / (1 << mantissa_bits)
+    size = np.where(exponent == 0, mantissa * 2.0, 1.0 + mantissa) * 2.0 ** (exponent - bias)
+    if name == "float8_e5m2":
+        size[-4:] = [np.inf, np.nan, np.nan, np.nan]
+    elif name == "float8_e4m3fn":
+        size[-1] = np.nan  # it has no infinity
+    values = np.concatenate((size, -size))
+    if name.endswith("fnuz"):
+        values[_BYTE_CODES // 2] = np.nan  # in the place of -0
+    return values.astype(np.float32)

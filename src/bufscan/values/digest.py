@@ -56,11 +56,12 @@ class Digester:
         if self._left < 0:
             raise UnreadableError("all tensors together show far more elements than are stored")
         found = ElementReader(elements, walk_alone(elements), 0)
+        within = found.stretch(0, elements.numel)
         digest = hashlib.sha256()
         step = _CHUNK_BYTES // found.itemsize
         for start in range(0, elements.numel, step):
             view = memoryview(self._buffer)[: min(step, elements.numel - start) * found.itemsize]
-            found.read_into(start, view)
+            within.read_into(start, view)
             digest.update(view)
             self._advance(len(view))
         return digest.digest()

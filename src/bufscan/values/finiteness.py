@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from functools import cached_property
-from math import prod
-from typing import TYPE_CHECKING
+from math import inf, prod
+from typing import TYPE_CHECKING, Any
 
 from bufscan.dtypes import DTYPES
 from bufscan.errors import UnreadableError
@@ -16,18 +16,17 @@ from bufscan.values.strided import strided_of, walk_alone
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    import torch
+    import numpy as np
+    from numpy.typing import NDArray
 
     from bufscan.inventory import Inventory, Part, Tensor
     from bufscan.values.storages import StorageReader
     from bufscan.values.strided import Strided
 
-# Elements: fits the cache, and is too few for torch to wake its threads, which wait for each other under load.
-_CHUNK = 1 << 15
+_CHUNK = 1 << 16  # elements: they fit the cache
 # A crafted file can show its few bytes again and again, in tensors of any size. Real views overlap a few times.
 _MOST_READINGS = 16
 _FREE_BYTES = 64 << 20
-_EXACT_TYPES = ("float8", "float4")  # few enough codes for a table; torch cannot ask all of them
 
 
 class NonFiniteCounter:
@@ -98,37 +97,30 @@ def _may_be_nonfinite(view: Tensor | Part) -> bool:
 
 
 def _counts(elements: Strided) -> NonFinite:
+    import numpy as np
+
     nan = infinite = 0
     for numbers in _chunks(elements):
-        if numbers.isfinite().all():
+        if np.isfinite(numbers).all():
             continue
-        is_nan, is_infinite = numbers.isnan().any(1), numbers.isinf().any(1)
+        is_nan, is_infinite = np.isnan(numbers).any(1), np.isinf(numbers).any(1)
         nan += int(is_nan.sum())
         infinite += int((is_infinite & ~is_nan).sum())
     return NonFinite(nan, infinite, is_mask=infinite > 0 and not nan and _is_mask(elements))
 
 
 def _is_mask(elements: Strided) -> bool:
-    return all(bool(((numbers == 0) | numbers.isneginf()).all()) for numbers in _chunks(elements))
+    return all(bool(((numbers == 0) | (numbers == -inf)).all()) for numbers in _chunks(elements))
 
 
-def _chunks(elements: Strided) -> Iterator[torch.Tensor]:
+def _chunks(elements: Strided) -> Iterator[NDArray[np.floating[Any]]]:
     """The numbers of each stretch of elements, a row for each value."""
     walk = walk_alone(elements)
     reader = ElementReader(elements, walk, 0)
+    within = reader.stretch(0, walk.numel)
     decoder = Decoder(dtype=elements.dtype)
+    raw = bytearray(min(_CHUNK, walk.numel) * reader.itemsize)
     for start in range(0, walk.numel, _CHUNK):
-        raw = bytearray(min(_CHUNK, walk.numel - start) * reader.itemsize)
-        reader.read_into(start, memoryview(raw))
-        yield _numbers(decoder, raw).view(-1, decoder.numbers_per_value)
-
-
-def _numbers(decoder: Decoder, raw: bytearray) -> torch.Tensor:
-    import torch
-
-    typed = decoder.typed(torch.frombuffer(raw, dtype=torch.uint8))
-    if not decoder.dtype.name.startswith(_EXACT_TYPES):
-        return typed
-    numbers = torch.empty(typed.numel() * decoder.values_per_element, dtype=torch.float64)
-    decoder.decode(typed, 0, numbers)
-    return numbers
+        part = memoryview(raw)[: min(_CHUNK, walk.numel - start) * reader.itemsize]
+        within.read_into(start, part)
+        yield decoder.numbers(decoder.stored(part)).reshape(-1, decoder.numbers_per_value)

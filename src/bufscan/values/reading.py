@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import sys
-from array import array
-from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bufscan.errors import UnreadableError
 from bufscan.values.decoding import Decoder
@@ -14,15 +12,22 @@ from bufscan.values.strided import strided_of, walk_alone
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    import torch
+    import numpy as np
+    from numpy.typing import NDArray
 
     from bufscan.inventory import Part, Storage
+    from bufscan.values.decoding import Numbers
     from bufscan.values.storages import StorageReader
     from bufscan.values.strided import Strided, Walk
 
-_ARRAY_CODES = {array(code).itemsize: code for code in "BHIQ"}
-_WIDEST_WORD = 8
 _MOST_AT_ONCE = 1 << 24
+
+# Elements that do not lie side by side are looked for in many places at once, so that one read finds several.
+_GATHERED = 1 << 19  # elements
+_BLOCK = 1 << 10  # bytes, the least that is read of a place
+_MOST_BLOCKS = 1 << 14
+_LONGEST_SPAN = 1 << 22  # blocks
+_TWO_WORDS = 16  # bytes of a complex128
 
 
 class ElementReader:
@@ -40,6 +45,10 @@ class ElementReader:
         component = self.itemsize // 2 if strided.dtype.kind == "complex" else self.itemsize
         self._swapped = component if strided.storage.byteorder != sys.byteorder and component > 1 else None
 
+    def stretch(self, start: int, count: int) -> ElementReader | _Gathered:
+        """A reader for `count` elements from position `start` on, for one thread that takes them in order."""
+        return self if self._is_run else _Gathered(self, start + count)
+
     def read_into(self, start: int, buffer: memoryview) -> None:
         """Fill `buffer` with elements from position `start` of the walk on.
 
@@ -50,47 +59,98 @@ class ElementReader:
             first = (self._strided.offset + start) * self.itemsize
             self._strided.reader.read_into(self._strided.storage, first, buffer)
         else:
-            self._gather_into(start, buffer)
+            buffer[:] = self.gather(start, len(buffer) // self.itemsize).data
         if self._swapped is not None:
-            words = array(_ARRAY_CODES[self._swapped], bytes(buffer))
-            words.byteswap()
-            buffer[:] = memoryview(words).cast("B")
+            import numpy as np
 
-    def _gather_into(self, start: int, buffer: memoryview) -> None:
-        import torch
+            np.frombuffer(buffer, f"u{self._swapped}").byteswap(inplace=True)
 
-        position = torch.arange(start, start + len(buffer) // self.itemsize)
-        offsets = torch.full_like(position, self._strided.offset)
-        for size, step in reversed(self._dimensions):
-            offsets += (position % size) * step
-            position //= size
-        if self.itemsize > _WIDEST_WORD:
-            offsets = torch.stack((2 * offsets, 2 * offsets + 1), dim=1).flatten()
-        found = self._words[offsets.to(self._words.device)]
-        torch.frombuffer(buffer, dtype=torch.uint8).copy_(found.view(torch.uint8))
+    def gather(self, start: int, count: int) -> NDArray[Any]:
+        """The bytes of `count` elements from position `start` on, in the order in which they are stored."""
+        import numpy as np
 
-    @cached_property
-    def _words(self) -> torch.Tensor:
         strided = self._strided
-        return strided.reader.words(strided.storage, min(self.itemsize, _WIDEST_WORD))
+        places = np.full(count, strided.offset)
+        index = np.unravel_index(np.arange(start, start + count), [size for size, _ in self._dimensions])
+        for along, (_, step) in zip(index, self._dimensions, strict=True):
+            places += along * step
+        word = np.dtype(np.complex128 if self.itemsize == _TWO_WORDS else f"u{self.itemsize}")
+        held = strided.reader.held(strided.storage)
+        if held is not None:
+            picked: NDArray[Any] = held[: len(held) // self.itemsize * self.itemsize].view(word)[places]
+            return picked.view(np.uint8)
+        return self._picked(places, word)
+
+    def _picked(self, places: NDArray[np.int64], word: np.dtype[Any]) -> NDArray[Any]:
+        """The elements at these places of a storage of which only the blocks around them are read."""
+        import numpy as np
+
+        in_block = _BLOCK // self.itemsize
+        block = places // in_block
+        first = int(block.min())
+        block -= first
+        span = int(block.max()) + 1
+        touched = np.zeros(min(span, _LONGEST_SPAN), bool)
+        if span <= _LONGEST_SPAN:
+            touched[block] = True
+        if len(places) > 1 and (span > _LONGEST_SPAN or np.count_nonzero(touched) > _MOST_BLOCKS):
+            half = len(places) // 2
+            return np.concatenate((self._picked(places[:half], word), self._picked(places[half:], word)))
+        rank = np.cumsum(touched, dtype=np.int32) - 1
+        found = np.empty((int(rank[-1]) + 1) * _BLOCK, np.uint8)
+        storage = self._strided.storage
+        edges = np.flatnonzero(np.diff(touched, prepend=False, append=False)).tolist()
+        for begin, end in zip(edges[::2], edges[1::2], strict=True):
+            start, to = (first + begin) * _BLOCK, int(rank[begin]) * _BLOCK
+            nbytes = min((end - begin) * _BLOCK, storage.nbytes - start)
+            self._strided.reader.read_into(storage, start, found.data[to : to + nbytes])
+        picked: NDArray[Any] = found.view(word)[rank[block] * in_block + places % in_block]
+        return picked.view(np.uint8)
 
 
-def read_all(record: Part, storages: Mapping[str, Storage], reader: StorageReader) -> torch.Tensor:
+class _Gathered:
+    """Elements that do not lie side by side, many of them gathered ahead of those that are asked for."""
+
+    def __init__(self, reader: ElementReader, end: int) -> None:
+        self._reader = reader
+        self._end = end
+        self._start = 0
+        self._ahead = bytearray()
+
+    def read_into(self, start: int, buffer: memoryview) -> None:
+        """As `ElementReader.read_into`."""
+        itemsize = self._reader.itemsize
+        at = (start - self._start) * itemsize
+        if not 0 <= at <= len(self._ahead) - len(buffer):
+            count = max(min(self._end - start, _GATHERED), len(buffer) // itemsize)
+            ahead = bytearray(count * itemsize)
+            self._reader.read_into(start, memoryview(ahead))
+            self._start, self._ahead, at = start, ahead, 0
+        buffer[:] = memoryview(self._ahead)[at : at + len(buffer)]
+
+
+def read_all(record: Part, storages: Mapping[str, Storage], reader: StorageReader) -> Numbers:
     """All values of a small tensor as float64, in one dimension.
 
     Raises:
         UnreadableError: they cannot be read, or are too many to be held.
     """
-    import torch
-
     elements = strided_of(record, storages, reader)
     if elements.numel > _MOST_AT_ONCE:
         raise UnreadableError(f"its part `{record.name}` is too large")
-    if elements.numel == 0:
-        return torch.empty(0, dtype=torch.float64)
+    return read_numbers(elements, 0, elements.numel)
+
+
+def read_numbers(elements: Strided, start: int, count: int) -> Numbers:
+    """`count` elements from position `start` on as float64, in the order of their indices.
+
+    Raises:
+        UnreadableError: the file that holds them has changed.
+    """
+    import numpy as np
+
     decoder = Decoder(dtype=elements.dtype)
-    raw = bytearray(elements.dtype.nbytes(elements.numel))
-    ElementReader(elements, walk_alone(elements), 0).read_into(0, memoryview(raw))
-    values = torch.empty(elements.numel, dtype=torch.float64)
-    decoder.decode(decoder.typed(torch.frombuffer(raw, dtype=torch.uint8)), 0, values)
-    return values
+    raw = bytearray(elements.dtype.nbytes(count))
+    if count:
+        ElementReader(elements, walk_alone(elements), 0).read_into(start, memoryview(raw))
+    return decoder.numbers(decoder.stored(raw)).astype(np.float64)

@@ -9,9 +9,10 @@ from bufscan.errors import UnreadableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from mmap import mmap
 
+    import numpy as np
     import torch
+    from numpy.typing import NDArray
 
     from bufscan.bytesource import ByteSource
     from bufscan.inventory import Storage
@@ -34,8 +35,8 @@ class StorageReader(Protocol):
             UnreadableError: they are not there.
         """
 
-    def words(self, storage: Storage, width: int) -> torch.Tensor:
-        """The whole storage, not read yet, as integers of `width` bytes (1, 2, 4 or 8)."""
+    def held(self, storage: Storage) -> NDArray[np.uint8] | None:
+        """The bytes of a storage that lies in this machine's memory; None for any other."""
 
 
 class FileStorages:
@@ -44,7 +45,6 @@ class FileStorages:
     def __init__(self, open_file: Callable[[str | None], ByteSource]) -> None:
         self._open_file = open_file
         self._opened: dict[str | None, ByteSource] = {}
-        self._mapped: dict[str | None, mmap | bytearray | memoryview] = {}
         self._lock = Lock()
 
     def require(self, storage: Storage) -> None:
@@ -61,23 +61,10 @@ class FileStorages:
             return
         self._source(storage.file).read_into((storage.offset or 0) + start, buffer)
 
-    def words(self, storage: Storage, width: int) -> torch.Tensor:
-        import torch
+    def held(self, storage: Storage) -> NDArray[np.uint8] | None:
+        import numpy as np
 
-        dtype, count = _word_dtype(width), storage.nbytes // width
-        if not count:
-            return torch.empty(0, dtype=dtype)
-        if storage.data is not None:
-            return torch.frombuffer(bytearray(storage.data), dtype=dtype, count=count)
-        mapped = self._map(storage.file)
-        return torch.frombuffer(mapped, dtype=dtype, offset=storage.offset or 0, count=count)
-
-    def _map(self, file: str | None) -> mmap | bytearray | memoryview:
-        source = self._source(file)
-        with self._lock:
-            if file not in self._mapped:
-                self._mapped[file] = source.map()
-            return self._mapped[file]
+        return None if storage.data is None else np.frombuffer(storage.data, np.uint8)
 
     def _source(self, file: str | None) -> ByteSource:
         source = self._opened.get(file)
@@ -104,17 +91,14 @@ class LiveStorages:
         target = torch.frombuffer(buffer, dtype=torch.uint8)
         target.copy_(self._bytes(storage)[start : start + len(buffer)])
 
-    def words(self, storage: Storage, width: int) -> torch.Tensor:
-        return self._bytes(storage)[: storage.nbytes // width * width].view(_word_dtype(width))
+    def held(self, storage: Storage) -> NDArray[np.uint8] | None:
+        held: NDArray[np.uint8] | None = None
+        if self._storages[storage.key].device.type == "cpu":
+            held = self._bytes(storage).numpy()
+        return held
 
     def _bytes(self, storage: Storage) -> torch.Tensor:
         import torch
 
         held = self._storages[storage.key]
         return torch.empty(0, dtype=torch.uint8, device=held.device).set_(held)
-
-
-def _word_dtype(width: int) -> torch.dtype:
-    import torch
-
-    return {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}[width]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from bufscan.report.view import Display
 
@@ -49,7 +49,7 @@ GAP = "  "
 
 # As wide as its title. Names that are longer stand on lines of their own, which a terminal reads better than rows
 # that it breaks.
-_NARROWEST_FIRST = 6
+_NARROWEST_FIRST = 12
 
 # A last column narrower than this would break words.
 _NARROWEST_LAST = 12
@@ -89,13 +89,18 @@ def natural_width(lines: Iterable[Line]) -> int:
 
 
 def table(
-    rows: Sequence[Line], *, right: frozenset[int], width: int | None, wrap_last: bool = False
+    rows: Sequence[Line],
+    *,
+    right: frozenset[int],
+    width: int | None,
+    wrap_last: bool = False,
+    shorten: Callable[[str, int], str] | None = None,
 ) -> list[Line]:
     """Rows of equal length as aligned lines.
 
-    A first cell that does not fit into `width` beside the others stands on a line of its own, above them. A row of
-    one cell is a heading: it takes no part in the alignment. `right` holds the columns aligned to the right; with
-    `wrap_last` it is the last column that gives way, by words, instead of the first.
+    A first cell that does not fit into `width` beside the others stands on a line of its own, above them, or is
+    made to fit by `shorten`. A row of one cell is a heading: it takes no part in the alignment. `right` holds the
+    columns aligned to the right; with `wrap_last` it is the last column that gives way, by words, not the first.
     """
     widths = natural_widths(row for row in rows if len(row) > 1)
     if not widths:
@@ -113,11 +118,25 @@ def table(
             lines.append(_aligned((*row[:-1], Cell(first, row[-1].style)), widths, right))
             indent = Cell(" " * (sum(widths[:-1]) + len(GAP) * (len(widths) - 1)))
             lines += [(indent, Cell(text, row[-1].style)) for text in more]
+        elif cell_width(row[0].text) > widths[0] and shorten is not None:
+            short = Cell(shorten(row[0].text, widths[0]), row[0].style)
+            lines.append(_aligned((short, *row[1:]), widths, right))
         elif cell_width(row[0].text) > widths[0]:
             lines += [(row[0],), _aligned((Cell(""), *row[1:]), widths, right)]
         else:
             lines.append(_aligned(row, widths, right))
     return lines
+
+
+def elided(text: str, width: int, sign: str) -> str:
+    """`text` with `sign` in the place of its middle: both ends of a name tell more than that."""
+    room = max(width - cell_width(sign), 0)
+    head, tail = text[: room // 3], ""
+    for character in reversed(text):
+        if cell_width(head + character + tail) > room:
+            break
+        tail = character + tail
+    return head + sign + tail
 
 
 def flowed(cells: Iterable[Cell], width: int | None) -> list[Line]:

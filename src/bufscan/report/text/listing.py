@@ -10,13 +10,24 @@ from typing import TYPE_CHECKING, NamedTuple
 from bufscan.inventory import HARMLESS_HOLDINGS
 from bufscan.report.folding import fold
 from bufscan.report.sizes import plural, size
-from bufscan.report.text.layout import BLANK, Cell, Line, Style, flowed, line, natural_width, table
-from bufscan.report.wording import TIED, UNKNOWN, facts_of, role_of, shape_of
+from bufscan.report.text.layout import (
+    BLANK,
+    Cell,
+    Line,
+    Style,
+    cell_width,
+    elided,
+    flowed,
+    line,
+    natural_width,
+    table,
+)
+from bufscan.report.wording import ROLE_WORDS, SHORT_ROLE_WORDS, TIED, UNKNOWN, facts_of, role_of, shape_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from bufscan.inventory import Inventory, Tensor
+    from bufscan.inventory import Inventory, Role, Tensor
     from bufscan.report.view import View
 
 FOLD_OVER = 40
@@ -29,10 +40,17 @@ MOST_ROWS = 200
 _WIDE = 120
 
 
+_TIMES = re.compile(r" x[0-9]+$")
+
+
 class _Columns(NamedTuple):
     """The columns whose presence depends on what there is to tell apart, and on the room."""
 
+    role: bool
+    words: dict[Role, str]  # for the roles
+    dtype: bool
     device: bool
+    facts: bool
     files: dict[str, str]  # what stands for each file; empty for no such column
     evidence: bool
     mark: bool
@@ -47,7 +65,7 @@ class _Row(NamedTuple):
 def list_tensors(inventory: Inventory, view: View) -> list[Line]:
     """The table of tensors by section, folded when long, cut when still long, with a legend."""
     tensors, training = _set_training_state_apart(inventory, view)
-    lines = _fitting_table(tensors, view) if tensors else []
+    lines = _fitting_table(tensors, inventory.tensors, view) if tensors else []
     if training:
         lines += [BLANK, *_training_lines(training, view)]
     if tensors:
@@ -66,19 +84,25 @@ def _set_training_state_apart(inventory: Inventory, view: View) -> tuple[list[Te
     return kept, [tensor for tensor in everything if tensor.role == "training_state"]
 
 
-def _fitting_table(tensors: Sequence[Tensor], view: View) -> list[Line]:
+def _fitting_table(tensors: Sequence[Tensor], of: Sequence[Tensor], view: View) -> list[Line]:
+    """The columns that tell rows apart: what is the same for all that the report counts, its first lines say."""
     columns = _Columns(
-        device=len({tensor.device for tensor in tensors}) > 1,
+        role=len({role_of(tensor) for tensor in of}) > 1,
+        words=ROLE_WORDS,
+        dtype=len({tensor.dtype for tensor in of}) > 1,
+        device=len({tensor.device for tensor in of}) > 1,
+        facts=len({facts_of(tensor) for tensor in tensors}) > 1,
         files=_short_file_names(tensors, view),
         evidence=False,
         mark=any(tensor.lacks_registration for tensor in tensors),
     )
     width = view.display.width
-    if width is not None and width >= _WIDE:
-        lines = _table(tensors, columns._replace(evidence=True), view, None)
-        if natural_width(lines) <= width:
+    widest = [columns._replace(evidence=True)] if width is not None and width >= _WIDE else []
+    for each in (*widest, columns):
+        lines = _table(tensors, each, view, None)
+        if width is None or natural_width(lines) <= width:
             return lines
-    return _table(tensors, columns, view, width)
+    return _table(tensors, columns._replace(words=SHORT_ROLE_WORDS), view, width)
 
 
 def _short_file_names(tensors: Sequence[Tensor], view: View) -> dict[str, str]:
@@ -102,9 +126,19 @@ def _shared_start(names: list[str]) -> int:
 def _table(tensors: Sequence[Tensor], columns: _Columns, view: View, width: int | None) -> list[Line]:
     sections = _by_section(tensors)
     rows = _rows(sections, columns, view) if _folds(tensors, view) else _single_rows(sections)
+    if view.selection.sort is None:  # what nobody registered comes first
+        order = {section: number for number, section in enumerate(sections)}
+        rows.sort(key=lambda row: (order[row.section], not row.tensors[0].lacks_registration))
     shown = rows if view.everything else rows[:MOST_ROWS]
     lines = [_titles(columns), *_rows_under_headings(shown, sections, columns, view)]
-    aligned = table(lines, right=frozenset((4 + columns.device,)), width=width)
+    sizes = 2 + columns.role + columns.dtype + columns.device
+    sign = "…" if view.display.unicode else "..."
+
+    def shorten(name: str, room: int) -> str:
+        uncounted = _TIMES.sub("", name)  # its braces count too
+        return uncounted if cell_width(uncounted) <= room else elided(uncounted, room, sign)
+
+    aligned = table(lines, right=frozenset((sizes,)), width=width, shorten=None if view.everything else shorten)
     hidden = [tensor for row in rows[len(shown) :] for tensor in row.tensors]
     if hidden:
         aligned += [
@@ -184,9 +218,13 @@ def _heading(section: str, tensors: Sequence[Tensor], view: View) -> Line:
 
 
 def _titles(columns: _Columns) -> Line:
-    titles = ["  name" if columns.mark else "name", "role", "shape", "dtype"]
+    titles = ["  name" if columns.mark else "name"]
+    titles += ["role"] * columns.role
+    titles += ["shape"]
+    titles += ["dtype"] * columns.dtype
     titles += ["device"] * columns.device
-    titles += ["size", "SMT"]
+    titles += ["size"]
+    titles += ["SMT"] * columns.facts
     titles += ["file"] * bool(columns.files)
     titles += ["evidence"] * columns.evidence
     return [Cell(title, "dim") for title in titles]
@@ -200,18 +238,14 @@ def _row(row: _Row, columns: _Columns, view: View) -> Line:
         name = f"! {name}" if tensor.lacks_registration else f"  {name}"
     if len(row.tensors) > 1:
         name += f" x{len(row.tensors)}"
-    cells = [
-        Cell(name, "unregistered" if tensor.lacks_registration else ""),
-        Cell(role_of(tensor), style),
-        Cell(shape_of(tensor)),
-        Cell(tensor.dtype or UNKNOWN),
-    ]
+    cells = [Cell(name, "unregistered" if tensor.lacks_registration else "")]
+    cells += [Cell(role_of(tensor, columns.words), style)] * columns.role
+    cells += [Cell(shape_of(tensor))]
+    cells += [Cell(tensor.dtype or UNKNOWN)] * columns.dtype
     if columns.device:
         cells.append(Cell(UNKNOWN if tensor.device is None else view.display.show(tensor.device)))
-    cells += [
-        Cell(TIED if tensor.alias_of is not None else _size_of(row.tensors, view)),
-        Cell(facts_of(tensor), style),
-    ]
+    cells += [Cell(TIED if tensor.alias_of is not None else _size_of(row.tensors, view))]
+    cells += [Cell(facts_of(tensor), style)] * columns.facts
     if columns.files:
         cells.append(Cell("" if tensor.file is None else view.display.show(columns.files[tensor.file])))
     if columns.evidence:
@@ -245,10 +279,14 @@ def _training_lines(training: Sequence[Tensor], view: View) -> list[Line]:
 
 def _legend(tensors: Sequence[Tensor], view: View) -> list[Line]:
     """What the letters and signs mean: those that occur."""
-    certainties = {tensor.certainty for tensor in tensors}
+    certainties = (
+        {tensor.certainty for tensor in tensors} if len({role_of(each) for each in tensors}) > 1 else set()
+    )
     signs = ["S saved in the state_dict", "M moves with .to(device)", "T trains", "- no"]
     if any(UNKNOWN in facts_of(tensor) for tensor in tensors):
         signs.append("? not known")
+    if len({facts_of(tensor) for tensor in tensors}) == 1:
+        signs[0] = f"{facts_of(tensors[0])} in every row: {signs[0]}"
     marks = [
         text
         for present, text in (

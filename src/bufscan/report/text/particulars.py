@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 # Ties, views, globals ... that are shown one by one unless everything is asked for.
 _MOST_ITEMS = 8
 
+_MOST_FILES = 4
+"""Files of one checkpoint that are listed one by one."""
+
 _LABEL = 11
 
 _NARROWEST = 20
@@ -78,8 +81,10 @@ def _particulars(
     inventory: Inventory, by_role: dict[Role, RoleTotal], ties: list[str], view: View
 ) -> Iterator[_Particular]:
     tensors = inventory.tensors
-    yield _Particular("dtypes", _tally(tensors, lambda tensor: tensor.dtype or "none yet", view), in_a_row=True)
-    if len({tensor.device for tensor in tensors}) > 1:  # else the title says it
+    if len({tensor.dtype for tensor in tensors}) > 1:  # else the first line says it
+        dtypes = _tally(tensors, lambda tensor: tensor.dtype or "none yet", view)
+        yield _Particular("dtypes", dtypes, in_a_row=True)
+    if len({tensor.device for tensor in tensors}) > 1:  # the same
         devices = _tally(tensors, lambda tensor: tensor.device or "not recorded", view)
         yield _Particular("devices", devices, in_a_row=True)
     yield _Particular("types", _subclasses(tensors), in_a_row=True)
@@ -87,6 +92,7 @@ def _particulars(
     yield _Particular("stored", _stored(inventory, by_role, view))
     yield _Particular("views", _views(inventory, view), "warning")
     yield _Particular("origins", _origins(tensors))
+    yield _Particular("moves", [f"{each.path}: by hand in forward" for each in tensors if each.moved_by_hand])
     yield _Particular("tied", ties)
     if not view.selection.narrows:  # else somebody looks at some tensors, and this is about the whole
         yield _Particular("metadata", [f"{key}: {value}" for key, value in inventory.metadata.items()])
@@ -192,20 +198,26 @@ def _files(tensors: tuple[Tensor, ...], view: View) -> list[str]:
     for tensor in tensors:
         if tensor.file is not None:
             inside[tensor.file].append(tensor)
+    sizes = {
+        file: sum(tensor.nbytes or 0 for tensor in held if tensor.alias_of is None)
+        for file, held in inside.items()
+    }
+    if len(inside) > _MOST_FILES and not view.everything:
+        first, *_, last = inside
+        least, most = min(map(len, inside.values())), max(map(len, inside.values()))
+        range_ = " to ".join(size(end(sizes.values()), exact=view.exact) for end in (min, max))
+        return [f"{count(len(inside))}: {first} to {last}, {count(least)} to {count(most)} tensors, {range_} each"]
     return [
-        f"{file}: {plural(len(held), 'tensor')}, "
-        f"{size(sum(tensor.nbytes or 0 for tensor in held if tensor.alias_of is None), exact=view.exact)}"
+        f"{file}: {plural(len(held), 'tensor')}, {size(sizes[file], exact=view.exact)}"
         for file, held in inside.items()
     ]
 
 
 def _stored(inventory: Inventory, by_role: dict[Role, RoleTotal], view: View) -> list[str]:
-    if not inventory.tensors:
-        return []
     logical = sum(total.nbytes for total in by_role.values())
     stored = inventory.stored_bytes
-    if stored == logical:
-        return [f"{size(stored, exact=view.exact)}, as many as the elements take"]
+    if stored == logical or not inventory.tensors:
+        return []
     return [f"{size(stored, exact=view.exact)} for {size(logical, exact=view.exact)} of elements"]
 
 

@@ -1,13 +1,13 @@
-"""The tables below the listing, totals and evidence, and the one sentence that says it all."""
+"""The first answer, the table of roles and how they are known, and the one sentence that says it all."""
 
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from bufscan.inventory import CERTAINTIES, ROLES, RoleTotal
+from bufscan.inventory import CERTAINTIES, RoleTotal
 from bufscan.report.sizes import count, plural, size
-from bufscan.report.text.layout import Cell, Line, Style, flowed, line, table
+from bufscan.report.text.layout import Cell, Line, flowed, line, table
 from bufscan.report.wording import ROLE_NOUNS, ROLE_WORDS
 
 if TYPE_CHECKING:
@@ -15,57 +15,136 @@ if TYPE_CHECKING:
     from bufscan.report.view import View
 
 # Kinds of evidence are few; only a broken file makes many.
-_MOST_EVIDENCE = 40
+_MOST_EVIDENCE = 20
+
+_SIGNS: Final[dict[Role, str]] = {
+    "parameter": "█",
+    "persistent_buffer": "▓",
+    "non_persistent_buffer": "▒",
+    "unregistered": "!",
+    "training_state": "░",
+}
+_ASCII_SIGNS: Final[dict[Role, str]] = {
+    "parameter": "#",
+    "persistent_buffer": "=",
+    "non_persistent_buffer": "-",
+    "unregistered": "!",
+    "training_state": ".",
+}
+_BAR = 20  # cells
+_NOTHING = (Cell(""),) * 4
 
 
-def totals(by_role: dict[Role, RoleTotal], view: View) -> list[Line]:
-    """Tensors, elements and bytes of each role."""
-    rows: list[Line] = [[Cell(title, "dim") for title in ("role", "tensors", "elements", "size")]]
-    rows += [_total(ROLE_WORDS[role], role, total, view) for role, total in by_role.items()]
-    if len(by_role) > 1:
-        rows.append(_total("all", "", RoleTotal(*map(sum, zip(*by_role.values(), strict=True))), view))
-    return table(rows, right=frozenset((1, 2, 3)), width=view.display.width)
+def verdict(inventory: Inventory, by_role: dict[Role, RoleTotal], view: View, of: int) -> list[Line]:
+    """What the artefact is and how much of it there is, the roles with a bar of their bytes, and what is odd.
+
+    `of` counts the tensors of the artefact before the selection.
+    """
+    everything = RoleTotal(*map(sum, zip(*by_role.values(), strict=True))) if by_role else RoleTotal(0, 0, 0)
+    title = f"{view.display.show(inventory.target)}: {_subject(inventory, view, of)}"
+    facts = [f"{count(everything.numel)} elements", size(everything.nbytes, exact=view.exact)] if by_role else []
+    facts.append(inventory.format)
+    facts += filter(None, (_common(inventory, view),))
+    cells = [Cell(title, "title"), *(cell for fact in facts for cell in (Cell(", "), Cell(fact)))]
+    lines = flowed(cells, view.display.width)
+    if by_role:
+        lines += flowed(_roles(inventory, by_role, view), view.display.width)
+    if odd := _odd(inventory, view):
+        lines += flowed(odd, view.display.width)
+    return lines
 
 
-def _total(name: str, style: Style, total: RoleTotal, view: View) -> Line:
+def _common(inventory: Inventory, view: View) -> str:
+    """What all tensors share of dtype and device: `all float32 on cpu`; "" for nothing."""
+    dtypes = {tensor.dtype for tensor in inventory.tensors}
+    devices = {tensor.device for tensor in inventory.tensors}
+    dtype = dtypes.pop() if len(dtypes) == 1 else None
+    device = devices.pop() if len(devices) == 1 else None
+    words = ([dtype] if dtype else []) + ([f"on {view.display.show(device)}"] if device else [])
+    return f"all {' '.join(words)}" if words else ""
+
+
+def _roles(inventory: Inventory, by_role: dict[Role, RoleTotal], view: View) -> list[Cell]:
+    """`███▓!  █ 14 parameters  ▓ 4 persistent buffers  ! 7 unregistered`; a single role needs no bar."""
+    signs = _SIGNS if view.display.unicode else _ASCII_SIGNS
+    nbytes = {role: total.nbytes for role, total in by_role.items()}
+    several = len(by_role) > 1
+    cells = [Cell(signs[role] * length, role) for role, length in _shares(nbytes).items()] * several
+    for role, total in by_role.items():
+        assumed = sum(tensor.role == role and tensor.certainty == "assumed" for tensor in inventory.tensors)
+        text = f"{count(total.tensors)} {ROLE_NOUNS[role][total.tensors != 1]}"
+        if assumed:
+            text += f" ({_of_all(assumed, total.tensors)} assumed)"
+        cells += [Cell("  ")] * several + [Cell(f"{signs[role]} {text}" if several else text, role)]
+    return cells
+
+
+def _of_all(number: int, of: int) -> str:
+    return "all" if number == of else count(number)
+
+
+def _shares(nbytes: dict[Role, int]) -> dict[Role, int]:
+    """The cells of the bar that each role gets: as its bytes, one at least."""
+    whole = sum(nbytes.values()) or 1
+    return {role: max(1, round(_BAR * own / whole)) for role, own in nbytes.items()}
+
+
+def _odd(inventory: Inventory, view: View) -> list[Cell]:
+    texts = [
+        plural(len(things), noun)
+        for things, noun in ((inventory.anomalies, "anomaly"), (inventory.skipped, "thing skipped"))
+        if things
+    ]
+    texts += _misfits(inventory.joins) if not view.selection.narrows else []
+    return [cell for text in texts for cell in (Cell(", "), Cell(text, "warning"))][1:]
+
+
+def known_from(inventory: Inventory, by_role: dict[Role, RoleTotal], view: View) -> list[Line]:
+    """Tensors, elements and bytes of each role, with what decided it and how sure that is."""
+    found = Counter((tensor.role, tensor.certainty, tensor.evidence) for tensor in inventory.tensors)
+    ordered = sorted(found.items(), key=lambda item: CERTAINTIES.index(item[0][1]))
+    rows: list[Line] = [[Cell(title, "dim") for title in ("role", "tensors", "elements", "size", "known from")]]
+    left_out = 0
+    for role, total in by_role.items():
+        reasons = [
+            (f"{certainty}: {view.display.show(evidence)}", number)
+            for (other, certainty, evidence), number in ordered
+            if other == role
+        ]
+        texts = [f"{text} ({count(number)})" if reasons[1:] else text for text, number in reasons]
+        lead = _total(role, total, view)
+        rows += [(*lead, Cell(texts[0])), *((*_NOTHING, Cell(text)) for text in texts[1:_MOST_EVIDENCE])]
+        left_out += len(texts[_MOST_EVIDENCE:])
+    lines = table(rows, right=frozenset((1, 2, 3)), width=view.display.width, wrap_last=True)
+    if left_out:
+        lines.append(line(f"... and {count(left_out)} more kinds of evidence", "warning"))
+    return lines
+
+
+def _total(role: Role, total: RoleTotal, view: View) -> tuple[Cell, ...]:
     return (
-        Cell(name, style),
+        Cell(ROLE_WORDS[role], role),
         Cell(count(total.tensors)),
         Cell(count(total.numel)),
         Cell(size(total.nbytes, exact=view.exact)),
     )
 
 
-def evidence(inventory: Inventory, view: View) -> list[Line]:
-    """What decided the roles, and how sure that is."""
-    found = Counter((tensor.role, tensor.certainty, tensor.evidence) for tensor in inventory.tensors)
-    ordered = sorted(found.items(), key=lambda item: (ROLES.index(item[0][0]), CERTAINTIES.index(item[0][1])))
-    rows: list[Line] = [[Cell(title, "dim") for title in ("role", "certainty", "tensors", "evidence")]]
-    rows += [
-        (Cell(ROLE_WORDS[role], role), Cell(certainty), Cell(count(number)), Cell(view.display.show(reason)))
-        for (role, certainty, reason), number in ordered[:_MOST_EVIDENCE]
-    ]
-    lines = table(rows, right=frozenset((2,)), width=view.display.width, wrap_last=True)
-    if len(ordered) > _MOST_EVIDENCE:
-        lines.append(line(f"... and {count(len(ordered) - _MOST_EVIDENCE)} more kinds of evidence", "warning"))
-    return lines
-
-
 def sentence(inventory: Inventory, by_role: dict[Role, RoleTotal], view: View, of: int) -> list[Line]:
-    """The most important line: how many tensors of which role, and what is odd.
+    """All in one sentence, for those who want no more: how many tensors of which role, and what is odd.
 
     `of` counts the tensors of the artefact before the selection.
     """
-    cells = [Cell(_subject(inventory, view, of))]
+    subject = _subject(inventory, view, of)
+    if assumed := sum(tensor.certainty == "assumed" for tensor in inventory.tensors):
+        subject += f" ({_of_all(assumed, len(inventory.tensors))} assumed)"
+    cells = [Cell(subject)]
     for role, total in by_role.items():
         join = ": " if len(cells) == 1 else ", "
         cells += [Cell(join), Cell(f"{count(total.tensors)} {ROLE_NOUNS[role][total.tensors != 1]}", role)]
     cells += [Cell("; "), Cell(f"{size(inventory.stored_bytes, exact=view.exact)} stored")]
-    for things, noun in ((inventory.anomalies, "anomaly"), (inventory.skipped, "thing skipped")):
-        if things:
-            cells += [Cell("; "), Cell(plural(len(things), noun), "warning")]
-    if misfits := _misfits(inventory.joins) if not view.selection.narrows else []:
-        cells += [Cell("; "), Cell(", ".join(misfits), "warning")]
+    for cell in _odd(inventory, view):
+        cells += [] if cell.text == ", " else [Cell("; "), cell]
     return flowed(cells, view.display.width)
 
 
@@ -85,7 +164,4 @@ def _subject(inventory: Inventory, view: View, of: int) -> str:
     sections = len({tensor.section for tensor in inventory.tensors})
     if sections > 1:
         subject += f" in {plural(sections, 'section')}"
-    assumed = sum(tensor.certainty == "assumed" for tensor in inventory.tensors)
-    if assumed:
-        subject += f" ({'all' if assumed == found else count(assumed)} assumed)"
     return subject

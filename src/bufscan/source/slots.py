@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 Key: TypeAlias = str | int
 Slot: TypeAlias = str | re.Pattern[str]
 
+INSERTING = {"append": 0, "appendleft": 0, "add": 0, "extend": 0, "update": 0, "insert": 1, "setdefault": 1}
+"""Methods that put something into a container, and which argument they put."""
+
 _LONGEST_PATTERN = 7  # parts of an f-string
 
 
@@ -103,3 +106,8 @@ def _key_of(node: ast.Attribute | ast.Subscript) -> Key | None:
 def constant_key(node: ast.expr) -> Key | None:
     """The subscript, where it is a literal string or integer."""
     return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str | int) else None
+
+
+def last_name(node: ast.expr) -> str | None:
+    """`Parameter` of `torch.nn.Parameter`."""
+    return node.id if isinstance(node, ast.Name) else node.attr if isinstance(node, ast.Attribute) else None

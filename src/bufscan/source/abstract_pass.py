@@ -10,13 +10,12 @@ import ast
 from functools import partial
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias, TypeVar
 
-from bufscan.live.assignments import INSERTING, last_name
-from bufscan.live.slots import Receivers, slot_named
+from bufscan.source.slots import INSERTING, Receivers, last_name, slot_named
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from bufscan.live.sources import Function
+    from bufscan.source.project import FunctionNode as Function
 
 Origin: TypeAlias = Literal["old", "derived", "fresh"]
 Value: TypeAlias = frozenset[Origin]
@@ -69,8 +68,38 @@ Lookup: TypeAlias = "Callable[[str, int], Routine | None]"
 """The method of that name, of the first class after a position in the method resolution order."""
 
 
+Fate: TypeAlias = Literal["state", "renewed", "cache"]
+"""`state`: computed from its own old value, or made anew while training only and used without; `renewed`: made
+anew by every pass; `cache`: made anew by some.
+"""
+
+
 class TooLongError(Exception):
     """The source is longer than is worth following."""
+
+
+def fate_of(attribute: str, routines: Sequence[Routine], methods: Lookup, *, is_tensor: bool) -> Fate | None:
+    """What routines, with all the methods they call, do to an attribute; None where they do not assign it.
+
+    None too where they cannot be followed. `is_tensor` is whether the attribute itself is a tensor, rather than a
+    container of tensors.
+    """
+    passes = []
+    for training in (True, False):
+        run = Pass(attribute, methods, training=training, is_tensor=is_tensor)
+        try:
+            for routine in routines:
+                run.enter(routine)
+        except (TooLongError, RecursionError):
+            return None
+        passes.append(run)
+    trained, evaluated = passes
+    if not trained.assigned and not evaluated.assigned:
+        return None
+    is_learned = trained.assigned and not evaluated.assigned and evaluated.was_read
+    if is_learned or "derived" in trained.value | evaluated.value:
+        return "state"
+    return "cache" if "old" in trained.value | evaluated.value else "renewed"
 
 
 class _Call:

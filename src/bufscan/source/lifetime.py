@@ -1,0 +1,126 @@
+"""What becomes of an attribute after construction: moved by the class, registered later, made anew, kept."""
+
+from __future__ import annotations
+
+import ast
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from bufscan.source.abstract_pass import Routine, fate_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from bufscan.source.abstract_pass import Fate
+    from bufscan.source.classes import Lineage, Method
+
+_REGISTERING = frozenset(("register_buffer", "register_parameter", "register_module", "add_module", "add_state"))
+_DYNAMIC = frozenset(("__dict__", "vars", "setattr", "getattr"))
+_ALL = frozenset(("__dict__", "vars"))
+
+
+class Upkeep:
+    """What the methods of a class do for its attributes."""
+
+    def __init__(self, lineage: Lineage, keys: Mapping[str, frozenset[str]]) -> None:
+        """`keys` are those of the dicts that the object holds, by attribute: perhaps names of attributes."""
+        self._lineage = lineage
+        self._keys = keys
+        self._fates: dict[tuple[str, bool], Fate | None] = {}
+
+    @cached_property
+    def sets_attributes_itself(self) -> bool:
+        """Whether assigning an attribute runs code of the class's own, which may register it."""
+        return self._lineage.method("__setattr__") is not None
+
+    def looks_after(self, attribute: str) -> bool:
+        """Whether the class moves the attribute with the model, or registers it after all."""
+        if attribute in self._applied or attribute in self._registered_later:
+            return True
+        return self._applies_dynamically and self._may_apply(attribute)
+
+    def _may_apply(self, attribute: str) -> bool:
+        """Whether `_apply`, which goes through names, comes to this one: all, unless a dict has the names."""
+        lists = [keys for name, keys in self._keys.items() if name in self._applied and keys]
+        goes_through_all = not _ALL.isdisjoint(self._applied) or not lists
+        return goes_through_all or any(attribute in keys for keys in lists)
+
+    def moves_by_itself(self, attribute: str) -> bool:
+        """Whether only a `to` of the class's own moves it, which a model around it does not call."""
+        return attribute in self._moved
+
+    def fate(self, attribute: str, *, is_tensor: bool) -> Fate | None:
+        """What a forward pass does to the attribute."""
+        key = (attribute, is_tensor)
+        if key not in self._fates:
+            forward = self._routine("forward", -1)
+            routines = [] if forward is None else [forward]
+            self._fates[key] = fate_of(attribute, routines, self._routine, is_tensor=is_tensor)
+        return self._fates[key]
+
+    def _routine(self, name: str, after: int = -1) -> Routine | None:
+        for position, cls in enumerate(self._lineage.classes):
+            method = cls.methods.get(name)
+            if position > after and method is not None:
+                given = [each.arg for each in (*method.node.args.posonlyargs, *method.node.args.args)]
+                receivers = frozenset(given[: 0 if method.kind == "static" else 1])
+                return Routine(method.node, receivers, cls.name.rpartition(".")[2], position)
+        return None
+
+    @cached_property
+    def _applied(self) -> frozenset[str]:
+        return self._words("_apply")
+
+    @cached_property
+    def _applies_dynamically(self) -> bool:
+        return not _DYNAMIC.isdisjoint(self._applied)
+
+    @cached_property
+    def _moved(self) -> frozenset[str]:
+        return self._words("to") | self._words("cuda")
+
+    @cached_property
+    def _registered_later(self) -> frozenset[str]:
+        return frozenset(name for cls in self._lineage.classes for name in _registered_in(cls.node))
+
+    def _words(self, name: str) -> frozenset[str]:
+        """Attributes and texts that a method, and those that it calls, mention."""
+        found: set[str] = set()
+        pending = [method for cls in self._lineage.classes if (method := cls.methods.get(name))]
+        seen: set[int] = set()
+        while pending:
+            method = pending.pop()
+            if id(method.node) in seen:
+                continue
+            seen.add(id(method.node))
+            words = set(_words_in(method))
+            found |= words
+            pending += [inner for word in words if word != name and (inner := self._lineage.method(word))]
+        return frozenset(found)
+
+
+def _words_in(method: Method) -> Iterator[str]:
+    for node in ast.walk(method.node):
+        match node:
+            case ast.Attribute(attr=name) | ast.Constant(value=str() as name):
+                yield name
+            case ast.Name(id=name) if name in _DYNAMIC:
+                yield name
+            case _:
+                pass
+
+
+def _registered_in(node: ast.ClassDef) -> Iterator[str]:
+    """Names that some method registers, or takes away."""
+    for each in ast.walk(node):
+        match each:
+            case ast.Call(func=ast.Attribute(attr=method), args=[ast.Constant(value=str() as name), *_]) if (
+                method in _REGISTERING
+            ):
+                yield name
+            case ast.Call(func=ast.Name(id="delattr"), args=[_, ast.Constant(value=str() as name)]):
+                yield name
+            case ast.Delete(targets=targets):
+                yield from (target.attr for target in targets if isinstance(target, ast.Attribute))
+            case _:
+                pass

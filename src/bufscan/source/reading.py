@@ -1,0 +1,154 @@
+"""Read many files: what is wrong with the classes in them, as plain records that another process can hand over."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from bufscan.errors import UnreadableError
+from bufscan.findings import SEVERITIES, Severity
+from bufscan.source.abstract_pass import TooLongError
+from bufscan.source.classes import Classes
+from bufscan.source.faults import Reader
+from bufscan.source.project import Project, parse
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    from bufscan.source.faults import Fault
+    from bufscan.source.project import SourceFile
+
+
+class FileFault(msgspec.Struct, frozen=True, kw_only=True):
+    """A fault, by plain values.
+
+    Attributes:
+        file, line: where.
+        code, severity, name, message: as in `Fault`.
+    """
+
+    file: str
+    line: int
+    code: str
+    severity: Severity
+    name: str
+    message: str
+
+    @property
+    def identity(self) -> tuple[str, str, str]:
+        """The same for all that is wrong with one attribute in one way, wherever it is assigned."""
+        return self.file, self.code, self.name
+
+    @property
+    def order(self) -> tuple[int, int]:
+        """The worst of these comes first, and then the first in the source."""
+        return SEVERITIES.index(self.severity), self.line
+
+
+class Reading(msgspec.Struct, kw_only=True):
+    """What was read.
+
+    Attributes:
+        faults: by file.
+        failures: why a file could not be read.
+        too_long: classes whose construction could not be followed, by file.
+        classes: of modules, in all.
+    """
+
+    faults: dict[str, list[FileFault]] = {}
+    failures: dict[str, str] = {}
+    too_long: dict[str, list[str]] = {}
+    classes: int = 0
+
+    def named(self) -> list[str]:
+        """The files that there is something to say of."""
+        return sorted({*self.faults, *self.failures, *self.too_long})
+
+    def add(self, fault: FileFault) -> None:
+        """Take in a fault; the same one, seen from another class, only once."""
+        known = self.faults.setdefault(fault.file, [])
+        same = next((place for place, each in enumerate(known) if each.identity == fault.identity), None)
+        if same is None:
+            known.append(fault)
+        elif fault.order < known[same].order:
+            known[same] = fault
+
+    @classmethod
+    def together(cls, readings: Iterable[Reading], files: Iterable[Path]) -> Reading:
+        """Several readings as one; of what a file inherits from another part, each fault once."""
+        wanted = {shown(file) for file in files}
+        whole = cls()
+        for reading in readings:
+            for fault in (each for several in reading.faults.values() for each in several):
+                if fault.file in wanted or fault.file not in whole.faults:
+                    whole.add(fault)
+            whole.failures |= reading.failures
+            whole.too_long |= reading.too_long
+            whole.classes += reading.classes
+        return whole
+
+
+def read_all(files: Sequence[Path], folder: Path, piped: tuple[Path, str] | None = None) -> Reading:
+    """Read files, and the text of one more as if it stood in a file.
+
+    Args:
+        files: which.
+        folder: where names of modules may be counted from, beside the roots of packages.
+        piped: a path and the text that goes by it.
+    """
+    project = Project(folder)
+    reading = Reading()
+    sources: list[SourceFile] = []
+    if piped is not None:
+        try:
+            sources.append(project.read(*piped))
+        except UnreadableError as error:
+            reading.failures[shown(piped[0])] = error.message
+    for file in files:
+        try:
+            sources.append(project.file(file))
+        except UnreadableError as error:
+            reading.failures[shown(file)] = error.message
+    classes = Classes(project)
+    reader = Reader(project, classes)
+    for source in sources:
+        _read_classes(source, classes, reader, reading)
+    return reading
+
+
+def _read_classes(source: SourceFile, classes: Classes, reader: Reader, reading: Reading) -> None:
+    for cls in classes.of(source):
+        if not classes.lineage(cls).is_module:
+            continue
+        reading.classes += 1
+        try:
+            found = list(reader.faults(cls))
+        except TooLongError:
+            reading.too_long.setdefault(shown(source.path), []).append(cls.name)
+            continue
+        for fault in found:
+            reading.add(_plain(fault))
+
+
+def _plain(fault: Fault) -> FileFault:
+    return FileFault(
+        file=shown(fault.site.file.path),
+        line=fault.site.line,
+        code=fault.code,
+        severity=fault.severity,
+        name=fault.name,
+        message=fault.message,
+    )
+
+
+def shown(path: Path) -> str:
+    """A path as findings name it: from the current folder on, where it lies in it."""
+    absolute = os.path.abspath(path)  # noqa: PTH100 - links stay
+    relative = os.path.relpath(absolute)
+    return absolute if relative.startswith("..") else relative.replace(os.sep, "/")
+
+
+__all__ = ["FileFault", "Reading", "parse", "read_all", "shown"]
