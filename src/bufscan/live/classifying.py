@@ -224,12 +224,14 @@ class Classifier:
 
     def _follows_device(self, place: Place) -> bool:
         """Whether it is a cache with an entry for each device, or one that is made anew on another device."""
-        if place.is_by_device:
-            return True
         name = place.first_attribute
+        if place.is_by_device:
+            return name is None or self._fate_by_forward(place) != "state"
         if name is None or place.holding not in ("attribute", "container", "object"):
             return False
-        return self._is_made_by_forward(place) and self.uses_of(type(place.home.module)).makes_for_device(name)
+        if not self._is_made_by_forward(place) or self._fate_by_forward(place) == "state":
+            return False
+        return self.uses_of(type(place.home.module)).makes_for_device(name)
 
     def _is_carried_over(self, place: Place) -> bool:
         if place.first_attribute is None or place.holding == "object":
@@ -244,9 +246,10 @@ class Classifier:
 
     def _only_seeds(self, place: Place) -> bool:
         """Whether it is a class attribute that objects are made from, and that no forward pass reads."""
-        if place.holding != "class_attribute" or place.first_attribute is None:
+        first = place.first_step.anchor
+        if place.holding != "class_attribute" or first is None or first.want != "class_value":
             return False
-        cls, name = type(place.home.module), place.first_attribute
+        cls, name = type(place.home.module), first.name
         if name in self._names_in_methods:
             return False
         makes = (class_dict(base).get("__init__") for base in mro_of(cls))

@@ -92,10 +92,16 @@ class Place(NamedTuple):
     @property
     def first_attribute(self) -> str | None:
         """The attribute of the registered module that leads here; None on a way that begins otherwise."""
+        anchor = self.first_step.anchor
+        return anchor.name if anchor is not None else None
+
+    @property
+    def first_step(self) -> Place:
+        """The first step from the registered module; itself where there is none."""
         place = self
         while place.parent is not None and place.parent.parent is not None:
             place = place.parent
-        return place.anchor.name if place.anchor is not None else None
+        return place
 
     def step(
         self, suffix: str, holding: Holding | None = None, anchor: Anchor | None = None, *, prefix: str = ""
