@@ -51,7 +51,7 @@ Rehearse = Annotated[
     typer.Option(
         "--rehearse",
         metavar="INPUTS",
-        help="Pretend to move the model to a GPU and call it: with `randn(2, 16)`, `m.py:make_inputs`, or `auto`.",
+        help="Move the model in pretence and call it: `randn(2, 16)`.",
     ),
 ]
 Method = Annotated[
