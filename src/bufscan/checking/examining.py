@@ -142,9 +142,11 @@ def _examined(artefact: Artefact, means: Means, plan: Plan | None = None) -> Exa
     inventory = artefact.inventory
     # A model without tensors is what its class makes of it; a file without any is hardly the one that was meant.
     is_empty = not (artefact.is_live or inventory.tensors or any(each.failed for each in inventory.skipped))
+    holds_none = artefact.is_live and not inventory.tensors
     return Examined(
         target=inventory.target,
         failure=_NO_TENSOR if is_empty else None,
+        skipped=(Skipped(what="the model", reason="it holds no tensor"),) if holds_none else (),
         subjects=(_subject(artefact, means, means.plan or plan),),
         classes=() if artefact.model is None else _classes_of(artefact.model),
         file=None if artefact.path is None else str(artefact.path),
