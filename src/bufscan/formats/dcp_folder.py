@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from bufscan.formats.dcp_metadata import Chunk
     from bufscan.formats.pickle_machine import Pickled
     from bufscan.formats.rebuilding import Rebuilder
-    from bufscan.formats.shard_files import ShardFolder
+    from bufscan.formats.shard_files import Opener
     from bufscan.inventory import Inventory
 
 METADATA = ".metadata"
@@ -47,7 +47,7 @@ class _Whole(NamedTuple):
     values: tuple[Any, ...]
 
 
-def read_dcp(folder: ShardFolder, target: str, *, plain: bool = False) -> Inventory:
+def read_dcp(folder: Opener, target: str, *, plain: bool = False) -> Inventory:
     """The inventory of a folder that torch.distributed.checkpoint wrote.
 
     Raises:
@@ -112,7 +112,7 @@ class _FolderReader:
         files: those that were opened.
     """
 
-    def __init__(self, folder: ShardFolder, pickled: Pickled, anomalies: AnomalyLog) -> None:
+    def __init__(self, folder: Opener, pickled: Pickled, anomalies: AnomalyLog) -> None:
         self._folder = folder
         self._allowance: Allowance = pickled.allowance
         self._metadata = pickled.value

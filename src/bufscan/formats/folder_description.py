@@ -12,7 +12,7 @@ from bufscan.formats.strict_json import load_json
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from bufscan.formats.shard_files import ShardFolder
+    from bufscan.formats.shard_files import Opener
 
 CONFIG = "config.json"
 PIPELINE = "model_index.json"
@@ -35,7 +35,7 @@ class Description(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
-def describe(folder: ShardFolder, names: Collection[str]) -> Description:
+def describe(folder: Opener, names: Collection[str]) -> Description:
     """What the folder says of its checkpoint. A file that cannot be read says nothing: it holds no tensors."""
     metadata: dict[str, str] = {}
     notes: list[str] = []
@@ -55,7 +55,7 @@ def describe(folder: ShardFolder, names: Collection[str]) -> Description:
     return Description(metadata, tuple(notes))
 
 
-def pipeline_components(folder: ShardFolder) -> list[str]:
+def pipeline_components(folder: Opener) -> list[str]:
     """The components that the `model_index.json` of diffusers lists: each may have a folder of its name."""
     content = _load(folder, PIPELINE, (PIPELINE,))
     return [
@@ -63,7 +63,7 @@ def pipeline_components(folder: ShardFolder) -> list[str]:
     ]
 
 
-def _load(folder: ShardFolder, name: str, names: Collection[str]) -> dict[str, Any]:
+def _load(folder: Opener, name: str, names: Collection[str]) -> dict[str, Any]:
     if name in names:
         with suppress(UnreadableError):
             source = folder.open(name)

@@ -4,15 +4,38 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from bufscan.bytesource import is_folder
 from bufscan.errors import UnreadableError
 
 if TYPE_CHECKING:
-    from bufscan.bytesource import FileSource, OpenFiles
+    from collections.abc import Sequence
+
+    from bufscan.bytesource import ByteSource, FileSource, OpenFiles
 
 _CACHE_NOTE = "a snapshot in a Hugging Face cache: links to its `blobs` are followed"
+
+
+class Opener(Protocol):
+    """Opens the files of one folder, wherever that is.
+
+    Attributes:
+        notes: what a person should know of how they are opened.
+    """
+
+    @property
+    def notes(self) -> tuple[str, ...]: ...
+
+    def open(self, name: str) -> ByteSource:
+        """The file of that name, directly in the folder.
+
+        Raises:
+            UnreadableError: the name is no bare file name, or there is no such file.
+        """
+
+    def prefetch(self, names: Sequence[str]) -> None:
+        """Be told which files will be opened; nothing fails here."""
 
 
 class ShardFolder(NamedTuple):
@@ -44,6 +67,9 @@ class ShardFolder(NamedTuple):
         if os.path.islink(path):  # noqa: PTH114 - Path.is_symlink raises for a name that is too long
             path = self._follow(path)
         return self.files.open(path, name=name)
+
+    def prefetch(self, names: Sequence[str]) -> None:
+        """Files on this machine are there at once."""
 
     def open_below(self, name: str) -> FileSource:
         """The same, or a file in a folder of the folder, by a path that a reader made: `unet/model.safetensors`.

@@ -23,7 +23,7 @@ from bufscan.formats.folder_parts import COMPONENT, absent_ranks, below_folder, 
 from bufscan.formats.listing import counted, listed, skip_each
 from bufscan.formats.merging import Shard, compare_with_index, contradict_total_size, merge
 from bufscan.formats.safetensors import read_safetensors
-from bufscan.formats.shard_files import ShardFolder, shard_folder
+from bufscan.formats.shard_files import shard_folder
 from bufscan.formats.shard_index import read_shard_index
 from bufscan.formats.signatures import HEAD_BYTES, is_safetensors, is_shard_index
 from bufscan.inventory import Skipped
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bufscan.bytesource import ByteSource, OpenFiles
+    from bufscan.formats.shard_files import Opener
     from bufscan.formats.shard_index import ShardIndex
     from bufscan.inventory import Inventory
 
@@ -49,7 +50,7 @@ _DEEPEST = 4
 class _FolderReader(NamedTuple):
     """How to read one file of a folder."""
 
-    folder: ShardFolder
+    folder: Opener
     target: str
     read: Callable[[ByteSource, str], Inventory]
 
@@ -114,6 +115,42 @@ def read_sharded(
         ),
     )
     return replace(_with_notes(inventory, *reader.folder.notes), skipped=skipped)
+
+
+def read_remote_folder(
+    names: Sequence[str], folder: Opener, target: str, read_shard: Callable[[ByteSource, str], Inventory]
+) -> Inventory:
+    """The checkpoint in a folder elsewhere, of whose files the names are given.
+
+    Raises:
+        UnreadableError: as `read_sharded`.
+    """
+    kind, chosen = choose(names)
+    reader = _FolderReader(folder, target, read_shard)
+    if kind == "index":
+        with _naming(chosen[0]):
+            return _read_indexed(read_shard_index(folder.open(chosen[0])), reader)
+    if kind == "shards":
+        return _read_series(chosen, reader)
+    if kind == "ranks":
+        return _read_ranks(chosen, reader)
+    if kind == "dcp":
+        from bufscan.formats.dcp_folder import read_dcp  # no other folder needs it
+
+        return read_dcp(folder, target)
+    with _naming(chosen[0]):
+        return _with_storages_in(chosen[0], reader(chosen[0], is_shard=False))
+
+
+def read_remote_index(
+    source: ByteSource, folder: Opener, target: str, read_shard: Callable[[ByteSource, str], Inventory]
+) -> Inventory:
+    """The checkpoint whose index is a file elsewhere, with its shards beside it.
+
+    Raises:
+        UnreadableError: as `read_index`.
+    """
+    return _read_indexed(read_shard_index(source), _FolderReader(folder, target, read_shard))
 
 
 def list_files(folder: Path) -> list[str]:
@@ -220,6 +257,7 @@ def _read_shards(expected: Mapping[str, str], reader: _FolderReader) -> tuple[li
     shards: list[Shard] = []
     failed: list[Skipped] = []
     hints: list[str | None] = []
+    reader.folder.prefetch(list(expected))
     for file, missed in expected.items():
         try:
             shards.append(Shard(file, reader(file, is_shard=True)))
@@ -248,7 +286,7 @@ def _section_of(file: str) -> str:
     return file.rpartition(".")[0].removesuffix("_states")
 
 
-def _components(folder: Path, names: Sequence[str], opener: ShardFolder) -> list[str]:
+def _components(folder: Path, names: Sequence[str], opener: Opener) -> list[str]:
     """The folders in the folder that are parts of one checkpoint; none where the folder has one itself."""
     if PIPELINE in names:
         return [name for name in pipeline_components(opener) if _has_checkpoint(folder / name)]

@@ -25,6 +25,7 @@ from bufscan.target import (
     MemberTarget,
     ModuleTarget,
     ObjectTarget,
+    RemoteTarget,
     StandardInput,
     name_of,
     parse_code_or_target,
@@ -106,7 +107,7 @@ Sides: TypeAlias = tuple[Artefact, Artefact]
 """The old artefact of a comparison, and the new one."""
 
 
-def open_target(
+def open_target(  # noqa: PLR0911 - one for each kind of target
     target: str | nn.Module, files: OpenFiles, build: BuildOptions, *, plain: bool = False
 ) -> Artefact:
     """Open one target. Of a file or a folder, what was opened stays open in `files`.
@@ -125,6 +126,8 @@ def open_target(
         case StandardInput() as piped:
             source = _standard_input()
             return _in_one(piped, source, lambda: read_file(source, target, plain=plain))
+        case RemoteTarget(url) as remote:
+            return _remote(remote, url, plain=plain)
         case MemberTarget() as member:
             return _member(member, target, files, plain=plain)
         case FolderTarget(path) as folder if is_unzipped(path):
@@ -137,6 +140,20 @@ def open_target(
 
 
 # Few targets are of these two kinds: the others do not wait for what reads them.
+
+
+def _remote(remote: RemoteTarget, url: str, *, plain: bool) -> Artefact:
+    from bufscan.opening.remote_artefact import read_url
+
+    openers: list[Callable[[str | None], ByteSource]] = []
+
+    def read() -> Inventory:
+        inventory, opener = read_url(url, plain=plain)
+        openers.append(opener)
+        return inventory
+
+    inventory = _decided(read)
+    return Artefact(remote, inventory, FileStorages(openers[0]))
 
 
 def _member(member: MemberTarget, target: str, files: OpenFiles, *, plain: bool) -> Artefact:
