@@ -35,7 +35,7 @@ _PARAMETER = Statement("parameter", "torch.export signature: parameter")
 _PERSISTENT = Statement("persistent_buffer", "torch.export signature: buffer")
 _NON_PERSISTENT = Statement("non_persistent_buffer", "torch.export signature: buffer, not persistent")
 _ATTRIBUTE = Statement("unregistered", "torch.export signature: tensor constant", holding="attribute")
-_LITERAL = Statement("unregistered", "torch.export: a constant of the code", holding="constant")
+_LITERAL = Statement("unregistered", "torch.export: a constant of the code", holding="code_constant")
 _UNUSED_PARAMETER = Statement("parameter", "torch.export weights: is_param")
 _UNUSED_BUFFER = Statement("persistent_buffer", "torch.export weights: no parameter")
 _LIFTED = "lifted_tensor_"  # what torch.export calls a tensor that the code makes of numbers

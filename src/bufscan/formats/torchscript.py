@@ -43,7 +43,7 @@ _PACKED_PARAMETERS = Statement(
     holding="packed_params",
     facts=Facts(saved=True, moves=None, trains=False),
 )
-_CONSTANT = Statement("unregistered", "TorchScript: a constant of the code", holding="constant")
+_CONSTANT = Statement("unregistered", "TorchScript: a constant of the code", holding="code_constant")
 _INPUT = Statement("training_state", "TorchScript: an input that was kept from tracing")
 
 _CLASS = re.compile(
