@@ -153,7 +153,7 @@ def _with_shape(found: _Found, shape: tuple[int, ...]) -> _Found:
 
 
 def _compressed(section: Section, owner: str, entries: dict[str, int]) -> _Found:
-    """Into words of 32 bits, of which only the configuration says how many elements each holds; NVFP4 into bytes."""
+    """Into words of 32 bits, and only the configuration says of how many elements each; NVFP4 into bytes."""
     packed = section.tensors[entries["weight_packed"]]
     members = _all(entries, _COMPRESSED, COMPRESSED)
     found = _Found(_name(owner, "weight"), "compressed-tensors", members, None, None, None)
@@ -167,6 +167,7 @@ def _scaled(section: Section, owner: str, entries: dict[str, int]) -> Iterator[_
     """A weight of the usual name in few bits, with scales beside it."""
     weight = section.tensors[entries["weight"]]
     name, shape, dtype = _name(owner, "weight"), weight.shape or (), weight.dtype or ""
+    members: tuple[tuple[int, Claim], ...]
     if "SCB" in entries and dtype == "int8":
         members = ((entries["weight"], EIGHT_BIT), (entries["SCB"], EIGHT_BIT))
         yield _with_shape(_Found(name, "bitsandbytes 8-bit", members, 8, None, None), shape)
