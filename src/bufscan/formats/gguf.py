@@ -272,7 +272,6 @@ def _record(row: _Row, dtype: str, nbytes: int) -> Tensor:
         name=row.name,
         shape=row.shape,
         dtype=dtype,
-        layout="blocks" if is_packed else "strided",
         stride=None if is_packed else tuple(prod(row.shape[axis + 1 :]) for axis in range(len(row.shape))),
         storage=None if is_packed else row.name,
         parts=(blocks,) if is_packed else (),
