@@ -13,8 +13,8 @@ from bufscan.checking.arguments import call_of, entries_for
 from bufscan.checking.results import Failure
 from bufscan.errors import BufscanError
 from bufscan.findings import Subject
-from bufscan.formats.folder_choice import SeveralCheckpointsError, checkpoints_among, is_unzipped
-from bufscan.formats.sharded import OTHER_CHECKPOINT, list_files
+from bufscan.formats.folders.folder_choice import SeveralCheckpointsError, checkpoints_among, is_unzipped
+from bufscan.formats.folders.sharded import OTHER_CHECKPOINT, list_files
 from bufscan.inventory import Skipped
 from bufscan.opening.artefact import BuildOptions, build_target, open_target
 from bufscan.rehearsal import Plan, told

@@ -14,10 +14,10 @@ import msgspec
 
 from bufscan.bytesource import MemorySource, exists
 from bufscan.errors import UnreadableError, UsageError, did_you_mean
-from bufscan.formats.folder_choice import is_unzipped
+from bufscan.formats.folders.folder_choice import is_unzipped
+from bufscan.formats.folders.shard_files import shard_folder
 from bufscan.formats.listing import skip_each
 from bufscan.formats.reading import read_file, read_path
-from bufscan.formats.shard_files import shard_folder
 from bufscan.roles.deciding import decide
 from bufscan.target import (
     FileTarget,
@@ -157,7 +157,7 @@ def _remote(remote: RemoteTarget, url: str, *, plain: bool) -> Artefact:
 
 
 def _member(member: MemberTarget, target: str, files: OpenFiles, *, plain: bool) -> Artefact:
-    from bufscan.formats.archives import open_member
+    from bufscan.formats.containers.archives import open_member
 
     source, others = open_member(files.open(member.path), member.member)
     artefact = _in_one(member, source, lambda: read_file(source, target, plain=plain))
@@ -167,8 +167,8 @@ def _member(member: MemberTarget, target: str, files: OpenFiles, *, plain: bool)
 
 
 def _unzipped(folder: FolderTarget, target: str, files: OpenFiles, *, plain: bool) -> Artefact:
-    from bufscan.formats.torch_zip import read_unzipped
-    from bufscan.formats.unzipped import UnzippedFolder
+    from bufscan.formats.containers.torch_zip import read_unzipped
+    from bufscan.formats.containers.unzipped import UnzippedFolder
 
     source = UnzippedFolder(folder.path, files)
     return _in_one(folder, source, lambda: read_unzipped(source, target, plain=plain))

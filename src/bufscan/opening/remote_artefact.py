@@ -6,8 +6,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from bufscan.errors import without_secrets
+from bufscan.formats.folders.sharded import read_remote_folder, read_remote_index
 from bufscan.formats.reading import read_file
-from bufscan.formats.sharded import read_remote_folder, read_remote_index
 from bufscan.formats.signatures import HEAD_BYTES, is_shard_index
 from bufscan.remote import RemoteFolder, folder_of, list_remote, open_url
 
