@@ -17,6 +17,12 @@ if TYPE_CHECKING:
 _CACHE_NOTE = "a snapshot in a Hugging Face cache: links to its `blobs` are followed"
 
 
+def is_bare(name: str) -> bool:
+    """Whether it can only be the name of a file directly in a folder."""
+    # A colon is a drive or a stream on Windows, and part of every URL.
+    return name not in ("", ".", "..") and not any(character in name for character in "/\\:\0")
+
+
 class Opener(Protocol):
     """Opens the files of one folder, wherever that is.
 
@@ -60,8 +66,7 @@ class ShardFolder(NamedTuple):
         Raises:
             UnreadableError: the name is no bare file name, a link leaves the boundary, or there is no such file.
         """
-        # A colon is a drive or a stream on Windows, and part of every URL.
-        if name in ("", ".", "..") or any(character in name for character in "/\\:\0"):
+        if not is_bare(name):
             raise UnreadableError("not a bare file name, so it is not opened")
         path = self.path / name
         if os.path.islink(path):  # noqa: PTH114 - Path.is_symlink raises for a name that is too long

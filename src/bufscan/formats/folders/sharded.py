@@ -22,11 +22,11 @@ from bufscan.formats.folders.folder_choice import (
 from bufscan.formats.folders.folder_description import PIPELINE, describe, pipeline_components
 from bufscan.formats.folders.folder_parts import COMPONENT, absent_ranks, below_folder, together
 from bufscan.formats.folders.merging import Shard, compare_with_index, contradict_total_size, merge
-from bufscan.formats.folders.shard_files import shard_folder
+from bufscan.formats.folders.shard_files import is_bare, shard_folder
 from bufscan.formats.folders.shard_index import read_shard_index
 from bufscan.formats.listing import counted, listed, skip_each
 from bufscan.formats.signatures import HEAD_BYTES, is_safetensors, is_shard_index
-from bufscan.inventory import Skipped
+from bufscan.inventory import Anomaly, Skipped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -222,6 +222,9 @@ def _read_indexed(index: ShardIndex, reader: _FolderReader) -> Inventory:
     shards, failed = _read_shards(expected, reader)
     inventory = merge(shards, reader.target)
     anomalies, skipped = compare_with_index(shards, index)
+    if outside := [file for file in index.names if not is_bare(file)]:
+        message = f"the index leads out of its folder, to {listed(outside)}"
+        anomalies = (*anomalies, Anomaly(kind="escaping_path", message=message))
     notes: list[str] = []
     if index.total_size is not None:
         if failed or skipped:
