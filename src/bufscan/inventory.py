@@ -313,6 +313,28 @@ class ForeignName(msgspec.Struct, frozen=True, kw_only=True):
     where: str = ""
 
 
+class PackedWeight(msgspec.Struct, frozen=True, kw_only=True):
+    """A quantised weight that a library packed into several entries.
+
+    Attributes:
+        name: what the weight is called where it is not packed; `section` is where it lies.
+        scheme: who packs so.
+        bits: of one element; None where the entries do not tell.
+        shape, numel: of the unpacked weight; None where the entries do not tell.
+        members: the names of its entries.
+        stored_bytes: what these take together.
+    """
+
+    name: str
+    section: str = ""
+    scheme: str
+    bits: int | None = None
+    shape: tuple[int, ...] | None = None
+    numel: int | None = None
+    members: tuple[str, ...] = ()
+    stored_bytes: int = 0
+
+
 class OptimizerGroup(msgspec.Struct, frozen=True, kw_only=True):
     """One parameter group of a saved optimizer, in the order the parameters were passed.
 
@@ -422,6 +444,7 @@ class Inventory(msgspec.Struct, frozen=True, kw_only=True):
         notes: what a person should know about how this was read, one sentence each.
         joins: how sections of a checkpoint fit the model it was joined to, the best first.
         plain: the values beside the tensors, where these were asked for.
+        packed: quantised weights that take several entries each.
     """
 
     target: str
@@ -439,6 +462,7 @@ class Inventory(msgspec.Struct, frozen=True, kw_only=True):
     notes: tuple[str, ...] = ()
     joins: tuple[Join, ...] = ()
     plain: tuple[PlainValue, ...] = ()
+    packed: tuple[PackedWeight, ...] = ()
 
     @property
     def globals(self) -> tuple[str, ...]:

@@ -13,12 +13,12 @@ from bufscan.checking.arguments import call_of, entries_for
 from bufscan.checking.results import Failure
 from bufscan.errors import BufscanError
 from bufscan.findings import Subject
-from bufscan.formats.folder_choice import SeveralCheckpointsError, checkpoints_among, is_unzipped
-from bufscan.formats.sharded import OTHER_CHECKPOINT, list_files
+from bufscan.formats.folders.folder_choice import SeveralCheckpointsError, checkpoints_among, is_unzipped
+from bufscan.formats.folders.sharded import OTHER_CHECKPOINT, list_files
 from bufscan.inventory import Skipped
 from bufscan.opening.artefact import BuildOptions, build_target, open_target
 from bufscan.rehearsal import Plan, told
-from bufscan.target import FolderTarget, ModuleTarget, ObjectTarget, parse_code_or_target
+from bufscan.target import FolderTarget, ModuleTarget, ObjectTarget, name_of, parse_code_or_target
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -105,7 +105,7 @@ def examine(target: str | nn.Module, means: Means) -> Iterator[Examined]:
             case _:
                 yield _opened(target, means)
     except BufscanError as error:
-        yield Examined(target=target, failure=Failure.of(error))
+        yield Examined(target=name_of(target), failure=Failure.of(error))
 
 
 def _opened(target: str, means: Means) -> Examined:
