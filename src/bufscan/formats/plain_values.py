@@ -158,7 +158,7 @@ def _stream_of(value: Instance) -> Any:
 
 
 def _bounded(text: str) -> str:
-    return text if len(text) <= _LONGEST else f"{len(text):,} characters, {_hash(text)}"
+    return text if len(text) <= _LONGEST else f"{len(text):,} characters, {_hash([text.encode()])}"
 
 
 def _spelled(func: Any) -> str:
