@@ -211,7 +211,7 @@ def _entries(pairs: Pairs, path: str, above: tuple[int, ...]) -> Iterator[_Place
 
 def _dotted(path: str, key: str) -> str:
     if len(key) > _LONGEST:
-        key = f"{key[:_LONGEST]}… {_hash(key)}"
+        key = f"{key[:_LONGEST]}… {_hash([key.encode()])}"
     return (f"{path}.{key}" if path else key)[:_LONGEST_PATH]
 
 
