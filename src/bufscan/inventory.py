@@ -237,7 +237,7 @@ class Tensor(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         """Bytes its elements would take one by one: numel x itemsize."""
         if self.shape is None or self.dtype is None:
             return None
-        return DTYPES[self.dtype].nbytes(prod(self.shape))
+        return (prod(self.shape) * DTYPES[self.dtype].bits + 7) // 8
 
     @property
     def path(self) -> str:
@@ -483,9 +483,10 @@ class Inventory(msgspec.Struct, frozen=True, kw_only=True):
         for tensor in self.tensors:
             total = sums[tensor.role]
             total[0] += 1
-            if tensor.alias_of is None:
-                total[1] += tensor.numel or 0
-                total[2] += tensor.nbytes or 0
+            if tensor.alias_of is None and tensor.shape is not None:
+                numel = prod(tensor.shape)
+                total[1] += numel
+                total[2] += DTYPES[tensor.dtype].nbytes(numel) if tensor.dtype is not None else 0
         return {role: RoleTotal(*total) for role, total in sums.items() if total[0]}
 
 

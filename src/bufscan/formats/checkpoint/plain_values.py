@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from bufscan.errors import UnreadableError
@@ -24,7 +23,7 @@ from bufscan.inventory import PlainValue
 from bufscan.tensor_names import spell_key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from bufscan.formats.pickle.allowance import Allowance
     from bufscan.formats.tensors.rebuilding import Rebuilder
@@ -90,13 +89,18 @@ def text_of(value: Any) -> str:
     """A scalar as exact text; what is long by its length and hash."""
     if type(value) in (str, bytes) and len(value) > _LONGEST:
         data = value if type(value) is bytes else value.encode("utf-8", "surrogatepass")
-        return f"{type(value).__name__} of {len(value):,}, SHA-256 {hashlib.sha256(data).hexdigest()[:16]}"
+        return f"{type(value).__name__} of {len(value):,}, {_hash([data])}"
     text = repr(value)
-    return text if len(text) <= 2 * _LONGEST else f"{text[:20]}… of {len(text):,} digits, {_hash(text)}"
+    return text if len(text) <= 2 * _LONGEST else f"{text[:20]}… of {len(text):,} digits, {_hash([text.encode()])}"
 
 
-def _hash(text: str) -> str:
-    return f"SHA-256 {hashlib.sha256(text.encode()).hexdigest()[:16]}"
+def _hash(pieces: Iterable[bytes]) -> str:
+    from hashlib import sha256  # brings OpenSSL, which most files do without
+
+    digest = sha256()
+    for piece in pieces:
+        digest.update(piece)
+    return f"SHA-256 {digest.hexdigest()[:16]}"
 
 
 def _is_tensor(value: Any, rebuilder: Rebuilder) -> bool:
@@ -125,10 +129,8 @@ def _leaf_of_container(place: _Place) -> PlainValue | None:
     if type(value) in (Pairs, list, tuple) and not value:
         return place.leaf("empty", "{}" if type(value) is Pairs else repr(value))
     if type(value) in (list, tuple) and len(value) > _LONG_RUN and _NUMBERS.issuperset(map(type, value)):
-        digest = hashlib.sha256()
-        for number in value:
-            digest.update(f"{number!r},".encode())
-        return place.leaf("numbers", f"{len(value):,} numbers, SHA-256 {digest.hexdigest()[:16]}")
+        pieces = (f"{number!r},".encode() for number in value)
+        return place.leaf("numbers", f"{len(value):,} numbers, {_hash(pieces)}")
     return None
 
 
@@ -156,7 +158,7 @@ def _stream_of(value: Instance) -> Any:
 
 
 def _bounded(text: str) -> str:
-    return text if len(text) <= _LONGEST else f"{len(text):,} characters, {_hash(text)}"
+    return text if len(text) <= _LONGEST else f"{len(text):,} characters, {_hash([text.encode()])}"
 
 
 def _spelled(func: Any) -> str:
@@ -209,7 +211,7 @@ def _entries(pairs: Pairs, path: str, above: tuple[int, ...]) -> Iterator[_Place
 
 def _dotted(path: str, key: str) -> str:
     if len(key) > _LONGEST:
-        key = f"{key[:_LONGEST]}… {_hash(key)}"
+        key = f"{key[:_LONGEST]}… {_hash([key.encode()])}"
     return (f"{path}.{key}" if path else key)[:_LONGEST_PATH]
 
 

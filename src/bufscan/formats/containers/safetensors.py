@@ -260,10 +260,16 @@ def _halve_last(shape: tuple[int, ...]) -> tuple[int, ...] | None:
     return None if shape[-1] % 2 else (*shape[:-1], shape[-1] // 2)
 
 
+_MATRIX = 2
+_SMALL = 1 << 31  # two such sizes make no stride that torch could not hold
+
+
 def _contiguous_stride(shape: tuple[int, ...]) -> tuple[int, ...] | None:
     """In elements, a size of 0 counting as 1, as in torch; None where torch could not hold it."""
     if not shape[1:]:
         return (1,) * len(shape)
+    if len(shape) == _MATRIX and shape[0] < _SMALL > shape[1]:
+        return shape[1] or 1, 1
     strides = []
     step = 1
     for size in reversed(shape):

@@ -124,6 +124,8 @@ def _merge_notes(shards: Sequence[Shard]) -> tuple[str, ...]:
 
 
 def _find_repeated_names(tensors: Sequence[Tensor]) -> Iterator[Anomaly]:
+    if len({tensor.path for tensor in tensors}) == len(tensors):
+        return
     first: dict[str, Tensor] = {}
     repeated: dict[str | None, list[str]] = {}
     for tensor in tensors:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import msgspec
+
 from bufscan.errors import UnreadableError
 from bufscan.formats.containers.strict_json import MAX_BYTES, load_json
 from bufscan.formats.listing import quoted
@@ -36,21 +38,54 @@ def read_shard_index(source: ByteSource) -> ShardIndex:
     """
     if source.size > MAX_BYTES:
         raise UnreadableError(f"the index has {source.size:,} bytes, more than the {MAX_BYTES:,} allowed")
-    index = load_json(source.read(0, source.size), what="the index")
-    weight_map = index.get("weight_map") if isinstance(index, dict) else None
-    if not isinstance(weight_map, dict):
-        raise UnreadableError("the index has no `weight_map` that gives each tensor its file")
+    data = source.read(0, source.size)
+    weight_map, metadata = _decode_typed(data) or _decode_carefully(data)
     names: dict[str, list[str]] = {}
     for name, file in weight_map.items():
-        if not isinstance(file, str):
-            raise UnreadableError(f"the index gives {quoted(name)} no file name")
         names.setdefault(file, []).append(name)
         if len(names) > _MAX_FILES:
             raise UnreadableError(f"the index names more than {_MAX_FILES:,} files")
     if not names:
         raise UnreadableError("the index names no file")
+    return ShardIndex(names, *_read_metadata(metadata))
+
+
+class _Index(msgspec.Struct, gc=False):
+    weight_map: dict[str, str]
+    metadata: dict[str, str | int] = {}
+
+
+_INDEX = msgspec.json.Decoder(_Index)
+
+
+def _decode_typed(data: bytes) -> tuple[dict[str, str], dict[str, Any]] | None:
+    """`weight_map` and `metadata`, or None when only `_decode_carefully` can tell.
+
+    As with a safetensors header, whatever was dropped had a key, and the quotes tell that nothing was.
+    """
+    try:
+        index = _INDEX.decode(data)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+    texts = sum(isinstance(value, str) for value in index.metadata.values())
+    strings = 1 + 2 * len(index.weight_map) + (b'"metadata"' in data) + len(index.metadata) + texts
+    numbers = (value for value in index.metadata.values() if isinstance(value, int))
+    # A negative zero is read as 0, and readers disagree on it.
+    if data.count(b'"') != 2 * strings or any(number == 0 for number in numbers):
+        return None
+    return index.weight_map, index.metadata
+
+
+def _decode_carefully(data: bytes) -> tuple[dict[str, str], dict[str, Any]]:
+    index = load_json(data, what="the index")
+    weight_map = index.get("weight_map") if isinstance(index, dict) else None
+    if not isinstance(weight_map, dict):
+        raise UnreadableError("the index has no `weight_map` that gives each tensor its file")
+    for name, file in weight_map.items():
+        if not isinstance(file, str):
+            raise UnreadableError(f"the index gives {quoted(name)} no file name")
     metadata = index.get("metadata")
-    return ShardIndex(names, *_read_metadata(metadata if isinstance(metadata, dict) else {}))
+    return weight_map, metadata if isinstance(metadata, dict) else {}
 
 
 def _read_metadata(metadata: dict[str, Any]) -> tuple[int | None, dict[str, str]]:
