@@ -76,7 +76,9 @@ def lint(
         rules=rules,
         fixed=fixed,
         fail_on=config.fail_on,
-        source=SourceRead(files=len(files) + (stdin is not None), classes=reading.classes),
+        source=SourceRead(
+            files=len(files) + (stdin is not None), classes=reading.classes, digests=reading.digests
+        ),
     )
 
 
@@ -139,6 +141,10 @@ def _finding(fault: FileFault) -> Finding:
         tensor=fault.name,
         message=fault.message,
         location=Location(file=fault.file, line=fault.line),
+        suggestion=fault.suggestion,
+        suggestion_note=fault.advice if fault.fix is None else fault.fix.note,
+        edits=None if fault.fix is None else fault.fix.edits,
+        is_safe=fault.fix is not None and fault.fix.applicability == "safe",
         certainty="inferred",
     )
 

@@ -77,10 +77,19 @@ class TargetResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SourceRead(msgspec.Struct, frozen=True, kw_only=True):
-    """What was read of the source: how many files, and how many classes of modules in them."""
+    """What was read of the source.
+
+    Attributes:
+        files: how many.
+        classes: how many classes of modules are in them.
+        fixed: how many findings were mended, which are none any more.
+        digests: of the texts that edits are for, by file.
+    """
 
     files: int
     classes: int
+    fixed: int = 0
+    digests: dict[str, str] = {}
 
 
 class CheckResult(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from bufscan.checking.results import CheckResult, TargetResult
-    from bufscan.findings import Finding
+    from bufscan.findings import Edit, Finding
 
 SCHEMA: Final = "bufscan.check/1"
 
@@ -71,7 +71,13 @@ def finding_fields(finding: Finding) -> dict[str, Any]:
         "suggestion": None if finding.suggestion is None else _text(finding.suggestion),
         "suggestion_note": None if finding.suggestion_note is None else _text(finding.suggestion_note),
         **certainty,
+        **({} if finding.edits is None else {"fix": _fix(finding.edits, is_safe=finding.is_safe)}),
     }
+
+
+def _fix(edits: Iterable[Edit], *, is_safe: bool) -> dict[str, Any]:
+    fields = ("line", "column", "end_line", "end_column", "text")
+    return {"safe": is_safe, "edits": [{field: getattr(edit, field) for field in fields} for edit in edits]}
 
 
 def _summary(result: CheckResult) -> dict[str, int]:
