@@ -43,7 +43,7 @@ def test_the_demo_says_what_it_is_and_what_to_try_next() -> None:
 def test_every_command_to_try_next_works(folder: Path) -> None:
     text = bufscan("demo").stdout.decode().partition("Try next:\n")[2]
     commands = [line.split("  ")[1].split() for line in text.splitlines()]
-    assert 4 == len(commands)
+    assert 5 == len(commands)
     for _, *arguments in commands:
         assert 0 == bufscan(*arguments, cwd=folder.parent).returncode
 

@@ -7,7 +7,6 @@ import gc
 import os
 import signal
 import sys
-import warnings
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
@@ -92,8 +91,10 @@ class _Group(TyperGroup):
             return None
         module = import_module(f"bufscan.commands.{cmd_name}")
         alone = typer.Typer(**_PLAIN)
+        settings = {**_PLAIN["context_settings"], "allow_interspersed_args": cmd_name not in _RUNS_A_PROGRAM}
         command = alone.command(
             cmd_name,
+            context_settings=settings,
             cls=_OnTargets if cmd_name in _ON_TARGETS else _Command,
             epilog=getattr(module, "EXAMPLES", None),
             short_help=_COMMANDS[cmd_name],
@@ -106,13 +107,17 @@ _COMMANDS = {
     "inspect": "Show every tensor of a checkpoint or a model.",
     "check": "Fail where tensors are not registered.",
     "lint": "Read source, and find what is not registered.",
+    "run": "Watch the models that a program builds.",
     "diff": "Show what changed between two of them.",
     "explain": "List the rules of `check`, or explain one.",
     "demo": "Inspect a small model with the classic faults.",
 }
 """Each a module of `commands` with a function of its name, and what the list of commands says of it."""
 
-_ON_TARGETS = ("inspect", "check", "lint", "diff")
+_ON_TARGETS = ("inspect", "check", "lint", "run", "diff")
+
+# What stands behind the program on the command line is the program's; and so are the process and its settings.
+_RUNS_A_PROGRAM = ("run",)
 
 _PLAIN: dict[str, Any] = {
     "add_completion": False,
@@ -165,6 +170,14 @@ def _print(text: str) -> None:
         raise
     except OSError as error:
         raise BufscanError(f"standard output: {_reason(error)}") from error
+
+
+def _print_beside(text: str) -> None:
+    """Text to standard error, behind everything that the program wrote there."""
+    if sys.stderr is not None and text:
+        with suppress(OSError):
+            sys.stderr.write(text.encode(encoding(sys.stderr), "backslashreplace").decode(encoding(sys.stderr)))
+            sys.stderr.flush()
 
 
 def _closed() -> BufscanError:
@@ -251,9 +264,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run bufscan and return its exit code: 0, 1 for findings or differences, 2 where it could not do its work."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     collecting = gc.isenabled()
-    # torch says so whenever it is imported without numpy, which bufscan never needs.
-    warnings.filterwarnings("ignore", message="Failed to initialize NumPy", category=UserWarning)
+    if given[:1] == ["run"]:
+        return _guarded(given)
     gc.disable()  # it would walk hundreds of thousands of records again and again, and find no cycles
+    try:
+        return _guarded(given)
+    finally:
+        if collecting:
+            gc.enable()
+
+
+def _guarded(given: list[str]) -> int:
     try:
         return _run(given)
     except KeyboardInterrupt:
@@ -265,9 +286,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if "--debug" in given:
             _show_traceback()
         return _explain(error, given)
-    finally:
-        if collecting:
-            gc.enable()
 
 
 def _run(arguments: list[str]) -> int:
@@ -283,14 +301,16 @@ def _run(arguments: list[str]) -> int:
     for file in filter(None, (outcome.output, *(paper.file for paper in outcome.papers))):
         with about(file):
             refuse_to_overwrite(file, outcome.reads)
-    if outcome.output is None:
+    if outcome.beside:
+        _print_beside(outcome.text)
+    elif outcome.output is None:
         _print(outcome.text)
     else:
         _write(Paper(outcome.output, outcome.text))
     for paper in outcome.papers:
         _write(paper)
-    stream = results()
-    if outcome.output is not None or stream is None or not stream.isatty():
+    stream = sys.stderr if outcome.beside else results()
+    if outcome.output is not None or stream is None or not (stream.isatty() or outcome.beside):
         for message, hint, target in outcome.complaints:
             _complain(message, hint, target=target)
     return outcome.exit_code

@@ -15,6 +15,7 @@ import msgspec
 from bufscan.atomicfile import read_whole
 from bufscan.errors import BufscanError, UsageError
 from bufscan.findings import SEVERITIES, Severity
+from bufscan.rehearsal import Plan
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -49,11 +50,23 @@ class BuildEntry(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
         target: `package.module:Model`.
         kwargs: keyword arguments, whatever TOML can write.
         skip: the reason why it is not to be built; None to build it.
+        rehearse: what to call it with, to rehearse its move to another device; None not to.
+        method, train: how to rehearse it.
     """
 
     target: str
     kwargs: dict[str, Any] = {}
     skip: str | None = None
+    rehearse: str | None = None
+    method: str = "forward"
+    train: bool = False
+
+    @property
+    def plan(self) -> Plan | None:
+        """How to rehearse the model; None not to."""
+        if self.rehearse is None:
+            return None
+        return Plan(inputs=self.rehearse, method=self.method, train=self.train)
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
@@ -98,7 +111,10 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
 
 
 _KEYS: Final = ("targets", "select", "ignore", "fail-on", "build", "exclude")
-_ENTRY_KEYS: Final = {"ignore": ("code", "tensor", "reason"), "build": ("target", "kwargs", "skip")}
+_ENTRY_KEYS: Final = {
+    "ignore": ("code", "tensor", "reason"),
+    "build": ("target", "kwargs", "skip", "rehearse", "method", "train"),
+}
 
 
 def load_config(folder: Path, name: str | None = None) -> Config:

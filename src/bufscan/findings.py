@@ -6,10 +6,13 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, get_args
 
 import msgspec
 
+from bufscan.inventory import Location  # noqa: TC001 - msgspec reads it where findings are decoded
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from bufscan.inventory import Certainty, Inventory, Location, Skipped, Tensor
+    from bufscan.inventory import Certainty, Inventory, Skipped, Tensor
+    from bufscan.rehearsal import Rehearsal
 
 Severity = Literal["error", "warning", "note"]
 
@@ -33,6 +36,22 @@ class Edit(msgspec.Struct, frozen=True, kw_only=True):
     text: str
 
 
+class Seen(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a program that was watched showed a finding.
+
+    Attributes:
+        model: the class of the first model that showed it.
+        path: the tensor's path in that.
+        test: the test that ran then; None where none did.
+        models: how many models show it.
+    """
+
+    model: str
+    path: str
+    test: str | None
+    models: int
+
+
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """A rule's statement about one tensor, or about the module or file that `tensor` is the path of.
 
@@ -48,6 +67,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
         is_safe: whether that change keeps the keys of the state_dict, and all else that the program does.
         certainty: `exact` where it was measured, `inferred` where source says so.
         mark: what tells it from the rule's others where `tensor` is ""; it stays when lines shift.
+        seen: where it showed; only in the models of a program that was watched.
     """
 
     code: str
@@ -62,6 +82,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     is_safe: bool = False
     certainty: Certainty = "exact"
     mark: str = ""
+    seen: Seen | None = None
 
     @property
     def identity(self) -> str:
@@ -98,11 +119,13 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         inventory: of the target, with how it fits a model where one was given.
         count_nonfinite: reads values; None when they are not to be read.
+        rehearsal: of its move to another device; None where none was asked for.
         is_stand_in: whether it is a model that was built without values, only to hold a checkpoint against.
     """
 
     inventory: Inventory
     count_nonfinite: CountNonFinite | None = None
+    rehearsal: Rehearsal | None = None
     is_stand_in: bool = False
 
     @property
@@ -119,7 +142,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
         name: of the problem; reads well after "allow".
         explanation: the only text about it, in Markdown: what it does, why it is bad, an example and what to use
             instead.
-        needs: what it looks at, where that is not always there: `--model`, `--values`, or source text.
+        needs: what it looks at, where that is not always there: `--model`, `--values`, `--rehearse`, or source.
         check: finds it. Pure: opens no file, calls nothing of the user's. A `Skipped` is something that the rule
             should have looked at and could not.
     """
@@ -127,7 +150,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     code: str
     name: str
     explanation: str
-    needs: Literal["model", "values", "source"] | None = None
+    needs: Literal["model", "values", "rehearsal", "source"] | None = None
     check: Callable[[Rule, Subject], Iterator[Finding | Skipped]]
 
     @property
@@ -170,9 +193,11 @@ def severity_of(tensor: Tensor) -> Severity:
 
     A 0-dim tensor on the CPU meets device tensors without a clash, so all it loses is being saved; one without
     elements has nothing to lose, until something takes its place. A cache is made anew by the forward pass, what
-    autograd computed may be, and what may move may do no harm.
+    autograd computed may be, and what may move or was seen to be moved by hand may do no harm.
     """
     if tensor.shape == () or tensor.numel == 0:
         return "note"
-    harm_is_sure = tensor.holding not in ("cache", "maybe_computed") and tensor.moves is not None
+    harm_is_sure = (
+        tensor.holding not in ("cache", "maybe_computed") and tensor.moves is not None and not tensor.moved_by_hand
+    )
     return "error" if harm_is_sure else "warning"

@@ -37,6 +37,7 @@ Holding = Literal[
     "moved_by_apply",
     "computed",
     "recomputed",
+    "made_by_forward",
     # In the state_dict alone.
     "state_dict_only",
     "extra_state",
@@ -52,12 +53,11 @@ Holding = Literal[
 computes it from its own old value, or sets it only while training. `lost_parameter`: computed from an
 `nn.Parameter` that the model does not hold (`nn.Parameter(x).to(dtype)`). `maybe_computed`: requires grad, and a
 file does not say whether autograd computed it. `moved_by_apply`: an overridden `_apply` moves it. `computed`: a
-result of autograd. `recomputed`: a hook computes it at every forward pass (old `weight_norm`). `packed_params`: of
-a quantised module.
+result of autograd. X there before its first forward pass. `packed_params`: of a quantised module.
 """
 
 HARMLESS_HOLDINGS: frozenset[str] = frozenset(
-    ("moved_by_apply", "computed", "recomputed", "extra_state", "packed_params")
+    ("moved_by_apply", "computed", "recomputed", "made_by_forward", "extra_state", "packed_params")
 )
 """Ways of holding an unregistered tensor that no one needs to be told of."""
 
@@ -156,6 +156,7 @@ class Tensor(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         saved_as: its key in the model's state_dict, where that is another than `name`; only for live models.
         is_reset: whether the `reset_parameters()` of its module makes it again; only for non-persistent buffers
             that were built on the meta device.
+        moved_by_hand: whether a rehearsed forward pass carried it over to the device at each use.
         file: the shard that holds it, relative to the target folder; None when the target is one file.
         type_name: qualified name of a tensor subclass; None for torch.Tensor, Parameter and Buffer.
         local_shape, placements: this process's shard of a distributed tensor, and how it was cut.
@@ -190,6 +191,7 @@ class Tensor(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     declared: Literal["parameter", "buffer"] | None = None
     saved_as: str | None = None
     is_reset: bool = False
+    moved_by_hand: bool = False
     file: str | None = None
     type_name: str | None = None
     local_shape: tuple[int, ...] | None = None

@@ -19,6 +19,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from bufscan.checking import check
 from bufscan.checking.linting import LINTED, lint
+from bufscan.rehearsal import Plan
 from bufscan.rules import RULES
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ def codes_found(example: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> 
             model=spec if saves else None,
             device="meta" if "inv_freq" in example else None,
             values="nan" in example,
+            rehearse=Plan(inputs="randn(2, 3, 4)") if "arange" in example else None,
         )
     assert [None] == [each.failure for each in result.targets]
     return {finding.code for finding in result.findings}

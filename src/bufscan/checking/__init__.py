@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from bufscan.checking.examining import Examined
     from bufscan.checking.results import Known
     from bufscan.findings import Rule
+    from bufscan.rehearsal import Plan
     from bufscan.target import Given
 
 # Ends the name of a target, or goes on to those of the modules and models in it, and to a model's arguments.
@@ -45,6 +46,7 @@ def check(  # noqa: PLR0913 - all but the targets have names and defaults
     dtype: str | None = None,
     baseline: Collection[Known] | None = None,
     values: bool = False,
+    rehearse: Plan | None = None,
     files: OpenFiles | None = None,
 ) -> CheckResult:
     """Run the rules over the targets.
@@ -61,6 +63,7 @@ def check(  # noqa: PLR0913 - all but the targets have names and defaults
         dtype: their default dtype, the same.
         baseline: findings that are known and pass.
         values: whether to read the values of the tensors too.
+        rehearse: how to rehearse the move of every model to another device; None to do as the configuration says.
         files: keeps open what is read; None to close it at the end.
 
     Raises:
@@ -81,6 +84,7 @@ def check(  # noqa: PLR0913 - all but the targets have names and defaults
             from_config=from_config,
             build=BuildOptions(device=device, dtype=dtype),
             values=values,
+            plan=rehearse,
         )
         _require_checkpoint(named, means)
         return _check(named, config, means, rules, baseline)
@@ -93,8 +97,10 @@ def _check(
     rules: tuple[Rule, ...],
     baseline: Collection[Known] | None,
 ) -> CheckResult:
-    at_hand = {None, "model" if means.joins else None, "values" if means.values else None}
-    policy = Policy(config, [rule for rule in rules if rule.needs in at_hand], baseline)
+    rehearses = means.plan is not None or any(entry.rehearse is not None for entry in means.entries)
+    given = {"model": means.joins, "values": means.values, "rehearsal": rehearses}
+    at_hand = [rule for rule in rules if rule.needs is None or given.get(rule.needs)]
+    policy = Policy(config, at_hand, baseline)
     examined = _never_nothing(_examine_files_first(named, means))
     results = [_judged(each, rules, policy) for each in examined]
     # When all findings are known, ignores can be: the comment on a class may be needed by another target.

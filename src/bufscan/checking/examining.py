@@ -17,6 +17,7 @@ from bufscan.formats.folder_choice import SeveralCheckpointsError, checkpoints_a
 from bufscan.formats.sharded import OTHER_CHECKPOINT, list_files
 from bufscan.inventory import Skipped
 from bufscan.opening.artefact import BuildOptions, build_target, open_target
+from bufscan.rehearsal import Plan, told
 from bufscan.target import FolderTarget, ModuleTarget, ObjectTarget, parse_code_or_target
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ class Means(msgspec.Struct, frozen=True, kw_only=True):
         from_config: whether that model is built from the `config.json` of the Hugging Face folder that they are.
         build: where models are built.
         values: whether the rules may read values.
+        plan: how to rehearse every model; None to do as the configuration says.
     """
 
     files: OpenFiles
@@ -79,6 +81,7 @@ class Means(msgspec.Struct, frozen=True, kw_only=True):
     from_config: bool = False
     build: BuildOptions = BuildOptions()
     values: bool = False
+    plan: Plan | None = None
 
     @property
     def joins(self) -> bool:
@@ -135,27 +138,33 @@ def _without_others(examined: Examined) -> Examined:
     return msgspec.structs.replace(examined, subjects=tuple(subjects))
 
 
-def _examined(artefact: Artefact, means: Means) -> Examined:
+def _examined(artefact: Artefact, means: Means, plan: Plan | None = None) -> Examined:
     inventory = artefact.inventory
     # A model without tensors is what its class makes of it; a file without any is hardly the one that was meant.
     is_empty = not (artefact.is_live or inventory.tensors or any(each.failed for each in inventory.skipped))
     return Examined(
         target=inventory.target,
         failure=_NO_TENSOR if is_empty else None,
-        subjects=(_subject(artefact, means),),
+        subjects=(_subject(artefact, means, means.plan or plan),),
         classes=() if artefact.model is None else _classes_of(artefact.model),
         file=None if artefact.path is None else str(artefact.path),
     )
 
 
-def _subject(artefact: Artefact, means: Means) -> Subject:
-    if not means.values:
-        return Subject(inventory=artefact.inventory)
-    from bufscan.values.finiteness import NonFiniteCounter
+def _subject(artefact: Artefact, means: Means, plan: Plan | None) -> Subject:
+    subject = Subject(inventory=artefact.inventory)
+    if means.values:
+        from bufscan.values.finiteness import NonFiniteCounter
 
-    return Subject(
-        inventory=artefact.inventory, count_nonfinite=NonFiniteCounter(artefact.inventory, artefact.reader)
-    )
+        counter = NonFiniteCounter(artefact.inventory, artefact.reader)
+        subject = msgspec.structs.replace(subject, count_nonfinite=counter)
+    if plan is not None and artefact.model is not None:
+        from bufscan.rehearsing.planned import rehearse_as
+
+        rehearsal = rehearse_as(plan, artefact.model)
+        inventory = told(subject.inventory, rehearsal)
+        subject = msgspec.structs.replace(subject, inventory=inventory, rehearsal=rehearsal)
+    return subject
 
 
 def _classes_of(model: nn.Module) -> tuple[ClassLines, ...]:
@@ -216,12 +225,12 @@ def _built(target: ObjectTarget, name: str, means: Means) -> Iterator[Examined]:
             yield Examined(target=name, skipped=(Skipped(what=name, reason=entry.skip),))
             continue
         call = call_of(target.expression, entry)
-        yield _built_once(ObjectTarget(target.source, call), f"{target.source}:{call}", means)
+        yield _built_once(ObjectTarget(target.source, call), f"{target.source}:{call}", means, entry.plan)
 
 
-def _built_once(target: ObjectTarget, name: str, means: Means) -> Examined:
+def _built_once(target: ObjectTarget, name: str, means: Means, plan: Plan | None = None) -> Examined:
     try:
-        return _examined(build_target(target, name, means.files, means.build), means)
+        return _examined(build_target(target, name, means.files, means.build), means, plan)
     except BufscanError as error:
         return Examined(target=name, failure=Failure.of(error))
 

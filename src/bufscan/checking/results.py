@@ -76,6 +76,24 @@ class TargetResult(msgspec.Struct, frozen=True, kw_only=True):
         return self.failure is None and not any(skipped.failed for skipped in self.skipped)
 
 
+class Watched(msgspec.Struct, frozen=True, kw_only=True):
+    """A program whose models were looked at.
+
+    Attributes:
+        program: what was run.
+        ended: how it failed, in words; None where it did not.
+        models: how many it made.
+        classes: of how many classes these were.
+        installed: findings in the code of installed packages, which do not count, by package.
+    """
+
+    program: str
+    ended: str | None
+    models: int
+    classes: int
+    installed: dict[str, int]
+
+
 class SourceRead(msgspec.Struct, frozen=True, kw_only=True):
     """What was read of the source.
 
@@ -100,6 +118,7 @@ class CheckResult(msgspec.Struct, frozen=True, kw_only=True):
         rules: those that ran.
         fixed: entries of the baseline that no longer occur.
         fail_on: the least severity that fails the check.
+        watched: the program whose models these are; None where the targets were named.
         source: what was read, where it was source; then `targets` are the files that there is something to say of.
     """
 
@@ -107,6 +126,7 @@ class CheckResult(msgspec.Struct, frozen=True, kw_only=True):
     rules: tuple[Rule, ...] = ()
     fixed: tuple[Known, ...] = ()
     fail_on: Severity = "error"
+    watched: Watched | None = None
     source: SourceRead | None = None
 
     @property

@@ -16,10 +16,14 @@ from bufscan.commands.options import (
     Debug,
     Device,
     DType,
+    Method,
     Model,
     NoColor,
     Quiet,
+    Rehearse,
+    Train,
     one_of,
+    plan_of,
 )
 from bufscan.commands.outcome import (
     DIFFERENT,
@@ -38,10 +42,11 @@ from bufscan.report.check_reports import CHECK_REPORTS, CheckView
 from bufscan.target import matching
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from bufscan.checking.results import CheckResult, Known
     from bufscan.config import Config
+    from bufscan.report.view import Display
 
 EXAMPLES = """
 Examples:
@@ -51,6 +56,7 @@ Examples:
   bufscan check 'models.py:Encoder(dim=64)' --select BUF0 --fail-on warning
   bufscan check model.pt --model package.models:Encoder
   bufscan check --format sarif --output bufscan.sarif
+  bufscan check 'models.py:Encoder(dim=64)' --rehearse 'randn(2, 16, 64)'
   bufscan check package.models --write-baseline bufscan-baseline.json
 """
 
@@ -80,6 +86,9 @@ def check(  # noqa: PLR0913, PLR0917 - typer reads the options from the paramete
     values: Annotated[
         bool, typer.Option("--values", help="Read the values too, and find NaN and infinity.")
     ] = False,
+    rehearse: Rehearse = None,
+    method: Method = None,
+    train: Train = False,
     exit_zero: Annotated[bool, typer.Option("--exit-zero", help="Exit with 0 whatever is found.")] = False,
     baseline: Annotated[
         str | None, typer.Option("--baseline", metavar="FILE", help="Let pass what FILE lists.")
@@ -119,13 +128,14 @@ def check(  # noqa: PLR0913, PLR0917 - typer reads the options from the paramete
         raise UsageError(
             "a baseline is written instead of a report", hint="`--baseline` with the same file gives the report"
         )
+    plan = plan_of(rehearse, method, train=train)
     on_paper, on_screen = paired(formats, output or [])
-    settings = config_named(config).with_flags(
+    settings = settings_from(config).with_flags(
         select=codes_in(select),
         ignore=codes_in(ignore),
         fail_on=None if fail_on is None else one_of("severity", fail_on, SEVERITIES),
     )
-    known = None if baseline is None else read_known(baseline)
+    known = None if baseline is None else read_baseline_file(baseline)
     from bufscan import checking
 
     with OpenFiles() as files:
@@ -138,34 +148,43 @@ def check(  # noqa: PLR0913, PLR0917 - typer reads the options from the paramete
             dtype=dtype,
             baseline=known,
             values=values,
+            rehearse=plan,
             files=files,
         )
     reads = (*files.paths, *(Path(file) for file in (settings.file, baseline) if file is not None))
     if write_baseline is not None:
-        return write_known(result, write_baseline, files.paths)
-    plain = CheckView(version=version_for(formats), folder=folder_in_workspace(), quiet=quiet)
-    view = msgspec.structs.replace(plain, display=display(None, no_color=no_color))
-    text = "".join(CHECK_REPORTS[each](result, view) for each in on_screen)
+        return write_baseline_file(result, write_baseline, files.paths)
+    text, papers = reports_of(result, on_paper, on_screen, quiet=quiet, shown_on=display(None, no_color=no_color))
     code = result.exit_code
     return Outcome(
         text,
         exit_code=DONE if exit_zero and code == DIFFERENT else code,
-        papers=papers_of(result, on_paper, plain),
+        papers=papers,
         complaints=tuple(complaints_of(result)),
         reads=reads,
     )
 
 
-def papers_of(result: CheckResult, on_paper: Sequence[tuple[str, str]], view: CheckView) -> tuple[Paper, ...]:
-    """The reports that go to files."""
-    papers = [Paper(file, CHECK_REPORTS[format_name](result, view)) for format_name, file in on_paper]
+def reports_of(
+    result: CheckResult,
+    on_paper: Sequence[tuple[str, str]],
+    on_screen: Sequence[str],
+    *,
+    quiet: bool,
+    shown_on: Display,
+) -> tuple[str, tuple[Paper, ...]]:
+    """What is shown, and the files to write."""
+    formats = {*on_screen, *(name for name, _ in on_paper)}
+    plain = CheckView(version=_version(formats), folder=folder_in_workspace(), quiet=quiet)
+    view = msgspec.structs.replace(plain, display=shown_on)
+    papers = [Paper(file, CHECK_REPORTS[format_name](result, plain)) for format_name, file in on_paper]
     if page := os.environ.get("GITHUB_STEP_SUMMARY"):  # what a step puts there is shown as Markdown
-        papers.append(Paper(page, CHECK_REPORTS["markdown"](result, view), adds=True))
-    return tuple(papers)
+        papers.append(Paper(page, CHECK_REPORTS["markdown"](result, plain), adds=True))
+    return "".join(CHECK_REPORTS[each](result, view) for each in on_screen), tuple(papers)
 
 
 def complaints_of(result: CheckResult) -> Iterator[Complaint]:
-    """Why not everything could be checked."""
+    """What could not be checked, a line a target."""
     for each in result.targets:
         if each.failure is not None:
             yield Complaint(each.failure.message, each.failure.hint, each.target)
@@ -201,14 +220,18 @@ def paired(formats: Sequence[str], outputs: Sequence[str]) -> tuple[list[tuple[s
     return on_paper, ["github", "text"] if os.environ.get("GITHUB_ACTIONS") == "true" else ["text"]
 
 
-def config_named(name: str | None) -> Config:
-    """The configuration of that name, or the current folder's."""
+def settings_from(name: str | None) -> Config:
+    """The configuration of this folder, or the file of that name.
+
+    Raises:
+        UsageError: it cannot be read, or makes no sense.
+    """
     from bufscan.config import load_config
 
     return load_config(Path(), name)
 
 
-def version_for(formats: Sequence[str]) -> str:
+def _version(formats: Collection[str]) -> str:
     """Only one format names it, and looking it up takes longer than all the rest."""
     if "sarif" not in formats:
         return ""
@@ -224,8 +247,12 @@ def folder_in_workspace() -> str:
     return here.relative_to(workspace).as_posix() if workspace and here.is_relative_to(workspace) else "."
 
 
-def read_known(file: str) -> frozenset[Known]:
-    """The findings that a baseline file lists."""
+def read_baseline_file(file: str) -> frozenset[Known]:
+    """The findings that are known.
+
+    Raises:
+        TargetError: the file cannot be read, or is no baseline.
+    """
     from bufscan.atomicfile import read_whole
     from bufscan.checking.baseline import read_baseline
 
@@ -233,7 +260,7 @@ def read_known(file: str) -> frozenset[Known]:
         return read_baseline(read_whole(Path(file)))
 
 
-def write_known(result: CheckResult, file: str, reads: tuple[Path, ...]) -> Outcome:
+def write_baseline_file(result: CheckResult, file: str, reads: tuple[Path, ...]) -> Outcome:
     """Everything found is known from now on; what could not be checked is not."""
     from bufscan.atomicfile import write_whole
     from bufscan.checking.baseline import known_findings, written_baseline

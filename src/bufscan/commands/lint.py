@@ -12,20 +12,18 @@ import typer
 from bufscan.commands.check import (
     codes_in,
     complaints_of,
-    config_named,
-    folder_in_workspace,
     paired,
-    papers_of,
-    read_known,
-    version_for,
-    write_known,
+    read_baseline_file,
+    reports_of,
+    settings_from,
+    write_baseline_file,
 )
 from bufscan.commands.options import Debug, NoColor, Quiet, one_of
 from bufscan.commands.outcome import DIFFERENT, DONE, Outcome
 from bufscan.commands.terminal import display
 from bufscan.errors import UsageError, about
 from bufscan.findings import SEVERITIES
-from bufscan.report.check_reports import CHECK_REPORTS, CheckView
+from bufscan.report.check_reports import CHECK_REPORTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -120,13 +118,13 @@ def lint(  # noqa: PLR0913, PLR0917 - typer reads the options from the parameter
     if unsafe_fixes and not (fix or diff):
         raise UsageError("nothing is to be fixed", hint="add `--fix`, or `--diff` to see what it would change")
     on_paper, on_screen = paired(formats, output or [])
-    settings = config_named(config).with_flags(
+    settings = settings_from(config).with_flags(
         select=codes_in(select),
         ignore=codes_in(ignore),
         exclude=exclude or (),
         fail_on=None if fail_on is None else one_of("severity", fail_on, SEVERITIES),
     )
-    known = None if baseline is None else read_known(baseline)
+    known = None if baseline is None else read_baseline_file(baseline)
     named = [path for path in paths or () if path != "-"]
     piped = _standard_input(stdin_filename) if "-" in (paths or ()) else None
     from bufscan.checking.fixing import changes_for, diff_of, write
@@ -150,14 +148,13 @@ def lint(  # noqa: PLR0913, PLR0917 - typer reads the options from the parameter
         Path(file) for file in (settings.file, baseline, *(each.file for each in result.targets)) if file
     )
     if write_baseline is not None:
-        return write_known(result, write_baseline, reads)
-    plain = CheckView(version=version_for(formats), folder=folder_in_workspace(), quiet=quiet)
-    view = msgspec.structs.replace(plain, display=display(None, no_color=no_color))
+        return write_baseline_file(result, write_baseline, reads)
+    text, papers = reports_of(result, on_paper, on_screen, quiet=quiet, shown_on=display(None, no_color=no_color))
     code = result.exit_code
     return Outcome(
-        "".join(CHECK_REPORTS[each](result, view) for each in on_screen),
+        text,
         exit_code=DONE if exit_zero and code == DIFFERENT else code,
-        papers=papers_of(result, on_paper, plain),
+        papers=papers,
         complaints=tuple(complaints_of(result)),
         reads=reads,
     )

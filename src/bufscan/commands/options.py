@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from bufscan.errors import UsageError, did_you_mean
+from bufscan.rehearsal import Plan
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 MOST_DIGITS = 4
 """Of a number on the command line or in the environment: more is no width and no depth."""
+
+_ASK_FOR_IT = "ask for one with its inputs: `--rehearse 'randn(2, 16)'`"
 
 Word = TypeVar("Word", bound=str)
 
@@ -43,6 +46,18 @@ Device = Annotated[
 DType = Annotated[
     str | None, typer.Option("--dtype", metavar="DTYPE", help="Default dtype while models are built.")
 ]
+Rehearse = Annotated[
+    str | None,
+    typer.Option(
+        "--rehearse",
+        metavar="INPUTS",
+        help="Pretend to move the model to a GPU and call it: with `randn(2, 16)`, `m.py:make_inputs`, or `auto`.",
+    ),
+]
+Method = Annotated[
+    str | None, typer.Option("--method", metavar="NAME", help="Rehearse this method instead of forward.")
+]
+Train = Annotated[bool, typer.Option("--train", help="Rehearse in training mode, with a backward pass.")]
 
 
 def one_of(kind: str, text: str, known: Sequence[Word]) -> Word:
@@ -57,6 +72,19 @@ def one_of(kind: str, text: str, known: Sequence[Word]) -> Word:
     meant = did_you_mean(text.lower(), known)
     choice = f"choose from {', '.join(known)}"
     raise UsageError(f"no such {kind}: `{text}`", hint=f"{meant} {choice}" if meant else choice)
+
+
+def plan_of(inputs: str | None, method: str | None, *, train: bool) -> Plan | None:
+    """How to rehearse; None where that is not asked for.
+
+    Raises:
+        UsageError: an option says how, and none says with what.
+    """
+    if inputs is not None:
+        return Plan(inputs=inputs, method=method or "forward", train=train)
+    if method is not None or train:
+        raise UsageError(f"`{'--train' if method is None else '--method'}` is for a rehearsal", hint=_ASK_FOR_IT)
+    return None
 
 
 def count_of(what: str, text: str, *, hint: str) -> int:

@@ -46,6 +46,7 @@ class Outcome(NamedTuple):
     `papers` are further files, written when the text is out: one that cannot be written keeps nobody from reading.
     `reads` are the files that the command read: none of them is written to.
     `complaints` repeat what the text says, for those who do not see it on their terminal.
+    `beside` a program that has standard output to itself, the text goes to standard error.
     """
 
     text: str
@@ -54,6 +55,7 @@ class Outcome(NamedTuple):
     papers: tuple[Paper, ...] = ()
     reads: tuple[Path, ...] = ()
     complaints: tuple[Complaint, ...] = ()
+    beside: bool = False
 
 
 def refuse_to_overwrite(file: str, reads: Iterable[Path]) -> None:

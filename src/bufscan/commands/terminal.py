@@ -14,8 +14,12 @@ _USUAL_COLUMNS = 80
 
 def display(output: str | None, *, no_color: bool) -> Display:
     """What the output can show; a file gets plain text."""
-    stream = results()
-    if output is not None or stream is None:
+    return display_on(results() if output is None else None, no_color=no_color)
+
+
+def display_on(stream: TextIO | None, *, no_color: bool) -> Display:
+    """What a stream can show; None for a file."""
+    if stream is None:
         return Display()
     terminal = stream.isatty()
     columns = os.environ.get("COLUMNS", "")
@@ -29,7 +33,7 @@ def display(output: str | None, *, no_color: bool) -> Display:
 
 
 def encoding(stream: TextIO) -> str:
-    """The encoding of standard output."""
+    """The encoding of a stream."""
     return (stream.encoding or "ascii").lower()
 
 

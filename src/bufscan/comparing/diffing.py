@@ -60,7 +60,7 @@ def diff(  # noqa: PLR0913 - every option of the command
     """What changed from `old` to `new`: names, shapes, types, roles, ties and every value.
 
     Files are read by ranges of bytes, without running anything in them. torch is imported only when a side is a
-    model or values differ.
+    model, NumPy only when values differ.
 
     Args:
         old: a file, a folder, the name of a model, or a model.

@@ -147,9 +147,12 @@ def _as_integers(numbers: Elements) -> Elements:
 def _dot(left: Numbers, right: Numbers) -> float:
     import numpy as np
 
-    whole = len(left) // _ROW * _ROW
-    rows = np.matmul(left[:whole].reshape(-1, 1, _ROW), right[:whole].reshape(-1, _ROW, 1))
-    return float(rows.sum() + left[whole:] @ right[whole:])
+    if len(left) < _ROW:
+        return float(left @ right)
+    rest = len(left) % _ROW
+    if rest:
+        return _dot(left[:-rest], right[:-rest]) + float(left[-rest:] @ right[-rest:])
+    return float(np.add.reduce(np.matmul(left.reshape(-1, 1, _ROW), right.reshape(-1, _ROW, 1)), axis=None))
 
 
 def _sizes(numbers: Numbers, width: int) -> Numbers:

@@ -24,7 +24,8 @@ Try next:
   bufscan demo --write demo         the model's source and its files
   bufscan inspect demo/model.pt --role unregistered
   bufscan inspect demo/model.pt --by-module
-  bufscan inspect demo/weights.safetensors"""
+  bufscan inspect demo/weights.safetensors
+  bufscan inspect demo/model.py:TinyTransformer  the model: for this, pip install 'bufscan[torch]'"""
 
 _FILES: Final = Path(__file__).parent / "files"
 _CHECKPOINT: Final = _FILES / "model.pt"

@@ -44,7 +44,7 @@ class SeveralCheckpointsError(UnreadableError):
 class Choice(NamedTuple):
     """The names to read: one index, one checkpoint, or a series of shards without an index."""
 
-    kind: Literal["index", "file", "shards"]
+    kind: Literal["index", "file", "shards", "dcp"]
     names: tuple[str, ...]
 
 
@@ -75,6 +75,8 @@ def choose(names: Sequence[str]) -> Choice:
     Raises:
         UnreadableError: there is none, or nothing says which of several it is.
     """
+    if ".metadata" in names and any(name.endswith(".distcp") for name in names):
+        return Choice("dcp", (".metadata", *(name for name in names if name.endswith(".distcp"))))
     for name in _PREFERRED:
         if name in names:
             return Choice("index" if name.endswith(_INDEX_SUFFIXES) else "file", (name,))
@@ -117,10 +119,15 @@ def _only(candidates: Sequence[str]) -> str:
 
 
 def _no_checkpoint(names: Sequence[str]) -> UnreadableError:
-    if ".metadata" in names and any(name.endswith(".distcp") for name in names):
+    if any(name.endswith(".distcp") for name in names):
         return UnreadableError(
-            "a folder of torch.distributed.checkpoint, which bufscan does not read",
-            hint="convert it: `python -m torch.distributed.checkpoint.format_utils dcp_to_torch FOLDER FILE`",
+            "a folder of torch.distributed.checkpoint without its `.metadata`",
+            hint="copy that file too: it says which tensor lies where",
+        )
+    if ".metadata" in names:
+        return UnreadableError(
+            "a folder of torch.distributed.checkpoint that has `.metadata` alone",
+            hint="copy the `.distcp` files too: they hold the values",
         )
     companions = list(filter(holds_tensors, names))
     hint = f"name the file to inspect, such as {quoted(companions[0])}" if companions else None

@@ -68,16 +68,19 @@ class BrokenPickleError(UnreadableError):
         self.truncated = truncated
 
 
-def run_pickle(data: bytes, start: int = 0, *, origin: int = 0, file_bytes: int = 0) -> Pickled:
+def run_pickle(
+    data: bytes, start: int = 0, *, origin: int = 0, file_bytes: int = 0, allowance: Allowance | None = None
+) -> Pickled:
     """Run the pickle that starts at `start`; bytes after its end are left alone.
 
     `origin` is where the data lies in the file, for messages. `file_bytes` is the size of that file.
+    `allowance`: what is left of it, where several pickles share one.
 
     Raises:
         BrokenPickleError: the pickle is truncated, malformed, too large for its bytes, or uses an opcode that
             would bypass this machine.
     """
-    machine = Machine(data, start, Allowance(max(file_bytes, len(data))), origin)
+    machine = Machine(data, start, allowance or Allowance(max(file_bytes, len(data))), origin)
     try:
         value = machine.run()
     except Fault as fault:

@@ -138,4 +138,7 @@ def read_path(path: Path, target: str, files: OpenFiles, *, plain: bool = False)
             return read_file(source, target, plain=plain)
     from bufscan.formats.sharded import read_index, read_sharded  # only checkpoints of several files need it
 
-    return (read_sharded if in_folder else read_index)(path, target, partial(read_file, plain=plain), files)
+    read = partial(read_file, plain=plain)
+    if in_folder:
+        return read_sharded(path, target, read, files, plain=plain)
+    return read_index(path, target, read, files)

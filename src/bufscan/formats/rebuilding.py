@@ -47,6 +47,10 @@ class Rebuilder:
         self._builders = _Builders()
         self._geometries: dict[tuple[int, int], Geometry] = {}
 
+    def learn(self, func: Global, builder: Builder) -> None:
+        """Take calls of this very name, which a reader made and no file can, for tensors."""
+        self._builders[func] = builder
+
     def is_tensor(self, value: Any) -> bool:
         """Whether the value is a call that makes a tensor, or a storage by itself."""
         if type(value) is Instance:

@@ -89,7 +89,7 @@ class OptimizerReader:
 
     def evidence(self, section: str) -> Optimizer:
         """What the optimizer, which lies in `section`, says of its parameters."""
-        shapes: dict[int, tuple[int, ...]] = {}
+        shapes: dict[int | str, tuple[int, ...]] = {}
         for index, fields in self._state.entries():
             shape = self._shape_in_state(pairs_of(fields))
             if _is_index(index) and shape is not None:
@@ -98,6 +98,8 @@ class OptimizerReader:
         for group, parameters in zip(self._groups, self._parameters, strict=True):
             indices = (self._numbers.get(id(each), each) for each in parameters)
             names = lookup(group, "param_names")
+            if names is None and all(type(each) is str for each in parameters):
+                names = parameters  # torch.distributed.checkpoint numbers parameters by their names
             groups.append(
                 OptimizerGroup(
                     shapes=tuple(shapes.get(index) if _is_index(index) else None for index in indices),
@@ -115,4 +117,4 @@ class OptimizerReader:
 
 
 def _is_index(value: Any) -> bool:
-    return type(value) is int and 0 <= value < _MOST_INDEX
+    return type(value) is str or (type(value) is int and 0 <= value < _MOST_INDEX)

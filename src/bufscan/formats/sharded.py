@@ -61,7 +61,12 @@ class _FolderReader(NamedTuple):
 
 
 def read_sharded(
-    folder: Path, target: str, read_shard: Callable[[ByteSource, str], Inventory], files: OpenFiles
+    folder: Path,
+    target: str,
+    read_shard: Callable[[ByteSource, str], Inventory],
+    files: OpenFiles,
+    *,
+    plain: bool = False,
 ) -> Inventory:
     """The checkpoint in a folder, as one inventory; the folder's other checkpoint files are listed as skipped.
 
@@ -80,6 +85,10 @@ def read_sharded(
             chosen = (*chosen, *index.names)
         case "shards":
             inventory = _read_series(chosen, reader)
+        case "dcp":
+            from bufscan.formats.dcp_folder import read_dcp  # no other folder needs it
+
+            inventory = read_dcp(reader.folder, target, plain=plain)
         case "file":
             with _naming(chosen[0]):
                 inventory = _with_storages_in(chosen[0], reader(chosen[0], is_shard=False))

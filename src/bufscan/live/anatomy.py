@@ -47,12 +47,15 @@ class _Layout(NamedTuple):
 
 
 _mro_of = type.__dict__["__mro__"].__get__
+_qualname_of = type.__dict__["__qualname__"].__get__
 _dict_of_class = type.__dict__["__dict__"].__get__
 _dict_of_module = vars(types.ModuleType)["__dict__"].__get__
 
 # By id, beside the class itself: a metaclass may have made its classes unhashable, or hashing run its code.
 _KINDS: dict[int, tuple[type, Kind]] = {}
 _LAYOUTS: dict[int, tuple[type, _Layout]] = {}
+# Of these, what functions made: the other classes live as long as their modules.
+_LOCAL: list[int] = []
 
 _ATOMS = (
     *(type(None), bool, int, float, complex, str, bytes, bytearray, range, slice, type(...), memoryview),
@@ -88,7 +91,21 @@ def kind_of(cls: type) -> Kind:
     known = _KINDS.get(id(cls))
     if known is None:
         known = _KINDS[id(cls)] = (cls, _decide_kind(cls))
+        _note_local(cls)
     return known[1]
+
+
+def forget_local_classes() -> None:
+    """Let go of the classes that functions made: whoever looks at many models in a row would keep them all."""
+    while _LOCAL:
+        key = _LOCAL.pop()
+        _KINDS.pop(key, None)
+        _LAYOUTS.pop(key, None)
+
+
+def _note_local(cls: type) -> None:
+    if "<locals>" in _qualname_of(cls):
+        _LOCAL.append(id(cls))
 
 
 def _decide_kind(cls: type) -> Kind:
@@ -193,6 +210,7 @@ def _layout_of(cls: type) -> _Layout:
     known = _LAYOUTS.get(id(cls))
     if known is None:
         known = _LAYOUTS[id(cls)] = (cls, _find_layout(cls))
+        _note_local(cls)
     return known[1]
 
 

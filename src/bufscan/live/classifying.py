@@ -8,13 +8,14 @@ from itertools import accumulate
 from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple
 
+from bufscan.inventory import HARMLESS_HOLDINGS
 from bufscan.live.anatomy import class_dict, instance_dict, is_torch_class, mro_of
 from bufscan.live.describing import byte_range, is_uninitialised
 from bufscan.live.registry import table_of
 from bufscan.live.renewal import Methods, fate_by_hooks
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     import torch
     from torch import nn
@@ -81,8 +82,10 @@ class Classifier:
         registered: Iterable[RegisteredTensor],
         reached: Iterable[Reached],
         moved: Mapping[int, torch.Tensor] | None,
+        was_made: Callable[[str, nn.Module, torch.Tensor], bool] | None = None,
     ) -> None:
         self._moved = moved
+        self._was_made = was_made
         self._reached = {id(found.tensor) for found in reached}
         self._methods: dict[int, Methods] = {}
         self._fates: dict[tuple[int, str, bool], Fate | None] = {}
@@ -109,6 +112,23 @@ class Classifier:
         place, tensor = reached
         if id(tensor) in self._parameters:
             return None
+        verdict = self._verdict_of_any(place, tensor)
+        if self._was_made is not None and self._was_made(place.path, place.home.module, tensor):
+            return self._seen_to_be_made(place, verdict)
+        return verdict
+
+    def _seen_to_be_made(self, place: Place, verdict: Verdict) -> Verdict:
+        """What a tensor is that was not there before the first forward pass: state, a cache, or no fault at all.
+
+        A cache that a later pass may take as it is stays one; what every pass makes anew does no harm.
+        """
+        if verdict.holding in HARMLESS_HOLDINGS or verdict.holding == "state":
+            return verdict
+        if verdict.holding == "cache" and self._fate_by_forward(place) != "renewed":
+            return verdict
+        return Verdict("made_by_forward", verdict.moves, "made by a forward pass")
+
+    def _verdict_of_any(self, place: Place, tensor: torch.Tensor) -> Verdict:
         harmless = self._harmless(place, tensor)
         if harmless is not None:
             return harmless

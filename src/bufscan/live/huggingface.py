@@ -12,6 +12,7 @@ import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bufscan.errors import UnreadableError, UsageError
+from bufscan.live.importing import import_torch
 from bufscan.live.standard_output import diverted_to_stderr
 from bufscan.live.user_code import failure_of
 
@@ -163,8 +164,7 @@ def _offline() -> Iterator[None]:
 
 
 def _build(config: dict[str, Any], named: _Named) -> nn.Module:
-    import torch
-
+    torch = import_torch()
     try:
         import transformers
         from transformers.models.auto import configuration_auto, modeling_auto

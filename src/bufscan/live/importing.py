@@ -78,6 +78,36 @@ def build_stand_in(
             return with_values, f"the model was built with all its values: on the meta device {error.message}"
 
 
+def import_torch() -> ModuleType:
+    """torch, which is the user's: files are read without it.
+
+    Raises:
+        UnreadableError: it is not there, or cannot be imported.
+    """
+    try:
+        import torch
+    except ImportError as error:
+        if isinstance(error, ModuleNotFoundError) and error.name == "torch":
+            hint = "`pip install 'bufscan[torch]'`, or run bufscan in the environment of the model"
+            raise UnreadableError("models need torch", hint=hint) from error
+        raise UnreadableError(f"torch cannot be imported: {error}") from error
+    return torch
+
+
+def call_target(target: ObjectTarget) -> Any:
+    """Import the target and call it, with the literal arguments of the expression or with none.
+
+    Raises:
+        UsageError: the expression or the arguments make no sense.
+        UnreadableError: the import or the call failed.
+    """
+    with diverted_to_stderr(), _surroundings_kept():
+        found, expression = _find(target)
+        if not callable(found):
+            raise UnreadableError(f"`{expression.name}` is {_article(type(found))}, not a function")
+        return _called(found, expression)
+
+
 def import_source(source: str) -> ModuleType:
     """Import a dotted module name or a Python file, as `build` does, and make nothing of it.
 
@@ -91,11 +121,10 @@ def import_source(source: str) -> ModuleType:
 @contextlib.contextmanager
 def _surroundings_kept() -> Iterator[None]:
     """The current folder, `sys.path` and the random states, all of which the user's code may change."""
-    import torch
-
+    torch = import_torch()
     folder, path = Path.cwd(), list(sys.path)
     python_state = random.getstate()
-    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()  # type: ignore[no-untyped-call]
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
     with torch.random.fork_rng(devices=devices):
         try:
             yield
@@ -289,6 +318,10 @@ def _made(found: Any, expression: Expression) -> Any:
         return found
     if not callable(found):
         raise UnreadableError(f"`{name}` is {_article(type(found))}, not a module, a class or a factory")
+    return _called(found, expression)
+
+
+def _called(found: Any, expression: Expression) -> Any:
     _require_arguments(found, expression)
     try:
         return found(*expression.args, **expression.kwargs)
@@ -296,7 +329,7 @@ def _made(found: Any, expression: Expression) -> Any:
         raise
     except _USER_FAILURES as error:
         raise failure_of(
-            f"`{name}(…)`" if expression.args or expression.kwargs else f"`{name}()`", error
+            f"`{expression.name}(…)`" if expression.args or expression.kwargs else f"`{expression.name}()`", error
         ) from error
 
 

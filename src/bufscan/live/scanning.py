@@ -23,7 +23,7 @@ from bufscan.live.walking import walk
 from bufscan.tensor_names import extra_state_key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     import torch
     from torch import nn
@@ -39,7 +39,13 @@ if TYPE_CHECKING:
 _MOST_NAMES = 3  # of what a note is about
 
 
-def scan(model: nn.Module, target: str, storages: StorageTable | None = None) -> Inventory:
+def scan(
+    model: nn.Module,
+    target: str,
+    storages: StorageTable | None = None,
+    *,
+    was_made: Callable[[str, nn.Module, torch.Tensor], bool] | None = None,
+) -> Inventory:
     """Everything the model holds, registered or not.
 
     The model is left as it was; its `state_dict`, `_apply` and `parameters` are called, its `forward` is not.
@@ -48,13 +54,15 @@ def scan(model: nn.Module, target: str, storages: StorageTable | None = None) ->
         model: on any device, `meta` included.
         target: how the user named it.
         storages: filled with what the inventory's storages name, for who wants to read values.
+        was_made: tells of a path, the registered module that leads there, and the tensor, whether a forward pass
+            was seen to make it; None where none was seen.
     """
     modules, skipped = registered_modules(model)
     measurement = measure(model, [entry.module for entry in modules if entry.first])
     met = walk(modules)
     with subclasses_not_asked():
         table = StorageTable() if storages is None else storages
-        scanner = _Scanner(modules, measurement, met.reached, table)
+        scanner = _Scanner(modules, measurement, met.reached, table, was_made)
     return Inventory(
         target=target,
         format="live",
@@ -77,6 +85,7 @@ class _Scanner:
         measurement: Measurement,
         reached: list[Reached],
         storages: StorageTable,
+        was_made: Callable[[str, nn.Module, torch.Tensor], bool] | None,
     ) -> None:
         self.storages = storages
         self._modules = modules
@@ -85,7 +94,7 @@ class _Scanner:
         self._shadows = Shadows(modules)
         self._registered = [entry for module in modules for entry in registered_tensors(module)]
         self._saved = SavedNames(measurement.saved, (entry.name for entry in self._registered))
-        self._classifier = Classifier(self._registered, reached, measurement.moved)
+        self._classifier = Classifier(self._registered, reached, measurement.moved, was_made)
         self._first_names: dict[int | Elements, str] = {}
         self._by_prefix: dict[str, list[Tensor]] = {}
         self._rest: list[Tensor] = []

@@ -32,7 +32,7 @@ class Source:
 
     def location(self, line: int) -> Location:
         """The place to show a person: relative to the current folder where the file lies inside it."""
-        return Location(file=_shown_path(self.file), line=line)
+        return Location(file=shown_path(self.file), line=line)
 
     @cached_property
     def classes(self) -> dict[str, list[ast.ClassDef]]:
@@ -212,7 +212,8 @@ def file_of(module: ModuleType | None) -> str | None:
     return file if isinstance(file, str) and file.endswith(".py") else None
 
 
-def _shown_path(file: str) -> str:
+def shown_path(file: str) -> str:
+    """A file as a location names it: relative to the current folder where it lies inside it."""
     try:
         here = os.getcwd()  # noqa: PTH109 - Path.cwd() says no more, and costs twice as much
     except OSError:  # the folder is gone

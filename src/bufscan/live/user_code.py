@@ -30,8 +30,7 @@ def failure_of(what: str, error: BaseException) -> UnreadableError:
     What torch refuses to register is explained. A memory failure brings the hint to build on the meta device,
     where a tensor costs nothing.
     """
-    place = _place_of(error)
-    where = f" ({_shown(place.file)}:{place.line})" if place else ""
+    where = where_raised(error)
     hint = None
     if refusal := explain_refusal(error):
         return UnreadableError(f"{what} failed: {refusal.message}{where}", hint=refusal.hint)
@@ -42,6 +41,12 @@ def failure_of(what: str, error: BaseException) -> UnreadableError:
     elif isinstance(error, SystemExit):
         hint = 'guard what should run only as a script with `if __name__ == "__main__":`'
     return UnreadableError(f"{what} {_cause_of(error)}{where}", hint=hint)
+
+
+def where_raised(error: BaseException) -> str:
+    """` (model.py:12)`: the place in the user's code that an exception came from; "" where it is in none."""
+    place = _place_of(error)
+    return f" ({_shown(place.file)}:{place.line})" if place else ""
 
 
 def ran_out_of_memory(error: BaseException) -> bool:
@@ -91,7 +96,7 @@ def _place_of(error: BaseException) -> Location | None:
     """The innermost line of the user's own code; of an installed package's where the user has none in it."""
     if isinstance(error, SyntaxError) and error.filename:
         return Location(file=error.filename, line=error.lineno or 1)
-    frames = [frame for frame in _frames(error.__traceback__) if _may_be_named(frame.filename)]
+    frames = [frame for frame in _frames(error.__traceback__) if may_be_named(frame.filename)]
     own = [frame for frame in frames if not is_installed(frame.filename)]
     chosen = (own or frames)[-1:]
     return Location(file=chosen[0].filename, line=chosen[0].lineno or 1) if chosen else None
@@ -108,7 +113,7 @@ def _frames(trace: TracebackType | None) -> traceback.StackSummary:
     return traceback.StackSummary.extract(traceback.walk_tb(trace), lookup_lines=False)
 
 
-def _may_be_named(filename: str) -> bool:
+def may_be_named(filename: str) -> bool:
     """Not torch's, not bufscan's, not the standard library's and not made up (`<frozen importlib>`)."""
     if filename.startswith(("<", _BUFSCAN)) or _is_torch(filename):
         return False

@@ -10,7 +10,7 @@ from bufscan.report.escaping import MACHINE_LIMIT, shorten
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from bufscan.checking.results import CheckResult, TargetResult
+    from bufscan.checking.results import CheckResult, TargetResult, Watched
     from bufscan.findings import Edit, Finding
 
 SCHEMA: Final = "bufscan.check/1"
@@ -26,6 +26,8 @@ def render(result: CheckResult) -> str:
         "fixed": _lines((_encode(_known(known.target, known.code, known.tensor)) for known in result.fixed), 2),
         "summary": _encode(_summary(result)),
     }
+    if result.watched is not None:
+        fields["watched"] = _encode(_watched(result.watched))
     return "{" + ",\n ".join(f'"{key}": {value}' for key, value in fields.items()) + "}\n"
 
 
@@ -59,9 +61,9 @@ def _target(target: TargetResult) -> str:
 
 def finding_fields(finding: Finding) -> dict[str, Any]:
     """A finding as the schema has it."""
-    location = finding.location
+    location, seen = finding.location, finding.seen
     certainty = {} if finding.certainty == "exact" else {"certainty": finding.certainty}
-    return {
+    fields = {
         "code": finding.code,
         "name": finding.name,
         "severity": finding.severity,
@@ -72,6 +74,24 @@ def finding_fields(finding: Finding) -> dict[str, Any]:
         "suggestion_note": None if finding.suggestion_note is None else _text(finding.suggestion_note),
         **certainty,
         **({} if finding.edits is None else {"fix": _fix(finding.edits, is_safe=finding.is_safe)}),
+    }
+    if seen is not None:
+        fields["seen"] = {
+            "model": _text(seen.model),
+            "path": _text(seen.path),
+            "test": None if seen.test is None else _text(seen.test),
+            "models": seen.models,
+        }
+    return fields
+
+
+def _watched(watched: Watched) -> dict[str, Any]:
+    return {
+        "program": _text(watched.program),
+        "ended": None if watched.ended is None else _text(watched.ended),
+        "models": watched.models,
+        "classes": watched.classes,
+        "installed": {_text(name): count for name, count in watched.installed.items()},
     }
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from bufscan.report.findings import counted, module_of, verdict, without_repeats
+from bufscan.report.findings import counted, module_of, not_counted, sighting, verdict, without_repeats
 from bufscan.report.text.layout import BLANK, Cell, Line, Style, line, paint, wrapped
 
 if TYPE_CHECKING:
@@ -34,6 +34,8 @@ def render(result: CheckResult, display: Display, *, quiet: bool = False) -> str
     for known in result.fixed:
         what = f"{known.code} `{known.tensor}` of {known.target}"
         blocks.append(list(_paragraph(0, f"fixed: {what} no longer occurs: take it out of the baseline", display)))
+    if result.watched is not None and (uncounted := not_counted(result.watched)) is not None:
+        blocks.append(list(_paragraph(0, uncounted, display, "dim")))
     return paint([*_spaced(blocks), BLANK, *last] if blocks else last, display)
 
 
@@ -98,6 +100,8 @@ def _finding(group: Repeated, display: Display) -> Iterator[Line]:
     yield from _paragraph(6, first.message, display)
     if group.others:
         yield from _paragraph(6, f"also {_others(group.others)}", display)
+    if (seen := sighting(first)) is not None:
+        yield from _paragraph(6, seen, display, "dim")
     if first.suggestion is not None:
         # Never broken: it is there to be copied.
         yield line(f"      fix: {display.show(first.suggestion, limit=_MESSAGE_LIMIT)}", "parameter")

@@ -15,7 +15,7 @@ from bufscan.report.sizes import plural
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from bufscan.checking.results import CheckResult
+    from bufscan.checking.results import CheckResult, Watched
     from bufscan.findings import Finding
 
 _LAST_STEP = re.compile(r"\.?[A-Za-z_]\w*$")
@@ -96,6 +96,7 @@ def counted(findings: Iterable[Finding]) -> str:
 
 def verdict(result: CheckResult) -> str:
     """The one sentence that says it all."""
+    watched = result.watched
     parts = [f"{counted(result.findings)} in {_extent(result)}"]
     if result.findings and not result.failing:
         parts.append(f"none of them {_at_least(result)}")
@@ -115,11 +116,40 @@ def verdict(result: CheckResult) -> str:
     if incomplete:
         what = "could not be checked" if result.source is None else "could not be read"
         parts.append(f"{plural(incomplete, 'target' if result.source is None else 'file')} {what}")
+    if watched is not None and watched.ended is not None:
+        parts.append(f"{watched.program} {watched.ended}")
     return "; ".join(parts)
+
+
+def sighting(finding: Finding) -> str | None:
+    """Where a program that was watched showed it; None for what a target showed that was named."""
+    seen = finding.seen
+    if seen is None:
+        return None
+    within = f"as `{seen.path}` of {seen.model}" if seen.path != finding.tensor else ""
+    test = f"in {seen.test}" if seen.test is not None else ""
+    first = " ".join(filter(None, (within, test)))
+    return f"in {plural(seen.models, 'model')}" + (f", first {first}" if first else "")
+
+
+def not_counted(watched: Watched) -> str | None:
+    """What was found in installed packages, in one line; None where nothing was."""
+    if not watched.installed:
+        return None
+    packages = ", ".join(f"{name} {count:,}" for name, count in watched.installed.items())
+    total = plural(sum(watched.installed.values()), "finding")
+    return f"not counted: {total} in installed packages ({packages}); `--source PACKAGE` counts its own"
+
+
+def _models_of(watched: Watched) -> str:
+    classes = f"{watched.classes:,} classes" if watched.classes != 1 else "1 class"
+    return f"{plural(watched.models, 'model')} of {classes}"
 
 
 def _extent(result: CheckResult) -> str:
     """How much was looked at."""
+    if result.watched is not None:
+        return _models_of(result.watched)
     if result.source is None:
         return plural(len(result.targets), "target")
     classes = plural(result.source.classes, "class")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bufscan.rules import (
+    breaks_on_move,
     container_anomaly,
     dtype_mismatch,
     empty_tensor,
@@ -49,6 +50,7 @@ RULES: tuple[Rule, ...] = (
     optimizer_mismatch.RULE,
     faulty_buffer_name.RULE,
     mixed_devices.RULE,
+    breaks_on_move.RULE,
     saved_on_accelerator.RULE,
     uninitialised_buffer.RULE,
     missing_entry.RULE,

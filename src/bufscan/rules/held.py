@@ -80,11 +80,12 @@ def loss_of(tensor: Tensor) -> str:
     losses = ["is not saved"] * (tensor.saved is False)
     unknown = ["is saved"] * (tensor.saved is None)
     if tensor.shape != ():
-        losses += ["does not move with the model"] * (tensor.moves is False)
+        losses += ["does not move with the model"] * (tensor.moves is False and not tensor.moved_by_hand)
         unknown += ["moves with the model"] * (tensor.moves is None)
     if is_parameter(tensor) and tensor.trains is not True:
         losses.append("is seen by no optimizer")
     clauses = [f"it {listed(losses)}"] if losses else []
+    clauses += ["the forward pass moves it by hand at each use"] * tensor.moved_by_hand
     clauses += [f"whether it {listed(unknown)} is unknown"] if unknown else []
     return "; ".join(clauses) or "no module registers it"
 

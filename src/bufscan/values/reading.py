@@ -77,7 +77,8 @@ class ElementReader:
         word = np.dtype(np.complex128 if self.itemsize == _TWO_WORDS else f"u{self.itemsize}")
         held = strided.reader.held(strided.storage)
         if held is not None:
-            return held[: len(held) // self.itemsize * self.itemsize].view(word)[places].view(np.uint8)
+            picked: NDArray[Any] = held[: len(held) // self.itemsize * self.itemsize].view(word)[places]
+            return picked.view(np.uint8)
         return self._picked(places, word)
 
     def _picked(self, places: NDArray[np.int64], word: np.dtype[Any]) -> NDArray[Any]:
@@ -103,7 +104,8 @@ class ElementReader:
             start, to = (first + begin) * _BLOCK, int(rank[begin]) * _BLOCK
             nbytes = min((end - begin) * _BLOCK, storage.nbytes - start)
             self._strided.reader.read_into(storage, start, found.data[to : to + nbytes])
-        return found.view(word)[rank[block] * in_block + places % in_block].view(np.uint8)
+        picked: NDArray[Any] = found.view(word)[rank[block] * in_block + places % in_block]
+        return picked.view(np.uint8)
 
 
 class _Gathered:

@@ -1,0 +1,101 @@
+"""What a rehearsal of a model's move to another device showed: plain records, made by `rehearsing`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+
+from bufscan.inventory import Skipped
+
+if TYPE_CHECKING:
+    from bufscan.inventory import Inventory, Location, Tensor
+
+Verdict = Literal["fails", "passes", "not rehearsed"]
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """How to rehearse a model.
+
+    Attributes:
+        inputs: what to call it with, as the command line writes it.
+        method: what to call.
+        train: whether in training mode, with a backward pass.
+    """
+
+    inputs: str
+    method: str = "forward"
+    train: bool = False
+
+
+class Clash(msgspec.Struct, frozen=True, kw_only=True):
+    """An operation that would fail once the model has moved.
+
+    Attributes:
+        operator: what the user's code calls, or the operator behind it (`add`, `index_select`, `numpy`).
+        complaint: what fails, as a clause.
+        line: of the user's code that runs the operation; None where only installed code does.
+        tensor: path of the tensor that stayed behind, as an inventory writes it; None where the model holds none.
+        input: name of the input that had better not move; None where none is to blame.
+        made: the line that made the tensor on the CPU during the forward pass.
+        maker: what that line calls (`torch.arange(8)`).
+        fix: that call with the device it lacks; None where no local name tells it.
+        shape: of the tensor that stayed behind.
+    """
+
+    operator: str
+    complaint: str
+    line: Location | None = None
+    tensor: str | None = None
+    input: str | None = None
+    made: Location | None = None
+    maker: str | None = None
+    fix: str | None = None
+    shape: tuple[int, ...] = ()
+
+
+class Rehearsal(msgspec.Struct, frozen=True, kw_only=True):
+    """A forward pass with the model moved to a device that is only pretended.
+
+    Attributes:
+        method: the method that was called.
+        train: whether in training mode, with a backward pass.
+        clashes: what would fail, each tensor once, in the order met.
+        carried: tensors that the model left behind and that its forward pass carried over at each use, each with
+            the line that does it; none of them is in a clash.
+        reason: why the rehearsal did not come to its end; None where it did.
+    """
+
+    method: str = "forward"
+    train: bool = False
+    clashes: tuple[Clash, ...] = ()
+    carried: dict[str, Location | None] = {}
+    reason: str | None = None
+
+    @property
+    def verdict(self) -> Verdict:
+        """A clash is one, whatever came after it; without any, only a pass to the end is a pass."""
+        if self.clashes:
+            return "fails"
+        return "passes" if self.reason is None else "not rehearsed"
+
+
+def told(inventory: Inventory, rehearsal: Rehearsal) -> Inventory:
+    """The model's inventory with what the rehearsal showed of its tensors, and why it showed no more."""
+    tensors = tuple(
+        msgspec.structs.replace(tensor, moved_by_hand=True, evidence=_by_hand(tensor, rehearsal))
+        if tensor.path in rehearsal.carried and tensor.lacks_registration
+        else tensor
+        for tensor in inventory.tensors
+    )
+    skipped = inventory.skipped
+    if rehearsal.reason is not None:
+        what = f"the move to another device, with `{rehearsal.method}()`"
+        skipped = (*skipped, Skipped(what=what, reason=f"not rehearsed: {rehearsal.reason}", failed=True))
+    return msgspec.structs.replace(inventory, tensors=tensors, skipped=skipped)
+
+
+def _by_hand(tensor: Tensor, rehearsal: Rehearsal) -> str:
+    line = rehearsal.carried[tensor.path]
+    where = f" at {line.file}:{line.line}" if line is not None else ""
+    return f"{tensor.evidence}; moved by hand in `{rehearsal.method}`{where}"

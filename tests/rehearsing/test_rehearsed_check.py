@@ -1,0 +1,177 @@
+"""`check --rehearse`: what the findings say, where they stand, and what is never called clean."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+from torch import nn
+
+from bufscan.checking import check
+from bufscan.config import BuildEntry, Config, load_config
+from bufscan.rehearsal import Plan
+from command_line import bufscan
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from bufscan.checking.results import CheckResult
+
+SOURCE = """\
+import torch
+from torch import nn
+
+
+class Model(nn.Module):
+    def __init__(self, width=8):
+        super().__init__()
+        self.embedding = nn.Embedding(16, width)
+        self.pe = torch.zeros(16, width)
+        self.scale = torch.ones(width)
+        self.register_buffer("k", torch.ones(width))
+        self.alias = self.k
+
+    def forward(self, x):
+        x = x * self.scale.to(x.device) + self.alias
+        x = x + self.embedding(torch.arange(x.size(1)))
+        return x + self.pe[: x.size(1)]
+
+    def encode(self, x):
+        return x + self.k
+
+    def broken(self, x):
+        raise ValueError("no")
+"""
+INPUTS = "randn(2, 4, 8)"
+
+
+@pytest.fixture(autouse=True)
+def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "model.py").write_text(SOURCE)
+
+
+def found(result: CheckResult) -> list[tuple[str, str, str, int]]:
+    return [
+        (each.code, each.severity, each.tensor, each.location.line if each.location else 0)
+        for each in result.findings
+    ]
+
+
+def rehearsed(method: str = "forward", inputs: str = INPUTS, *, train: bool = False) -> CheckResult:
+    return check("model.py:Model", rehearse=Plan(inputs=inputs, method=method, train=train))
+
+
+def test_a_clash_is_told_with_the_tensor_and_the_line() -> None:
+    assert [
+        ("BUF202", "error", "", 16),
+        ("BUF004", "error", "alias", 12),
+        ("BUF202", "error", "alias", 15),
+        ("BUF001", "error", "pe", 9),
+        ("BUF202", "error", "pe", 17),
+        ("BUF001", "warning", "scale", 10),
+    ] == found(rehearsed())
+
+
+def test_the_words_name_the_place_to_mend() -> None:
+    made, alias, pe = [each for each in rehearsed().findings if each.code == "BUF202"]
+    assert "torch.arange(x.size(1), device=x.device)" == made.suggestion
+    assert (
+        "`torch.arange(x.size(1))` makes a tensor on the CPU, wherever the model is: "
+        "`embedding` takes tensors of one device only"
+    ) == made.message
+    assert (
+        "`alias` stays on the CPU when the model moves (BUF004 at model.py:12): "
+        "`add` takes tensors of one device only"
+    ) == alias.message
+    assert "(BUF001 at model.py:9)" in pe.message
+
+
+def test_what_is_carried_over_by_hand_is_a_warning_that_says_what_remains() -> None:
+    (scale,) = [each for each in rehearsed().findings if each.tensor == "scale"]
+    assert (
+        "`scale` is a plain attribute: it is not saved; the forward pass moves it by hand at each use"
+        == scale.message
+    )
+
+
+def test_another_method_is_another_verdict() -> None:
+    assert {"BUF001", "BUF004"} == {each.code for each in rehearsed("encode").findings}
+
+
+def test_what_cannot_be_rehearsed_is_no_finding_and_no_pass() -> None:
+    result = rehearsed("broken")
+    ((skipped,),) = [target.skipped for target in result.targets]
+    assert "not rehearsed: `broken()` raised ValueError: no (model.py:23)" == skipped.reason
+    assert "BUF202" not in {each.code for each in result.findings}
+    assert 2 == result.exit_code
+
+
+@pytest.mark.parametrize("inputs", ["auto", "nowhere.py:make", "f(", "randn(2, 4, 7)"])
+def test_neither_is_a_model_without_inputs_that_fit(inputs: str) -> None:
+    ((skipped,),) = [target.skipped for target in rehearsed(inputs=inputs).targets]
+    assert skipped.reason.startswith("not rehearsed: ")
+    assert skipped.failed
+
+
+def test_the_configuration_says_how_to_rehearse_a_model(tmp_path: Path) -> None:
+    (tmp_path / "bufscan.toml").write_text(
+        '[[build]]\ntarget = "model:Model"\nkwargs = {width = 4}\nrehearse = "randn(2, 4, 4)"\nmethod = "encode"\n'
+    )
+    config = load_config(tmp_path)
+    assert Plan(inputs="randn(2, 4, 4)", method="encode") == config.build[0].plan
+    assert [] == [each.skipped for each in check("model:Model", config=config).targets if each.skipped]
+    override = check("model:Model", config=config, rehearse=Plan(inputs="randn(2, 4, 4)"))
+    assert "BUF202" in {each.code for each in override.findings}
+
+
+def test_an_ignore_of_what_only_a_rehearsal_finds_is_idle_only_after_one() -> None:
+    comment = "self.pe = torch.zeros(16, width)  # bufscan: ignore[BUF202] the CPU is all we have"
+    with open("model.py", "w") as file:  # noqa: PTH123  # in the current folder
+        file.write(SOURCE.replace("self.pe = torch.zeros(16, width)", comment))
+    assert not [each for each in check("model.py:Model").findings if each.code == "BUF901"]
+
+
+def test_a_model_that_is_handed_over_is_rehearsed_too() -> None:
+    result = check(nn.Linear(2, 2), rehearse=Plan(inputs="randn(1, 2)"))
+    assert (0, []) == (result.exit_code, result.findings)
+
+
+def test_training_has_a_backward_pass() -> None:
+    class OwnBackward(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc = nn.Linear(2, 2)
+
+        def forward(self, x):  # noqa: ANN001, ANN202
+            out = self.fc(x)
+            out.register_hook(lambda grad: grad * _ones(2))
+            return out
+
+    assert [] == check(OwnBackward(), rehearse=Plan(inputs="randn(1, 2)")).findings
+    (finding,) = check(OwnBackward(), rehearse=Plan(inputs="randn(1, 2)", train=True)).findings
+    assert "BUF202" == finding.code
+
+
+def _ones(n: int):  # noqa: ANN202
+    import torch
+
+    return torch.ones(n)
+
+
+def test_the_command_line_rehearses() -> None:
+    done = bufscan("check", "model.py:Model", "--rehearse", INPUTS, "--format", "json")
+    assert 1 == done.returncode, done.stderr
+    (target,) = json.loads(done.stdout)["targets"]
+    assert 3 == sum(each["code"] == "BUF202" for each in target["findings"])
+
+
+def test_a_method_without_inputs_is_a_mistake() -> None:
+    done = bufscan("check", "model.py:Model", "--method", "encode")
+    assert (2, b"bufscan: `--method` is for a rehearsal\n") == (done.returncode, done.stderr.splitlines(True)[0])
+
+
+def test_every_entry_has_a_plan_or_none() -> None:
+    assert None is BuildEntry(target="m:M").plan
+    assert Config().build == ()
