@@ -113,7 +113,7 @@ def _read(files: Sequence[Path], stdin: StandardInput | None) -> Reading:
 
 
 def _result(name: str, reading: Reading, codes: Collection[str], policy: Policy) -> TargetResult:
-    findings = [_finding(fault) for fault in reading.faults.get(name, ()) if fault.code in codes]
+    findings = [finding_of(fault) for fault in reading.faults.get(name, ()) if fault.code in codes]
     failure = reading.failures.get(name)
     found = [policy.verdict(name, each) for each in sorted(findings, key=_line_and_code)]
     return TargetResult(
@@ -133,7 +133,8 @@ def _line_and_code(finding: Finding) -> tuple[object, ...]:
     return (0 if finding.location is None else finding.location.line), *path_and_code(finding)
 
 
-def _finding(fault: FileFault) -> Finding:
+def finding_of(fault: FileFault) -> Finding:
+    """The finding that a fault in source is."""
     return Finding(
         code=fault.code,
         name=_NAMES[fault.code],

@@ -107,6 +107,7 @@ def _summary(result: CheckResult) -> dict[str, int]:
         "skipped": sum(len(target.skipped) for target in result.targets),
         "failing": result.failing,
         "failures": sum(not target.is_complete for target in result.targets),
+        **({"read_from_source": read} if (read := sum(target.read for target in result.targets)) else {}),
         **({} if result.source is None else {"files": result.source.files, "classes": result.source.classes}),
     }
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from bufscan.report.findings import counted, module_of, not_counted, sighting, verdict, without_repeats
+from bufscan.report.sizes import plural
 from bufscan.report.text.layout import BLANK, Cell, Line, Style, line, paint, wrapped
 
 if TYPE_CHECKING:
@@ -84,6 +85,8 @@ def _state(target: TargetResult) -> str:
     if target.failure is not None:
         return "could not be checked"
     parts = [counted(target.findings)]
+    if target.read:
+        parts.append(f"{plural(target.read, 'class')} read from source")
     if target.ignored:
         parts.append(f"{len(target.ignored):,} ignored")
     if target.skipped:

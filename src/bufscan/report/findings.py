@@ -106,6 +106,9 @@ def verdict(result: CheckResult) -> str:
         parts += [f"{result.source.fixed:,} fixed"] * bool(result.source.fixed)
         parts += [f"{safe:,} can be fixed with --fix"] * bool(safe)
         parts += [f"{unsafe:,} with --unsafe-fixes"] * bool(unsafe)
+    read = sum(target.read for target in result.targets)
+    if read:
+        parts.append(f"{plural(read, 'class')} read from source")
     ignored = sum(len(target.ignored) for target in result.targets)
     if ignored:
         parts.append(f"{ignored:,} ignored")

@@ -17,9 +17,12 @@ from bufscan.source.values import (
     Instance,
     Memory,
     Module,
+    Outside,
     Parameter,
+    Plain,
     Site,
     Tensor,
+    Unknown,
     Value,
     options_of,
 )
@@ -109,7 +112,9 @@ class Reader:
     # What is held without being registered.
 
     def _of_plain(self, cls: ClassInfo, name: str, held: Held, upkeep: Upkeep) -> Iterator[Fault]:
-        if held.registration not in ("plain", "direct") or upkeep.looks_after(name):
+        if held.registration not in ("plain", "direct") or isinstance(held.value, Plain | Unknown | Outside):
+            return
+        if upkeep.looks_after(name):
             return
         shown = f"{_owner(cls, held.site)}.{name}"
         match held.value:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
 from bufscan.source.abstract_pass import Routine, fate_of
@@ -82,7 +82,7 @@ class Upkeep:
 
     @cached_property
     def _registered_later(self) -> frozenset[str]:
-        return frozenset(name for cls in self._lineage.classes for name in _registered_in(cls.node))
+        return frozenset().union(*(_registered_in(cls.node) for cls in self._lineage.classes))
 
     def _words(self, name: str) -> frozenset[str]:
         """Attributes and texts that a method, and those that it calls, mention."""
@@ -111,8 +111,13 @@ def _words_in(method: Method) -> Iterator[str]:
                 pass
 
 
-def _registered_in(node: ast.ClassDef) -> Iterator[str]:
+@lru_cache(maxsize=4096)
+def _registered_in(node: ast.ClassDef) -> frozenset[str]:
     """Names that some method registers, or takes away."""
+    return frozenset(_registrations(node))
+
+
+def _registrations(node: ast.ClassDef) -> Iterator[str]:
     for each in ast.walk(node):
         match each:
             case ast.Call(func=ast.Attribute(attr=method), args=[ast.Constant(value=str() as name), *_]) if (

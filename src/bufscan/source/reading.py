@@ -18,7 +18,7 @@ from bufscan.source.mending import key_of, verified_fixes
 from bufscan.source.project import Project
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from bufscan.source.faults import Fault
@@ -65,6 +65,7 @@ class Reading(msgspec.Struct, kw_only=True):
         failures: why a file could not be read.
         too_long: classes whose construction could not be followed, by file.
         classes: of modules, in all.
+        read: the classes of modules that were found, by file.
         digests: of the texts that fixes are for, by file.
     """
 
@@ -72,6 +73,7 @@ class Reading(msgspec.Struct, kw_only=True):
     failures: dict[str, str] = {}
     too_long: dict[str, list[str]] = {}
     classes: int = 0
+    read: dict[str, list[str]] = {}
     digests: dict[str, str] = {}
 
     def named(self) -> list[str]:
@@ -103,13 +105,19 @@ class Reading(msgspec.Struct, kw_only=True):
         return whole
 
 
-def read_all(files: Sequence[Path], folder: Path, piped: tuple[Path, str] | None = None) -> Reading:
+def read_all(
+    files: Sequence[Path],
+    folder: Path,
+    piped: tuple[Path, str] | None = None,
+    only: Mapping[Path, Collection[str]] | None = None,
+) -> Reading:
     """Read files, and the text of one more as if it stood in a file.
 
     Args:
         files: which.
         folder: where names of modules may be counted from, beside the roots of packages.
         piped: a path and the text that goes by it.
+        only: the classes to read of each file, by qualified name; None for all.
     """
     project = Project(folder)
     reading = Reading()
@@ -129,8 +137,10 @@ def read_all(files: Sequence[Path], folder: Path, piped: tuple[Path, str] | None
     for source in sources:
         found: list[Fault] = []
         for cls in classes.of(source):
-            if classes.lineage(cls).is_module:
+            wanted = only is None or cls.name in only.get(source.path, ())
+            if wanted and classes.lineage(cls).is_module:
                 reading.classes += 1
+                reading.read.setdefault(shown(source.path), []).append(cls.name)
                 try:
                     found += reader.faults(cls)
                 except TooLongError:
