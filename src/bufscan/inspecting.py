@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from bufscan.inventory import Inventory
     from bufscan.opening.artefact import Artefact
+    from bufscan.rehearsal import Plan
     from bufscan.target import Given
 
 _LARGEST_CONFIG = 1 << 20  # bytes; those of transformers have a few thousand
@@ -32,6 +33,7 @@ def inspect(  # noqa: PLR0913 - all but the target have names and defaults
     from_config: bool = False,
     device: str | None = None,
     dtype: str | None = None,
+    rehearse: Plan | None = None,
     files: OpenFiles | None = None,
 ) -> Inventory:
     """Every tensor that the target holds, with its role and the evidence for it.
@@ -47,6 +49,7 @@ def inspect(  # noqa: PLR0913 - all but the target have names and defaults
         from_config: build that model from the `config.json` of the Hugging Face folder that `target` is.
         device: where a named model is built; None for torch's default.
         dtype: default dtype while a named model is built; None for torch's default.
+        rehearse: how to rehearse the move of a model to another device; None not to.
         files: keeps open what is read; None to close it at the end.
 
     Raises:
@@ -59,10 +62,14 @@ def inspect(  # noqa: PLR0913 - all but the target have names and defaults
     require_one_model(model, from_config=from_config)
     build.require_model([given], model)
     joins = model is not None or from_config
+    if rehearse is not None and not is_code(given):
+        raise UsageError("only a model can be rehearsed, and this target is a checkpoint")
     if joins and is_code(given):
         raise UsageError("a model is joined to a checkpoint, and this target is a model itself")
     with OpenFiles() if files is None else nullcontext(files) as opened:
         artefact = open_target(given, opened, build)
+        if rehearse is not None:
+            return _rehearsed(artefact, rehearse)
         if not joins:
             return _with_hint(artefact)
         from bufscan.opening.joined import join_model
@@ -91,3 +98,12 @@ def _is_transformers_config(path: Path) -> bool:
         return is_file(path) and path.stat().st_size <= _LARGEST_CONFIG and b'"model_type"' in path.read_bytes()
     except OSError:
         return False
+
+
+def _rehearsed(artefact: Artefact, plan: Plan) -> Inventory:
+    """What the model holds, with what its rehearsal showed."""
+    from bufscan.rehearsal import told
+    from bufscan.rehearsing.planned import rehearse_as
+
+    assert artefact.model is not None  # noqa: S101 - the target is code
+    return told(artefact.inventory, rehearse_as(plan, artefact.model))

@@ -11,6 +11,8 @@ from bufscan.inventory import Skipped
 if TYPE_CHECKING:
     from bufscan.inventory import Inventory, Location, Tensor
 
+_MOST_NAMES = 3  # in a note
+
 Verdict = Literal["fails", "passes", "not rehearsed"]
 
 
@@ -88,11 +90,24 @@ def told(inventory: Inventory, rehearsal: Rehearsal) -> Inventory:
         else tensor
         for tensor in inventory.tensors
     )
-    skipped = inventory.skipped
+    skipped, notes = inventory.skipped, inventory.notes
     if rehearsal.reason is not None:
         what = f"the move to another device, with `{rehearsal.method}()`"
         skipped = (*skipped, Skipped(what=what, reason=f"not rehearsed: {rehearsal.reason}", failed=True))
-    return msgspec.structs.replace(inventory, tensors=tensors, skipped=skipped)
+    if rehearsal.verdict != "not rehearsed":
+        notes = (*notes, f"rehearsed: {_outcome(rehearsal)}")
+    return msgspec.structs.replace(inventory, tensors=tensors, skipped=skipped, notes=notes)
+
+
+def _outcome(rehearsal: Rehearsal) -> str:
+    call = f"`{rehearsal.method}()`" + " and its backward pass" * rehearsal.train
+    if rehearsal.verdict == "passes":
+        return f"{call} would run on another device"
+    names = [f"`{clash.tensor}`" for clash in rehearsal.clashes if clash.tensor is not None]
+    others = len(rehearsal.clashes) - len(names)
+    blamed = [*names[:_MOST_NAMES], *([f"{len(names) - _MOST_NAMES} more"] if len(names) > _MOST_NAMES else [])]
+    blamed += [f"{others} made by the forward pass or given to it"] if others else []
+    return f"{call} would fail on another device, for tensors that stay behind: {', '.join(blamed)}"
 
 
 def _by_hand(tensor: Tensor, rehearsal: Rehearsal) -> str:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING
 
 import pytest
+import torch
 from torch import nn
 
 from bufscan.checking import check
 from bufscan.config import BuildEntry, Config, load_config
+from bufscan.errors import UsageError
+from bufscan.inspecting import inspect
 from bufscan.rehearsal import Plan
 from command_line import bufscan
 
@@ -146,7 +150,7 @@ def test_training_has_a_backward_pass() -> None:
 
         def forward(self, x):  # noqa: ANN001, ANN202
             out = self.fc(x)
-            out.register_hook(lambda grad: grad * _ones(2))
+            out.register_hook(lambda grad: grad * torch.ones(2))
             return out
 
     assert [] == check(OwnBackward(), rehearse=Plan(inputs="randn(1, 2)")).findings
@@ -154,17 +158,61 @@ def test_training_has_a_backward_pass() -> None:
     assert "BUF202" == finding.code
 
 
-def _ones(n: int):  # noqa: ANN202
-    import torch
-
-    return torch.ones(n)
-
-
 def test_the_command_line_rehearses() -> None:
     done = bufscan("check", "model.py:Model", "--rehearse", INPUTS, "--format", "json")
     assert 1 == done.returncode, done.stderr
     (target,) = json.loads(done.stdout)["targets"]
     assert 3 == sum(each["code"] == "BUF202" for each in target["findings"])
+
+
+CHOOSES = """\
+import torch
+from torch import nn
+
+
+class Model(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(2, 2)
+        self.device = "cuda" if torch.cuda.{asks} else "cpu"
+
+    def forward(self, x):
+        return self.fc(x) + torch.ones(2, device=self.device)
+"""
+
+
+def test_a_device_that_was_chosen_without_a_gpu_is_no_fault(tmp_path: Path) -> None:
+    (tmp_path / "chooses.py").write_text(CHOOSES.format(asks="is_available()"))
+    (result,) = check("chooses.py:Model", rehearse=Plan(inputs="randn(1, 2)")).targets
+    assert () == result.findings
+    reason = "takes the device that the model chose when it was built, with no GPU there"
+    assert [f"not rehearsed: `torch.ones(2, device=self.device)` {reason}"] == [
+        each.reason for each in result.skipped
+    ]
+
+
+def test_a_device_that_was_given_is_one(tmp_path: Path) -> None:
+    (tmp_path / "given.py").write_text(CHOOSES.format(asks="__doc__ is None"))
+    (finding,) = check("given.py:Model", rehearse=Plan(inputs="randn(1, 2)")).findings
+    assert ("BUF202", "torch.ones(2, device=x.device)") == (finding.code, finding.suggestion)
+
+
+def test_inspect_shows_what_moves_by_hand_and_how_it_went() -> None:
+    done = bufscan("inspect", "model.py:Model", "--rehearse", INPUTS)
+    assert 0 == done.returncode, done.stderr
+    text = done.stdout.decode()
+    assert re.search(r"^moves +scale: by hand in forward$", text, re.MULTILINE)
+    assert (
+        "rehearsed: `forward()` would fail on another device, for tensors that stay behind: `alias`, `pe`," in text
+    )
+    encoded = inspect("model.py:Model", rehearse=Plan(inputs=INPUTS, method="encode"))
+    assert ("rehearsed: `encode()` would run on another device",) == encoded.notes
+
+
+def test_a_checkpoint_cannot_be_rehearsed(tmp_path: Path) -> None:
+    torch.save({}, tmp_path / "model.pt")
+    with pytest.raises(UsageError, match="only a model can be rehearsed"):
+        inspect("model.pt", rehearse=Plan(inputs=INPUTS))
 
 
 def test_a_method_without_inputs_is_a_mistake() -> None:

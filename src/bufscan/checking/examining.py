@@ -217,7 +217,7 @@ def _models_in(source: str, target: str, means: Means) -> Iterator[Examined]:
 
 
 def _read(unbuilt: Mapping[str, tuple[Candidate, str]], target: str) -> Examined:
-    """What source says of classes that cannot be built, each for a reason: that of skipping it where there is none."""
+    """What source says of classes that cannot be built; with each goes why, for those of which it says nothing."""
     files = {name: _file_of(candidate) for name, (candidate, _) in unbuilt.items()}
     only: dict[Path, set[str]] = {}
     for name, (candidate, _) in unbuilt.items():

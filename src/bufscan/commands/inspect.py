@@ -13,12 +13,16 @@ from bufscan.commands.options import (
     Debug,
     Device,
     DType,
+    Method,
     Model,
     NoColor,
     Output,
     Quiet,
+    Rehearse,
+    Train,
     count_of,
     one_of,
+    plan_of,
 )
 from bufscan.commands.outcome import DONE, FAILED, Complaint, Outcome
 from bufscan.commands.terminal import display
@@ -79,6 +83,9 @@ def inspect(  # noqa: PLR0913, PLR0917 - typer reads the options from the parame
     build: Build = False,
     device: Device = None,
     dtype: DType = None,
+    rehearse: Rehearse = None,
+    method: Method = None,
+    train: Train = False,
     format_: Format = "text",
     output: Output = None,
     no_color: NoColor = False,
@@ -100,6 +107,7 @@ def inspect(  # noqa: PLR0913, PLR0917 - typer reads the options from the parame
         quiet=quiet,
         display=display(output, no_color=no_color),
     )
+    plan = plan_of(rehearse, method, train=train)
     from bufscan.inspecting import inspect as read
 
     named = matching(targets)
@@ -107,7 +115,9 @@ def inspect(  # noqa: PLR0913, PLR0917 - typer reads the options from the parame
 
         def inspected(target: str) -> Inspected:
             with about(target):
-                inventory = read(target, model=model, from_config=build, device=device, dtype=dtype, files=files)
+                inventory = read(
+                    target, model=model, from_config=build, device=device, dtype=dtype, rehearse=plan, files=files
+                )
             shown = view
             if format_ in WITH_FINDINGS:
                 from bufscan.checking.inspected import findings_in

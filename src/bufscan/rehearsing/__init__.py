@@ -9,9 +9,12 @@ from __future__ import annotations
 import contextlib
 import inspect
 import io
+import linecache
+import sys
 import warnings
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from bufscan.live import anatomy
 from bufscan.live.describing import is_uninitialised, is_wrapper
 from bufscan.live.registry import is_script, registered_modules, registered_tensors
 from bufscan.live.user_code import summary_of, where_raised
@@ -66,7 +69,7 @@ def rehearse(
         keeper = Keeper((model, tuple(args), kwargs))
     except TooManyObjectsError:
         return _not(result, "the model leads to too many objects to put all of them back")
-    course = Course(_perform.__code__, scripts=keeper.scripts)
+    course = Course(_perform.__code__, scripts=keeper.scripts, chooses_device=lambda: _asks_for_gpu(modules))
     _name_tensors(course, modules)
     with torch_kept():
         try:
@@ -116,6 +119,14 @@ def _name_tensors(course: Course, modules: list[RegisteredModule]) -> None:
         for entry in registered_tensors(module):
             if entry.tensor is not None:
                 course.tags.name(entry.tensor, entry.name)
+
+
+def _asks_for_gpu(modules: Sequence[RegisteredModule]) -> bool:
+    """Whether a file that defines the model's classes asks if there is a GPU: the answer was no."""
+    names = {anatomy.module_of(base) for module in modules for base in anatomy.mro_of(type(module.module))}
+    loaded = [sys.modules.get(name) for name in names if not name.startswith("torch.")]
+    files = {file for module in loaded if isinstance(file := getattr(module, "__file__", None), str)}
+    return any("is_available(" in line for file in files for line in linecache.getlines(file))
 
 
 class _Call(NamedTuple):

@@ -6,11 +6,11 @@ import ast
 from typing import TYPE_CHECKING
 
 from bufscan.rehearsal import Clash
-from bufscan.rehearsing.lines import call_on, device_in, line_now, with_device
+from bufscan.rehearsing.lines import call_on, device_in, line_now, names_device, with_device
 from bufscan.rehearsing.tags import NOWHERE, Origin, Tags
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from types import CodeType
     from typing import Any
 
@@ -36,7 +36,8 @@ class Course:
         undecided: why nothing can be said, whatever else was seen; None while all was followed.
     """
 
-    def __init__(self, outermost: CodeType, *, scripts: bool) -> None:
+    def __init__(self, outermost: CodeType, *, scripts: bool, chooses_device: Callable[[], bool]) -> None:
+        """`chooses_device` tells whether the model's code asks whether there is a GPU."""
         self.tags = Tags()
         self.target: Tag | None = None
         self.origin = NOWHERE
@@ -45,6 +46,7 @@ class Course:
         self.carried: dict[str, Location | None] = {}
         self.undecided: str | None = None
         self._outermost = outermost
+        self._chooses_device = chooses_device
         self._clashes: dict[tuple[object, ...], Clash] = {}
 
     @property
@@ -57,6 +59,11 @@ class Course:
         line = self.location_now()
         for tensor in fault.culprits:
             origin = self.tags.origin_of(tensor)
+            if origin.chosen and self._chooses_device():
+                self.undecided = (
+                    f"`{origin.maker}` takes the device that the model chose when it was built, with no GPU there"
+                )
+                continue
             clash = Clash(
                 operator=operator,
                 complaint=fault.complaint,
@@ -98,6 +105,7 @@ class Course:
             line=line.location,
             maker=None if call is None else _shown(call),
             fix=with_device(call, device) if call is not None and device is not None else None,
+            chosen=call is not None and names_device(call),
         )
 
     def _has_moved(self, value: Any) -> bool:

@@ -117,17 +117,19 @@ def tensors_in(values: Any) -> list[torch.Tensor]:
 
 
 def _run_on_cpu(operator: OpOverload, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-    """Where the CPU has no kernel for a narrow type and CUDA has, by way of float32."""
+    """Where the CPU has no kernel for a type and CUDA has, by way of float32."""
     import torch
     from torch.utils._pytree import tree_map
 
     try:
         return operator(*args, **kwargs)
     except (NotImplementedError, RuntimeError) as error:
-        narrow = {tensor.dtype for tensor in tensors_in((args, kwargs))} & {torch.float16, torch.bfloat16}
-        if _NO_KERNEL not in str(error) or len(narrow) != 1 or operator._schema.is_mutable:  # noqa: SLF001
+        types = {tensor.dtype for tensor in tensors_in((args, kwargs))} & {
+            *(torch.float16, torch.bfloat16, torch.int32, torch.int16, torch.int8, torch.uint8)
+        }
+        if _NO_KERNEL not in str(error) or len(types) != 1 or operator._schema.is_mutable:  # noqa: SLF001
             raise
-        (dtype,) = narrow
+        (dtype,) = types
 
     def cast(value: Any, old: torch.dtype, new: torch.dtype) -> Any:
         return value.to(new) if isinstance(value, torch.Tensor) and value.dtype is old else value

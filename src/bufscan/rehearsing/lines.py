@@ -90,6 +90,14 @@ def with_device(call: ast.Call, device: str) -> str | None:
     return text if len(text) <= _LONGEST_FIX else None
 
 
+def names_device(call: ast.Call) -> bool:
+    """Whether the call gives a device by something else than a literal (`device=self.device`)."""
+    given = next((keyword.value for keyword in call.keywords if keyword.arg == "device"), None)
+    if isinstance(given, ast.Call) and len(given.args) == 1:  # torch.device("cpu")
+        given = given.args[0]
+    return given is not None and not isinstance(given, ast.Constant)
+
+
 def device_in(frame: FrameType, has_moved: Callable[[Any], bool]) -> str | None:
     """How the function can write the device that it should make tensors on: `x.device`, by an argument first."""
     code = frame.f_code

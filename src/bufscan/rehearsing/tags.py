@@ -21,6 +21,7 @@ class Origin(NamedTuple):
         input: name of the input that it is.
         line: the user's line that made it.
         maker, fix: what that line calls, and that call with the device it lacks.
+        chosen: whether that line names a device by something else than a literal.
     """
 
     path: str | None = None
@@ -28,6 +29,7 @@ class Origin(NamedTuple):
     line: Location | None = None
     maker: str | None = None
     fix: str | None = None
+    chosen: bool = False
 
 
 NOWHERE = Origin()

@@ -67,6 +67,7 @@ class _Tensor(msgspec.Struct, omit_defaults=True, kw_only=True, gc=False):
     holder: str | None = None
     declared: str | None = None
     saved_as: str | None = None
+    moved_by_hand: bool = False
     requires_grad: bool | None = None
     layout: str = "strided"
     type_name: str | None = None
@@ -172,6 +173,7 @@ def _tensor(tensor: Tensor) -> _Tensor:
         holder=_optional(tensor.holder),
         declared=tensor.declared,
         saved_as=_optional(tensor.saved_as),
+        moved_by_hand=tensor.moved_by_hand,
         requires_grad=tensor.requires_grad,
         layout=tensor.layout,
         type_name=_optional(tensor.type_name),

@@ -54,7 +54,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from bufscan.findings import Finding, Rule, Subject
-from bufscan.rules.held import SHARED_IN_CODE, is_parameter
+from bufscan.rules.held import SHARED_IN_CODE, holder_path, is_parameter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,15 +64,20 @@ if TYPE_CHECKING:
 
 
 def find_breaks(rule: Rule, subject: Subject) -> Iterator[Finding]:
-    """One finding for each tensor to blame."""
+    """One finding for each tensor to blame, and one for all tensors of a module that nothing registers."""
     if subject.rehearsal is None:
         return
     held = {tensor.path: tensor for tensor in subject.inventory.tensors}
+    told: set[str] = set()
     for clash in subject.rehearsal.clashes:
         if clash.tensor is not None:
-            message = f"`{clash.tensor}` {_fate(held.get(clash.tensor))}: {_refusal(clash)}"
-            finding = rule.finding_on(clash.tensor, message, severity="error")
-            yield msgspec.structs.replace(finding, location=clash.line)
+            tensor = held.get(clash.tensor)
+            what = clash.tensor if tensor is None or tensor.holding != "hidden_module" else holder_path(tensor)
+            if what not in told:
+                told.add(what)
+                message = f"`{what}` {_fate(tensor)}: {_refusal(clash)}"
+                finding = rule.finding_on(what, message, severity="error")
+                yield msgspec.structs.replace(finding, location=clash.line)
         elif clash.made is not None:
             yield _of_made(rule, clash)
         else:

@@ -92,6 +92,7 @@ def _particulars(
     yield _Particular("stored", _stored(inventory, by_role, view))
     yield _Particular("views", _views(inventory, view), "warning")
     yield _Particular("origins", _origins(tensors))
+    yield _Particular("moves", [f"{each.path}: by hand in forward" for each in tensors if each.moved_by_hand])
     yield _Particular("tied", ties)
     if not view.selection.narrows:  # else somebody looks at some tensors, and this is about the whole
         yield _Particular("metadata", [f"{key}: {value}" for key, value in inventory.metadata.items()])
