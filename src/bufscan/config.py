@@ -51,7 +51,7 @@ class BuildEntry(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
         kwargs: keyword arguments, whatever TOML can write.
         skip: the reason why it is not to be built; None to build it.
         rehearse: what to call it with, to rehearse its move to another device; None not to.
-        method, train: how to rehearse it.
+        method, train, dtype: how to rehearse it.
     """
 
     target: str
@@ -60,13 +60,14 @@ class BuildEntry(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
     rehearse: str | None = None
     method: str = "forward"
     train: bool = False
+    dtype: str | None = None
 
     @property
     def plan(self) -> Plan | None:
         """How to rehearse the model; None not to."""
         if self.rehearse is None:
             return None
-        return Plan(inputs=self.rehearse, method=self.method, train=self.train)
+        return Plan(inputs=self.rehearse, method=self.method, train=self.train, dtype=self.dtype)
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
@@ -113,7 +114,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
 _KEYS: Final = ("targets", "select", "ignore", "fail-on", "build", "exclude")
 _ENTRY_KEYS: Final = {
     "ignore": ("code", "tensor", "reason"),
-    "build": ("target", "kwargs", "skip", "rehearse", "method", "train"),
+    "build": ("target", "kwargs", "skip", "rehearse", "method", "train", "dtype"),
 }
 
 

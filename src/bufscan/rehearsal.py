@@ -23,11 +23,13 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         inputs: what to call it with, as the command line writes it.
         method: what to call.
         train: whether in training mode, with a backward pass.
+        dtype: torch's name of the type that the model is cast to as it moves; None to leave its types.
     """
 
     inputs: str
     method: str = "forward"
     train: bool = False
+    dtype: str | None = None
 
 
 class Clash(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,6 +45,7 @@ class Clash(msgspec.Struct, frozen=True, kw_only=True):
         maker: what that line calls (`torch.arange(8)`).
         fix: that call with the device it lacks; None where no local name tells it.
         shape: of the tensor that stayed behind.
+        dtype: the type that it kept, where not the device but the type is what fails.
     """
 
     operator: str
@@ -54,6 +57,7 @@ class Clash(msgspec.Struct, frozen=True, kw_only=True):
     maker: str | None = None
     fix: str | None = None
     shape: tuple[int, ...] = ()
+    dtype: str | None = None
 
 
 class Rehearsal(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,6 +66,7 @@ class Rehearsal(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         method: the method that was called.
         train: whether in training mode, with a backward pass.
+        dtype: what the model was cast to as it moved; None where its types stayed.
         clashes: what would fail, each tensor once, in the order met.
         carried: tensors that the model left behind and that its forward pass carried over at each use, each with
             the line that does it; none of them is in a clash.
@@ -70,6 +75,7 @@ class Rehearsal(msgspec.Struct, frozen=True, kw_only=True):
 
     method: str = "forward"
     train: bool = False
+    dtype: str | None = None
     clashes: tuple[Clash, ...] = ()
     carried: dict[str, Location | None] = {}
     reason: str | None = None

@@ -57,6 +57,9 @@ Rehearse = Annotated[
 Method = Annotated[
     str | None, typer.Option("--method", metavar="NAME", help="Rehearse this method instead of forward.")
 ]
+RehearseDType = Annotated[
+    str | None, typer.Option("--rehearse-dtype", metavar="DTYPE", help="Cast the model as it moves: bfloat16, ...")
+]
 Train = Annotated[bool, typer.Option("--train", help="Rehearse in training mode, with a backward pass.")]
 
 
@@ -74,16 +77,17 @@ def one_of(kind: str, text: str, known: Sequence[Word]) -> Word:
     raise UsageError(f"no such {kind}: `{text}`", hint=f"{meant} {choice}" if meant else choice)
 
 
-def plan_of(inputs: str | None, method: str | None, *, train: bool) -> Plan | None:
+def plan_of(inputs: str | None, method: str | None, dtype: str | None, *, train: bool) -> Plan | None:
     """How to rehearse; None where that is not asked for.
 
     Raises:
         UsageError: an option says how, and none says with what.
     """
     if inputs is not None:
-        return Plan(inputs=inputs, method=method or "forward", train=train)
-    if method is not None or train:
-        raise UsageError(f"`{'--train' if method is None else '--method'}` is for a rehearsal", hint=_ASK_FOR_IT)
+        return Plan(inputs=inputs, method=method or "forward", train=train, dtype=dtype)
+    given = {"--method": method is not None, "--rehearse-dtype": dtype is not None, "--train": train}
+    if idle := [option for option, is_given in given.items() if is_given]:
+        raise UsageError(f"`{idle[0]}` is for a rehearsal", hint=_ASK_FOR_IT)
     return None
 
 

@@ -21,5 +21,5 @@ def rehearse_as(plan: Plan, model: nn.Module) -> Rehearsal:
             args, kwargs = inputs_for(model, plan.inputs)
         except BufscanError as error:
             reason = error.message if error.hint is None else f"{error.message}; {error.hint}"
-            return Rehearsal(method=plan.method, train=plan.train, reason=reason)
-        return rehearse(model, args, kwargs, method=plan.method, train=plan.train)
+            return Rehearsal(method=plan.method, train=plan.train, dtype=plan.dtype, reason=reason)
+        return rehearse(model, args, kwargs, method=plan.method, train=plan.train, dtype=plan.dtype)
