@@ -39,7 +39,7 @@ def two_sequences() -> Inputs:
 
 
 def image() -> Inputs:
-    return {"pixel_values": torch.randn(1, 3, 32, 32)}
+    return {"pixel_values": torch.randn(2, 3, 32, 32)}
 
 
 def sound() -> Inputs:

@@ -181,7 +181,7 @@ def _perform(course: Course, call: _Call, train: bool | None) -> str | None:
             losses = [each.float().sum() for each in tensors_in(_parts_of(out)) if each.requires_grad]
             if not losses:
                 return "no output requires grad: there is no backward pass"
-            _run_backward(sum(losses[1:], losses[0]))
+            _run_backward(course, sum(losses[1:], losses[0]))
     except (Exception, SystemExit) as error:  # noqa: BLE001  # the user's code may raise anything
         text = f"{step} raised {summary_of(error)}{where_raised(error)}"
         asks_driver = any(words in str(error) for words in _NO_DRIVER)
@@ -189,10 +189,11 @@ def _perform(course: Course, call: _Call, train: bool | None) -> str | None:
     return None
 
 
-def _run_backward(loss: torch.Tensor) -> None:
+def _run_backward(course: Course, loss: torch.Tensor) -> None:
     """By the engine itself: `loss.backward()` is a call of torch's, in which the user's hooks are not followed."""
     import torch
 
+    course.depth += 1  # what the engine itself makes lies wherever it needs it
     engine = torch.autograd.Variable._execution_engine  # noqa: SLF001
     engine.run_backward(
         (loss,), (torch.ones_like(loss),), False, False, (), allow_unreachable=True, accumulate_grad=True
