@@ -178,6 +178,8 @@ def severity_of(tensor: Tensor) -> Severity:
     if tensor.shape == () or tensor.numel == 0:
         return "note"
     harm_is_sure = (
-        tensor.holding not in ("cache", "maybe_computed") and tensor.moves is not None and not tensor.moved_by_hand
+        tensor.holding not in ("cache", "maybe_computed")
+        and tensor.moves is not None
+        and (tensor.lost_on_reload or not tensor.moved_by_hand)
     )
     return "error" if harm_is_sure else "warning"

@@ -22,7 +22,7 @@ from bufscan.live.user_code import summary_of, where_raised
 from bufscan.live.walking import walk
 from bufscan.rehearsal import Rehearsal
 from bufscan.rehearsing.course import Course
-from bufscan.rehearsing.dispatching import Dispatcher, tensors_in
+from bufscan.rehearsing.dispatching import Dispatcher, tensors_returned
 from bufscan.rehearsing.keeping import Keeper, TooManyObjectsError, torch_kept
 from bufscan.rehearsing.modes import rehearsing
 from bufscan.rehearsing.tags import Origin
@@ -178,7 +178,7 @@ def _perform(course: Course, call: _Call, train: bool | None) -> str | None:
         out = _moved(course, call).run()
         if train:
             step = "the backward pass"
-            losses = [each.float().sum() for each in tensors_in(_parts_of(out)) if each.requires_grad]
+            losses = [each.float().sum() for each in tensors_returned(out) if each.requires_grad]
             if not losses:
                 return "no output requires grad: there is no backward pass"
             _run_backward(course, sum(losses[1:], losses[0]))
@@ -198,11 +198,6 @@ def _run_backward(course: Course, loss: torch.Tensor) -> None:
     engine.run_backward(
         (loss,), (torch.ones_like(loss),), False, False, (), allow_unreachable=True, accumulate_grad=True
     )
-
-
-def _parts_of(out: Any) -> Any:
-    """What a forward pass returned, with the fields of objects that torch cannot look into."""
-    return vars(out) if hasattr(out, "__dict__") and not tensors_in(out) else out
 
 
 def _moved(course: Course, call: _Call) -> _Call:

@@ -143,6 +143,11 @@ def tensors_in(values: Any) -> list[torch.Tensor]:
     return [leaf for leaf in tree_leaves(values) if isinstance(leaf, torch.Tensor)]
 
 
+def tensors_returned(out: Any) -> list[torch.Tensor]:
+    """The tensors of what a model returned, those in the fields of an object that torch cannot look into too."""
+    return tensors_in(out) or (tensors_in(dict(vars(out))) if hasattr(out, "__dict__") else [])
+
+
 def _run_on_cpu(operator: OpOverload, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
     """Where the CPU has no kernel for a type and CUDA has, by way of float32."""
     import torch

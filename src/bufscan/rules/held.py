@@ -77,7 +77,8 @@ def is_parameter(tensor: Tensor) -> bool:
 
 def loss_of(tensor: Tensor) -> str:
     """What will go wrong with an unregistered tensor, by the facts that were measured on it, as a sentence."""
-    losses = ["is not saved"] * (tensor.saved is False)
+    proof = " (a fresh model that loads the state_dict was seen to have other values)" * tensor.lost_on_reload
+    losses = [f"is not saved{proof}"] * (tensor.saved is False)
     unknown = ["is saved"] * (tensor.saved is None)
     if tensor.shape != ():
         losses += ["does not move with the model"] * (tensor.moves is False and not tensor.moved_by_hand)
