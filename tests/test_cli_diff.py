@@ -195,14 +195,18 @@ def loads_torch(*arguments: str, cwd: Path) -> bool:
         pytest.param(("diff", "old.pt", "same.pt"), id="equal values"),
         pytest.param(("diff", "old.pt", "wrapped.pt", "--format", "json"), id="equal values in json"),
         pytest.param(("diff", "--textconv", "old.pt"), id="hashes"),
+        pytest.param(("diff", "old.pt", "new.pt"), id="other values"),
     ],
 )
 def test_torch_is_not_loaded_without_need(folder: Path, arguments: tuple[str, ...]) -> None:
     assert not loads_torch(*arguments, cwd=folder)
 
 
-def test_torch_is_loaded_for_numbers(folder: Path) -> None:
-    assert loads_torch("diff", "old.pt", "new.pt", cwd=folder)
+def test_torch_is_loaded_for_a_model(folder: Path) -> None:
+    (folder / "one.py").write_text(
+        "from torch import nn\nclass One(nn.Linear):\n    def __init__(self): super().__init__(1, 1)\n"
+    )
+    assert loads_torch("diff", "old.pt", "one.py:One", cwd=folder)
 
 
 # Long work

@@ -60,6 +60,8 @@ def test_importing_loads_nothing_heavy(stand_ins: Path) -> None:
         pytest.param(["diff", "model.pt", "weights.safetensors", "--no-values"], 0, id="diff of structures"),
         pytest.param(["diff", "--textconv", "weights.safetensors"], 0, id="diff for git"),
         pytest.param(["check", "--help"], 0, id="help of check"),
+        pytest.param(["run", "--help"], 0, id="help of run"),
+        pytest.param(["run", "no-such-file.py"], 2, id="run nothing"),
         pytest.param(["check", "model.pt", "no-such-file"], 2, id="check as text"),
         pytest.param(["check", "model.pt", "--format", "sarif"], 1, id="check as sarif"),
         pytest.param(["lint", "--help"], 0, id="help of lint"),

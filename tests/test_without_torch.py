@@ -80,6 +80,7 @@ STRUCTURE = [
     (["inspect", "legacy.pt", "--format", "json"], 0),
     (["inspect", "weights.safetensors", "--by-module"], 0),
     (["check", "model.pt"], 1),
+    (["lint", "model.py"], 1),
     (["check", "weights.safetensors", "--format", "sarif"], 0),
     (["diff", "model.pt", "weights.safetensors"], 0),
     (["diff", "old.pt", "new.pt", "--no-values"], 1),

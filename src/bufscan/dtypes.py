@@ -9,7 +9,7 @@ from typing import Literal
 
 import msgspec
 
-Kind = Literal["float", "complex", "integer", "bool", "quantized", "bits"]
+Kind = Literal["float", "complex", "integer", "bool", "quantized", "bits", "blocks"]
 
 
 class DType(msgspec.Struct, frozen=True):
@@ -17,13 +17,15 @@ class DType(msgspec.Struct, frozen=True):
 
     Attributes:
         name: torch's name without the `torch.` prefix, or the format's where torch has none.
-        bits: width of one element; under 8 only where elements are packed.
+        bits: width of one element, or of one block; under 8 only where elements are packed.
         kind: what the bits mean.
+        block: how many elements share these bits, and cannot be told apart by their place in memory.
     """
 
     name: str
     bits: int
     kind: Kind
+    block: int = 1
 
     @property
     def can_require_grad(self) -> bool:
@@ -32,7 +34,7 @@ class DType(msgspec.Struct, frozen=True):
 
     def nbytes(self, numel: int) -> int:
         """Bytes that `numel` packed elements take."""
-        return (numel * self.bits + 7) // 8
+        return (-(-numel // self.block) * self.bits + 7) // 8
 
 
 def _table(kind: Kind, widths: dict[str, int]) -> dict[str, DType]:
@@ -67,6 +69,38 @@ DTYPES: dict[str, DType] = {
     **_table("quantized", {"qint8": 8, "quint8": 8, "qint32": 32, "quint4x2": 8, "quint2x4": 8}),
     **_table("bits", {"bits1x8": 8, "bits2x4": 8, "bits4x2": 8, "bits8": 8, "bits16": 16}),
 }
+
+# Elements and bytes of the blocks that GGUF packs weights in (gguf 0.19, `GGML_QUANT_SIZES`).
+GGUF_BLOCKS: dict[str, tuple[int, int]] = {
+    "Q4_0": (32, 18),
+    "Q4_1": (32, 20),
+    "Q5_0": (32, 22),
+    "Q5_1": (32, 24),
+    "Q8_0": (32, 34),
+    "Q8_1": (32, 40),
+    "Q2_K": (256, 84),
+    "Q3_K": (256, 110),
+    "Q4_K": (256, 144),
+    "Q5_K": (256, 176),
+    "Q6_K": (256, 210),
+    "Q8_K": (256, 292),
+    "IQ2_XXS": (256, 66),
+    "IQ2_XS": (256, 74),
+    "IQ3_XXS": (256, 98),
+    "IQ1_S": (256, 50),
+    "IQ4_NL": (32, 18),
+    "IQ3_S": (256, 110),
+    "IQ2_S": (256, 82),
+    "IQ4_XS": (256, 136),
+    "IQ1_M": (256, 56),
+    "TQ1_0": (256, 54),
+    "TQ2_0": (256, 66),
+    "MXFP4": (32, 17),
+    "NVFP4": (64, 36),
+    "Q1_0": (128, 18),
+}
+
+DTYPES |= {name: DType(name, nbytes * 8, "blocks", elements) for name, (elements, nbytes) in GGUF_BLOCKS.items()}
 
 STORAGE_CLASSES: dict[str, DType] = {
     class_name: DTYPES[name]

@@ -173,12 +173,13 @@ def severity_of(tensor: Tensor) -> Severity:
 
     A 0-dim tensor on the CPU meets device tensors without a clash, so all it loses is being saved; one without
     elements has nothing to lose, until something takes its place. A cache is made anew by the forward pass, what
-    autograd computed may be, and what may move or was seen to be moved by hand may do no harm.
+    autograd computed may be, what forward takes to a device itself only is not saved, and what may move or was
+    seen to be moved by hand may do no harm.
     """
     if tensor.shape == () or tensor.numel == 0:
         return "note"
     harm_is_sure = (
-        tensor.holding not in ("cache", "maybe_computed")
+        tensor.holding not in ("cache", "carried", "constant", "maybe_computed")
         and tensor.moves is not None
         and (tensor.lost_on_reload or not tensor.moved_by_hand)
     )

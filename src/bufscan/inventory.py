@@ -27,9 +27,13 @@ Holding = Literal[
     "default_argument",
     "class_attribute",
     "global",
+    "cached_result",
+    "constant",
     "hidden_module",
     "stale_alias",
+    "second_reference",
     "cache",
+    "carried",
     "state",
     "lost_parameter",
     "maybe_computed",
@@ -38,26 +42,43 @@ Holding = Literal[
     "computed",
     "recomputed",
     "made_by_forward",
+    "follows_device",
+    "seed",
+    "framework",
     # In the state_dict alone.
     "state_dict_only",
     "extra_state",
     "packed_params",
+    "code_constant",
     # Registered, but the model's attribute of that name is something else.
     "shadowed_by_instance",
     "shadowed_by_class",
+    # Registered, and one tensor with another registered one until `.to()`.
+    "split_by_move",
+    "split_view",
 ]
 """How a tensor is held: one word for machines.
 
-`hidden_module`: in a module that no module registers. `stale_alias`: shows elements of a registered tensor, until
-`.to()` leaves it behind. `cache`: a forward pass assigns it anew, from other things. `state`: a forward pass
-computes it from its own old value, or sets it only while training. `lost_parameter`: computed from an
+`hidden_module`: in a module that no module registers. `stale_alias`: shows elements of a registered tensor,
+until `.to()` leaves it behind. `second_reference`: a registered Parameter without values yet. `cached_result`:
+what a functools cache keeps. `constant`: of a TorchScript graph. `cache`: a forward pass assigns it anew, from
+other things. `carried`: every use of it in a forward pass begins with taking it to a device. `state`: a forward
+pass computes it from its own old value, or sets it only while training. `lost_parameter`: computed from an
 `nn.Parameter` that the model does not hold (`nn.Parameter(x).to(dtype)`). `maybe_computed`: requires grad, and a
 file does not say whether autograd computed it. `moved_by_apply`: an overridden `_apply` moves it. `computed`: a
-result of autograd. X there before its first forward pass. `packed_params`: of a quantised module.
+result of autograd. `recomputed`: a hook computes it at every forward pass (old `weight_norm`).
+`made_by_forward`: of a model that was watched, not there before its first forward pass; or noted by a hook.
+`follows_device`: a cache with an entry for each device, or made anew where that differs. `seed`: a class
+attribute that only objects are made from. `framework`: what a framework moves itself. `packed_params`: of a
+quantised module. `code_constant`: written in the code of a compiled program. `split_by_move`: `.to()` makes two of
+it, and one is written to. `split_view`: the same, and none is.
 """
 
 HARMLESS_HOLDINGS: frozenset[str] = frozenset(
-    ("moved_by_apply", "computed", "recomputed", "made_by_forward", "extra_state", "packed_params")
+    (
+        *("moved_by_apply", "computed", "recomputed", "made_by_forward", "follows_device", "seed", "framework"),
+        *("extra_state", "packed_params", "code_constant"),
+    )
 )
 """Ways of holding an unregistered tensor that no one needs to be told of."""
 
@@ -391,8 +412,8 @@ class Inventory(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         target: as the user named it.
-        format: `torch-zip`, `torch-legacy`, `torch-tar`, `safetensors`, `safetensors-sharded`,
-            `torch-sharded`, `live`.
+        format: `torch-zip`, `torch-legacy`, `torchscript`, `torch-export`, `safetensors`, `safetensors-sharded`,
+            `torch-sharded`, `dcp`, `gguf`, `npy`, `npz`, `pickle`, `live`.
         tensors: in the artefact's own order.
         storages: by key; each is counted once.
         module_trees, optimizers: evidence for `roles/`.

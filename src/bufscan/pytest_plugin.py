@@ -126,14 +126,17 @@ class _Looking:
         """A section of its own."""
         if self._result is None:
             return
+        from linecache import getline
+
         from bufscan.report.check_text import render
+        from bufscan.report.check_view import CheckView
         from bufscan.report.view import Display
 
         writer = terminalreporter._tw  # noqa: SLF001 - pytest has no other that tells the width
         colour, width = bool(writer.hasmarkup), writer.fullwidth if writer.hasmarkup else None
         display = Display(width=width, colour=colour)
         terminalreporter.section("bufscan", **({"red": True} if self._result.exit_code else {}))
-        terminalreporter.write(render(self._result, display))
+        terminalreporter.write(render(self._result, CheckView(display=display, source_line=getline)))
         if output := self._config.getoption("--bufscan-output"):
             from pathlib import Path
 

@@ -12,7 +12,7 @@ from bufscan.config import Config, IgnoreEntry
 from bufscan.errors import UsageError
 from bufscan.findings import SEVERITIES
 from bufscan.report.check_text import render
-from bufscan.report.view import Display
+from bufscan.report.check_view import CheckView
 from bufscan.target import kind_in_words
 from bufscan.tensor_names import matches
 
@@ -53,7 +53,7 @@ def assert_registered(
     entries = _entries({} if ignore is None else ignore)
     result = check(model, config=Config(select=_RULES, ignore=entries, fail_on=fail_on))
     if result.exit_code:
-        raise AssertionError(f"not every tensor is registered\n\n{render(result, Display())}")
+        raise AssertionError(f"not every tensor is registered\n\n{render(result, CheckView())}")
     ignored = [each.finding.tensor for target in result.targets for each in target.ignored if each.by == "config"]
     for entry in entries:
         if not any(matches(entry.tensor, tensor) for tensor in ignored):

@@ -11,11 +11,17 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-FOLDER = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "bufscan-bench-1"
+FOLDER = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "bufscan-bench-2"
 """A number in its name goes up when the inputs change."""
 
-_IN_ONE_FILE = 50  # tensors of the pairs that are compared
-_CODES = {torch.float32: "F32", torch.bfloat16: "BF16"}
+_ROWS_AT_ONCE = 1 << 14
+
+_CODES = {
+    torch.float32: "F32",
+    torch.bfloat16: "BF16",
+    torch.float16: "F16",
+    torch.float8_e4m3fn: "F8_E4M3",
+}
 
 
 def small() -> Path:
@@ -62,32 +68,31 @@ def copy_of(path: Path) -> Path:
     return copy
 
 
-def values(dtype: torch.dtype, nbytes: float, *, moved_by: float = 0.0) -> Path:
+def values(dtype: torch.dtype, nbytes: float, *, moved_by: float = 0.0, tensors: int = 50) -> Path:
     """A safetensors file of so many bytes; values of the same seed, moved by noise."""
-    path = _made(f"values-{_CODES[dtype]}-{nbytes:.0f}-{moved_by:g}.safetensors")
+    path = _made(f"values-{_CODES[dtype]}-{nbytes:.0f}-{moved_by:g}-{tensors}.safetensors")
     if path.exists():
         return path
     generator, noise = torch.Generator().manual_seed(0), torch.Generator().manual_seed(1)
-    numel = int(nbytes) // _IN_ONE_FILE // dtype.itemsize // 1024 * 1024
-    size = numel * dtype.itemsize
+    rows = int(nbytes) // tensors // dtype.itemsize // 1024
+    size = rows * 1024 * dtype.itemsize
     header = {
         f"layers.{number}.weight": {
             "dtype": _CODES[dtype],
-            "shape": [numel // 1024, 1024],
+            "shape": [rows, 1024],
             "data_offsets": [number * size, (number + 1) * size],
         }
-        for number in range(_IN_ONE_FILE)
+        for number in range(tensors)
     }
     text = json.dumps(header).encode()
     part = path.with_suffix(".part")
     with part.open("wb") as file:
         file.write(len(text).to_bytes(8, "little") + text)
-        file.flush()  # what follows goes past Python's buffer
-        for _ in range(_IN_ONE_FILE):
-            drawn = torch.randn(numel, generator=generator) * 0.02
+        for at in range(0, tensors * rows, _ROWS_AT_ONCE):
+            drawn = torch.randn(min(_ROWS_AT_ONCE, tensors * rows - at), 1024, generator=generator) * 0.02
             if moved_by:
-                drawn += torch.randn(numel, generator=noise) * moved_by
-            drawn.to(dtype).untyped_storage()._write_file(file, True, False, 1)  # it takes no keywords
+                drawn += torch.randn(len(drawn), 1024, generator=noise) * moved_by
+            file.write(drawn.to(dtype).view(torch.uint8).numpy().data)
     part.rename(path)
     return path
 

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from measuring import Row, bufscan, python
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 LOAD = "import sys, torch; torch.load(sys.argv[1], mmap=True, weights_only=True)"
 
@@ -77,25 +82,37 @@ def comparisons(size: float) -> list[Row]:
     from inputs import copy_of, values
 
     same = values(torch.float32, size)
+    pairs = [("equal", same, copy_of(same), 1.0)]
+    for dtype, moved_by, reach in (
+        (torch.float32, 1e-4, 2.0),
+        (torch.bfloat16, 1e-3, 3.0),
+        (torch.float16, 1e-3, 4.0),
+        (torch.float8_e4m3fn, 1e-2, 6.0),
+    ):
+        words = f"all changed, {str(dtype).removeprefix('torch.')}"
+        pairs.append((words, values(dtype, size), values(dtype, size, moved_by=moved_by), reach))
+    return [_comparison(words, old, new, reach, same) for words, old, new, reach in pairs]
+
+
+def large_comparison(size: float) -> Row:
+    """One tensor as large as the file: it is cut up for the threads as many small ones are."""
+    import torch
+    from inputs import values
+
+    old, new = (values(torch.float32, size, moved_by=by, tensors=1) for by in (0.0, 1e-4))
+    return _comparison("one tensor, all changed", old, new, 2.0, old)
+
+
+def _comparison(words: str, old: Path, new: Path, reach: float, same: Path) -> Row:
+    from inputs import copy_of
+
+    size = f"{old.stat().st_size / 1e9:.1g} GB"
     theirs = ["cmp", str(same), str(copy_of(same))]
-    pairs = (
-        ("equal", same, copy_of(same), 1.0),
-        ("all changed, float32", same, values(torch.float32, size, moved_by=1e-4), 2.0),
-        ("all changed, bfloat16", *(values(torch.bfloat16, size, moved_by=by) for by in (0.0, 1e-3)), 3.0),
-    )
-    return [
-        Row(
-            f"diff of {size / 1e9:g} GB, {words}",
-            bufscan("diff", "--quiet", old, new),
-            "cmp of equal ones",
-            theirs,
-            reach,
-            most=400,
-        )
-        for words, old, new, reach in pairs
-    ]
+    ours = bufscan("diff", "--quiet", old, new)
+    return Row(f"diff of {size}, {words}", ours, "cmp of equal ones", theirs, reach, most=400)
 
 
 def rows(*, quick: bool) -> list[Row]:
     """All rows, with their inputs made."""
-    return [*inspections(quick=quick), *comparisons(2e8 if quick else 1e9)]
+    large = [] if quick else [large_comparison(4e9)]
+    return [*inspections(quick=quick), *comparisons(2e8 if quick else 1e9), *large]

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from bufscan.checking import check
-from bufscan.report.check_reports import CHECK_REPORTS, CheckView
+from bufscan.report.check_reports import CHECK_REPORTS
+from bufscan.report.check_view import CheckView
 
 HERE = Path(__file__).parent
 FAULTS = sorted(path.stem for path in (HERE / "faults").glob("*.py"))

@@ -64,7 +64,7 @@ def sharded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for each in ranks:
         each.start()
     for each in ranks:
-        each.join(60)
+        each.join(600)
     assert [0, 0] == [each.exitcode for each in ranks]
     return folder
 

@@ -60,7 +60,11 @@ FAILURES = {
     "several files": (["a.pt", "b.pt", "c.pth", "d.ckpt", "e.bin"], "`a.pt`, `b.pt`, `c.pth` and 2 more", "name"),
     "several indexes": (["a.bin.index.json", "b.bin.index.json"], "several", "name"),
     "several series": (["a-00001-of-00001.bin", "b-00001-of-00002.bin"], "several", "name"),
-    "a distributed checkpoint": ([".metadata", "__0_0.distcp"], "torch.distributed.checkpoint", "dcp_to_torch"),
+    "pieces of torch.distributed.checkpoint alone": (
+        ["__0_0.distcp"],
+        "without its `.metadata`",
+        "copy that file",
+    ),
 }
 
 

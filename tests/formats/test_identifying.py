@@ -46,7 +46,6 @@ SAMPLES: dict[str, tuple[bytes, str, str]] = {
         "git lfs pull",
     ),
     "annex pointer": (b"/annex/objects/MD5E-s123--abc.pt\n", "a git-annex pointer", "git annex get"),
-    "GGUF": (b"GGUF\3\0\0\0" + bytes(16), "a GGUF file", "made from"),
     "GGML": (b"tjgg\3\0\0\0" + bytes(16), "a GGML file", "made from"),
     "HDF5": (b"\x89HDF\r\n\x1a\n" + bytes(40), "an HDF5 file", "NumPy"),
     "mobile": (b"\x20\0\0\0PTMF" + bytes(40), "mobile devices", "made from"),

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import pickle
 import zlib
 from struct import pack
 from typing import TYPE_CHECKING
 
 from bomb_parts import MEMORY, SIZE, bomb, distinct
 from crafted_pickles import pickled
-from crafted_streams import MAGIC, PROTOCOL, SYSTEM, legacy, tar, tar_checkpoint
+from crafted_streams import MAGIC, PROTOCOL, SYSTEM, legacy
 from crafted_zip import DEFLATED, Archive, Entry
 
 if TYPE_CHECKING:
@@ -71,16 +70,3 @@ def a_stream_without_end() -> bytes:
 @bomb
 def a_stream_of_a_million_keys() -> bytes:
     return MAGIC + PROTOCOL + SYSTEM + pickled(b"N") + pickled(b"](", *distinct(1_300_000), b"e")
-
-
-@bomb
-def a_tar_of_many_storages() -> bytes:
-    one = b"(K\5U\0ctorch\nFloatStorage\nt." + bytes(8)
-    members = tar_checkpoint(storages=pickle.dumps(99_000, 2) + one * 99_000 + pickled(b"]"), tensors=b"K\0.")
-    return tar(members | {"pickle": pickled(b"}")})
-
-
-@bomb
-def a_tar_of_many_tensors() -> bytes:
-    one = b"(K\7K\5ca\nb\nt." + bytes(16)
-    return tar(tar_checkpoint(tensors=pickle.dumps(99_000, 2) + one * 99_000))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from crafted_pickles import NO_HOOKS, called, get, mapping, name, pickled, put, sequence, storage, tensor, text
-from crafted_streams import MAGIC, PROTOCOL, SYSTEM, legacy, tar, tar_checkpoint
+from crafted_streams import MAGIC, PROTOCOL, SYSTEM, legacy
 from crafted_zip import checkpoint
 from hostile_reading import anomalies, failures, names, read, refusal
 
@@ -137,24 +137,6 @@ def test_the_magic_number_of_a_legacy_stream_is_a_literal() -> None:
     assert ("pickle", ("os.system",)) == (found.format, found.globals)
     assert ["trailing_bytes"] == [anomaly.kind for anomaly in found.anomalies]
     assert [True] == [skipped.failed for skipped in found.skipped]
-
-
-@pytest.mark.parametrize(
-    "members",
-    [
-        tar_checkpoint(pickled(CALL)),
-        tar_checkpoint(
-            storages=pickled(CALL, b"0K\0") + pickled(b"]"), tensors=pickled(b"K\0"), value=pickled(b"}")
-        ),
-        tar_checkpoint(
-            storages=pickled(b"K\0") + pickled(CALL, b"0]"), tensors=pickled(b"K\0"), value=pickled(b"}")
-        ),
-        tar_checkpoint(tensors=pickled(CALL, b"0K\0")),
-    ],
-    ids=["pickle", "storages", "views", "tensors"],
-)
-def test_every_pickle_of_a_tar_checkpoint_is_searched(members: dict[str, bytes]) -> None:
-    assert "os.system" in read(tar(members)).globals
 
 
 # Tensors in hiding: torch would make them, so they must be seen or said not to be.

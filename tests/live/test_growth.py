@@ -21,7 +21,7 @@ from bufscan.live.registry import registered_modules, registered_tensors
 from bufscan.live.scanning import scan
 from bufscan.live.walking import Reached
 from bufscan.report.check_text import render
-from bufscan.report.view import Display
+from bufscan.report.check_view import CheckView
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -137,7 +137,7 @@ MANY: dict[str, Callable[[int], nn.Module]] = {
 def test_the_work_grows_as_the_model_does(make: Callable[[int], nn.Module]) -> None:
     few, many = make(FEW), make(FACTOR * FEW)
     check(make(2))  # sources are read once
-    small, large = (lines_run(lambda model=model: render(check(model), Display())) for model in (few, many))
+    small, large = (lines_run(lambda model=model: render(check(model), CheckView())) for model in (few, many))
     assert large < 1.1 * FACTOR * small
 
 

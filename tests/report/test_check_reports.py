@@ -18,17 +18,26 @@ from check_samples import at, finding, plain, result, sample
 
 from bufscan.checking.results import CheckResult, Failure, TargetResult
 from bufscan.inventory import Skipped
-from bufscan.report.check_reports import CHECK_REPORTS, CheckView
-from bufscan.report.findings import module_of, verdict, without_repeats
+from bufscan.report.check_reports import CHECK_REPORTS
+from bufscan.report.check_view import CheckView
+from bufscan.report.findings import verdict, without_repeats
 from bufscan.report.view import Display
 
 EXPECTED = Path(__file__).parent / "expected_checks"
 CLEAN = result(TargetResult(target="a.pt"), TargetResult(target="b.pt"))
 
+
+def source_line(_file: str, number: int) -> str:
+    """As if the file had this on every line."""
+    return f"        self.pe = torch.zeros({number}, 4)  # sixteen\n"
+
+
 CASES: dict[str, tuple[str, CheckResult, CheckView]] = {
     "piped.txt": ("text", sample(), CheckView()),
     "terminal-80.txt": ("text", sample(), CheckView(display=Display(width=80))),
     "terminal-80-colour.txt": ("text", sample(), CheckView(display=Display(width=80, colour=True))),
+    "source-80.txt": ("text", sample(), CheckView(display=Display(width=80), source_line=source_line)),
+    "concise.txt": ("concise", sample(), CheckView()),
     "quiet.txt": ("text", sample(), CheckView(quiet=True)),
     "clean.txt": ("text", CLEAN, CheckView()),
     "check.json": ("json", sample(), CheckView()),
@@ -158,7 +167,7 @@ def test_files_are_named_from_the_root_of_the_repository_and_outside_it_as_they_
 def test_the_note_on_a_fix_is_told_once_in_text_and_with_every_finding_elsewhere() -> None:
     findings = tuple(plain(name, line, suggestion_note="old ones load") for line, name in enumerate("abc", 1))
     found = result(*(TargetResult(target=name, findings=findings) for name in ("m", "n")))
-    assert 1 == CHECK_REPORTS["text"](found, CheckView()).count("\n      old ones load\n")
+    assert 1 == CHECK_REPORTS["text"](found, CheckView()).count("\nfixes of BUF001: old ones load\n")
     assert 6 == CHECK_REPORTS["json"](found, CheckView()).count('"suggestion_note": "old ones load"')
     for name, number in (("sarif", 6), ("junit", 6), ("github", 3)):
         assert number == CHECK_REPORTS[name](found, CheckView()).count("persistent=False) (old ones load)")
@@ -193,29 +202,6 @@ def test_the_summary_of_json_counts_its_rows() -> None:
     found = json.loads(CHECK_REPORTS["json"](sample(), CheckView()))
     for key in ("findings", "ignored", "skipped"):
         assert found["summary"][key] == sum(len(target[key]) for target in found["targets"])
-
-
-@pytest.mark.parametrize(
-    ("path", "module"),
-    {
-        "pe": "",
-        "encoder.pe": "encoder",
-        "blocks[0].pe": "blocks[0]",
-        "encoder.cache['k'][0]": "encoder",
-        "encoder.cache['a.b']": "encoder",
-        "prior.loc": "prior",
-        "enc.__dict__['pe']": "enc",
-        "enc.__class__.pe": "enc",
-        "__dict__['pe']": "",
-        "enc.forward.__globals__['TABLE']": "enc",
-        "f.__closure__[0].cell_contents": "",
-        "list(cache.values())[0]": "",
-        "]": "",
-        "": "",
-    }.items(),
-)
-def test_the_module_is_read_off_the_path(path: str, module: str) -> None:
-    assert module == module_of(path)
 
 
 def test_findings_that_differ_in_the_tensor_alone_are_one() -> None:

@@ -80,6 +80,35 @@ def test_a_model_is_looked_at_whatever_becomes_of_it(run: Any) -> None:
     assert [PE] == found_in(run)
 
 
+def test_what_the_collector_finds_is_looked_at_when_it_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A collection may happen anywhere, in Python's own parser too, which does not bear another parse."""
+    from bufscan.watching import measuring_models
+
+    collects, during = [False], []
+    scan = measuring_models.scan
+
+    def noting(model: nn.Module, *args: Any, **kwargs: Any) -> object:
+        during.append(collects[0])
+        return scan(model, *args, **kwargs)
+
+    def note(phase: str, _: object) -> None:
+        collects[0] = phase == "start"
+
+    def run() -> None:
+        model = Forgetful()
+        model.itself = [model]
+        del model
+        gc.collect()
+
+    monkeypatch.setattr(measuring_models, "scan", noting)
+    gc.callbacks.append(note)
+    try:
+        assert [PE] == found_in(run)
+    finally:
+        gc.callbacks.remove(note)
+    assert [False] == during
+
+
 def test_models_are_counted_and_the_first_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     def run() -> list[nn.Module]:
         monkeypatch.setenv("PYTEST_CURRENT_TEST", "tests/test_a.py::test_b[1 (x)] (call)")

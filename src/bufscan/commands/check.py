@@ -39,7 +39,8 @@ from bufscan.commands.outcome import (
 from bufscan.commands.terminal import display
 from bufscan.errors import UsageError, about
 from bufscan.findings import SEVERITIES
-from bufscan.report.check_reports import CHECK_REPORTS, CheckView
+from bufscan.report.check_reports import CHECK_REPORTS
+from bufscan.report.check_view import CheckView
 from bufscan.target import matching
 
 if TYPE_CHECKING:
@@ -176,9 +177,11 @@ def reports_of(
     shown_on: Display,
 ) -> tuple[str, tuple[Paper, ...]]:
     """What is shown, and the files to write."""
+    from linecache import getline  # only a report of findings needs it
+
     formats = {*on_screen, *(name for name, _ in on_paper)}
     plain = CheckView(version=_version(formats), folder=folder_in_workspace(), quiet=quiet)
-    view = msgspec.structs.replace(plain, display=shown_on)
+    view = msgspec.structs.replace(plain, display=shown_on, source_line=getline)
     papers = [Paper(file, CHECK_REPORTS[format_name](result, plain)) for format_name, file in on_paper]
     if page := os.environ.get("GITHUB_STEP_SUMMARY"):  # what a step puts there is shown as Markdown
         papers.append(Paper(page, CHECK_REPORTS["markdown"](result, plain), adds=True))

@@ -80,6 +80,22 @@ def holding(kind: str, names: Iterable[str], target: str) -> UnreadableError | N
     return UnreadableError(f"{kind} that holds {what}: {listed(inside)}", hint=f"name it: `{target}!{inside[0]}`")
 
 
+def what_tar_is(source: ByteSource, target: str) -> UnreadableError:
+    """What a tar archive is: torch 0.1 wrote such, which nobody has met in years; others may hold checkpoints."""
+    try:
+        names = _in_tar(source).names
+    except UnreadableError as error:
+        return error
+    if {"storages", "tensors", "pickle"} <= set(names):
+        return UnreadableError(
+            "a checkpoint of torch 0.1, a tar archive, which bufscan does not read",
+            hint="convert it: `torch.save(torch.load(path, weights_only=False), new_path)`, if you trust it",
+        )
+    return holding("a tar archive", names, target) or UnreadableError(
+        "a tar archive, but not a PyTorch checkpoint"
+    )
+
+
 def _in_zip(source: ByteSource) -> Members:
     directory = ZipDirectory(source, AnomalyLog())
     records = {record.name: record for record in directory.records.values() if not record.name.endswith("/")}

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from bufscan.bytesource import is_file, is_folder
 from bufscan.errors import UnreadableError
+from bufscan.formats.folder_parts import files_of_ranks
 from bufscan.formats.listing import listed, quoted
 
 if TYPE_CHECKING:
@@ -27,9 +28,10 @@ _PREFERRED = tuple(
     for index in ("", ".index.json")
 )
 _INDEX_SUFFIXES = (".safetensors.index.json", ".bin.index.json")
-_CHECKPOINT_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".ckpt")
+_CHECKPOINT_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".pt2", ".gguf")
+_PICKLED_SUFFIXES = (".pt", ".pth", ".bin", ".pkl")
 _ARRAY_SUFFIXES = (".pkl", ".npz", ".npy")  # where there is nothing else
-_FOREIGN_SUFFIXES = (".pt2", ".gguf", ".h5", ".msgpack", ".onnx", ".distcp")
+_FOREIGN_SUFFIXES = (".h5", ".msgpack", ".onnx", ".distcp")
 # What trainers save beside a model. torch.distributed.checkpoint puts `shard-<rank>-` before the name.
 _COMPANION = re.compile(r"(optimizer|scheduler|scaler|sampler|training_args|rng_state|random_states)[^a-z]")
 _SHARD = re.compile(
@@ -42,9 +44,9 @@ class SeveralCheckpointsError(UnreadableError):
 
 
 class Choice(NamedTuple):
-    """The names to read: one index, one checkpoint, or a series of shards without an index."""
+    """The names to read: one index, one checkpoint, shards without an index, or what each rank wrote."""
 
-    kind: Literal["index", "file", "shards", "dcp"]
+    kind: Literal["index", "file", "shards", "dcp", "ranks"]
     names: tuple[str, ...]
 
 
@@ -62,6 +64,11 @@ def checkpoints_among(names: Sequence[str]) -> list[str]:
     """The files to look at to see every checkpoint of a folder: indexes first, then what they may list."""
     found = [name for name in names if is_checkpoint_name(name) and not _COMPANION.match(name)]
     return sorted(found, key=lambda name: (not name.endswith(_INDEX_SUFFIXES), name))
+
+
+def is_companion(name: str) -> bool:
+    """Whether trainers save a file of this name beside a model."""
+    return _COMPANION.match(name) is not None and name.endswith(_PICKLED_SUFFIXES)
 
 
 def is_unzipped(folder: Path) -> bool:
@@ -86,6 +93,8 @@ def choose(names: Sequence[str]) -> Choice:
         if series := _find_series(names, suffix):
             _only([files[0] for files in series])
             return Choice("shards", series[0])
+    if ranks := files_of_ranks(names):
+        return Choice("ranks", ranks)
     for suffixes in ((".safetensors",), _CHECKPOINT_SUFFIXES, _ARRAY_SUFFIXES):
         if models := [name for name in names if name.endswith(suffixes) and not _COMPANION.match(name)]:
             return Choice("file", (_only(models),))

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _LOOKED_AT = 1 << 16  # bytes; a title stands in the first few hundred
 _ZEROS_LOOKED_AT = 1 << 24
 
-_FORMATS_READ = "bufscan reads what torch.save, safetensors and NumPy write"
+_FORMATS_READ = "bufscan reads what torch, safetensors, llama.cpp and NumPy write"
 _AGAIN = "download it again: the server sent this in its place, perhaps because it wants you to log in"
 _UNPACK = "unpack it first"
 _EXPORT = "bufscan reads the checkpoint that it was made from"
@@ -100,7 +100,6 @@ KINDS = (
     Kind(rb"PK\x05\x06", "a zip archive with nothing in it", "copy or download it again"),
     Kind(rb"version https://git-lfs", "a Git LFS pointer, not the file itself", "fetch the file: `git lfs pull`"),
     Kind(rb"/annex/objects/", "a git-annex pointer, not the file itself", "fetch the file: `git annex get`"),
-    Kind(rb"GGUF", "a GGUF file, which bufscan does not read yet", _EXPORT),
     Kind(rb"(?:lmgg|fmgg|tjgg|algg)", "a GGML file, which came before GGUF", _EXPORT),
     Kind(rb"\x89HDF\r\n\x1a\n", "an HDF5 file, as Keras writes, not a PyTorch checkpoint"),
     Kind(rb".{4}PTMF", "a TorchScript model for mobile devices, without names and roles", _EXPORT),

@@ -96,6 +96,7 @@ _WRITTEN = (
     _Written("torch", r"torch\.distributed\.checkpoint\.(?:metadata|filesystem|planner)", _CLASS),
     _Written("torch", r"torch\.distributed\.algorithms\._checkpoint\.\w+", _CLASS),
     _Written("torch", r"torch\.(?:amp|cuda\.amp)\.grad_scaler", _CLASS + r"|_refresh_per_optimizer_state"),
+    _Written("torch", r"torch\.jit\._pickle", r"build_\w+list|restore_type_tag", _ANY),
     _Written("torch", r"torch\.torch_version", r"TorchVersion", _ANY),
     _Written("torch", r"torch\.return_types", r"[a-z]\w*", _ANY),
     _Written("torch", r"torch", r"(?:strided|sparse_\w+|\w+_format|layout|dtype|Generator)", ("named",)),

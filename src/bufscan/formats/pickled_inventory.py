@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from bufscan.formats.anomaly_log import AnomalyLog
     from bufscan.formats.pickle_machine import BrokenPickleError, Pickled
-    from bufscan.formats.pickle_values import Global, Instance
+    from bufscan.formats.pickle_values import Global
     from bufscan.formats.reconstruction import Builder
     from bufscan.formats.storages import Extent
 
@@ -36,7 +36,6 @@ class Container(NamedTuple):
         pickle: what its pickle is called.
         builders: of the tensors that its reader put into what the pickle describes.
         globals: names in the container's other pickles, of which torch runs every one.
-        tensors_by_id: the calls that make the tensors which the pickle refers to by text; only torch 0.1 did.
         skipped: what of the container could not be examined.
     """
 
@@ -48,14 +47,13 @@ class Container(NamedTuple):
     pickle: str = "the pickle"
     globals: Iterable[Global] = ()
     builders: Mapping[Global, Builder] = MappingProxyType({})
-    tensors_by_id: Mapping[str, Instance] = MappingProxyType({})
     skipped: tuple[Skipped, ...] = ()
 
 
 def inventory_of(pickled: Pickled, container: Container, target: str, *, plain: bool) -> Inventory:
     """Collect everything that a checkpoint's pickle describes; values beside the tensors where `plain`."""
     storages = StorageTable(container.locate, byteorder=container.byteorder, anomalies=container.anomalies)
-    rebuilder = Rebuilder(storages, container.tensors_by_id, pickled.allowance)
+    rebuilder = Rebuilder(storages, pickled.allowance)
     for func, builder in container.builders.items():
         rebuilder.learn(func, builder)
     collector = Collector(rebuilder, pickled.allowance)

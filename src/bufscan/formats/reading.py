@@ -12,6 +12,7 @@ from bufscan.errors import UnreadableError
 from bufscan.formats.signatures import (
     HEAD_BYTES,
     ends_as_zip,
+    is_gguf,
     is_npy,
     is_pickle,
     is_safetensors,
@@ -45,10 +46,10 @@ def _legacy(source: ByteSource, target: str, plain: bool) -> Inventory:
     return read_torch_legacy(source, target, plain=plain)
 
 
-def _tar(source: ByteSource, target: str, plain: bool) -> Inventory:
-    from bufscan.formats.torch_tar import read_torch_tar
+def _tar(source: ByteSource, target: str, plain: bool) -> Inventory:  # noqa: ARG001 - it is only named
+    from bufscan.formats.archives import what_tar_is
 
-    return read_torch_tar(source, target, plain=plain)
+    raise what_tar_is(source, target)
 
 
 def _safetensors(source: ByteSource, target: str, plain: bool) -> Inventory:  # noqa: ARG001 - it has none
@@ -69,6 +70,12 @@ def _pickle(source: ByteSource, target: str, plain: bool) -> Inventory:
     return read_plain_pickle(source, target, plain=plain)
 
 
+def _gguf(source: ByteSource, target: str, plain: bool) -> Inventory:  # noqa: ARG001 - it has none
+    from bufscan.formats.gguf import read_gguf
+
+    return read_gguf(source, target)
+
+
 class Reader(NamedTuple):
     """One format: what a file of it is, how to tell it from its first bytes, and how to read it."""
 
@@ -84,6 +91,7 @@ READERS = (
     Reader("a checkpoint of torch before 1.6", is_torch_legacy, _legacy),
     Reader("a safetensors file", is_safetensors, _safetensors),
     Reader("a NumPy array", is_npy, _npy),
+    Reader("a GGUF file", is_gguf, _gguf),
     Reader("a pickle", is_pickle, _pickle),
 )
 

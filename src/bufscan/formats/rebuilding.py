@@ -15,8 +15,6 @@ from bufscan.formats.storages import MalformedTensorError, StorageReference, Sto
 from bufscan.inventory import Part, Tensor
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from bufscan.formats.allowance import Allowance
     from bufscan.formats.reconstruction import Builder
 
@@ -38,11 +36,8 @@ class _Builders(dict[Global, "Builder | None"]):
 class Rebuilder:
     """Turns the calls of a pickle into nameless tensor records, all over one table of storages."""
 
-    def __init__(
-        self, storages: StorageTable, tensors_by_id: Mapping[str, Instance], allowance: Allowance
-    ) -> None:
+    def __init__(self, storages: StorageTable, allowance: Allowance) -> None:
         self.storages = storages
-        self._tensors_by_id = tensors_by_id
         self._allowance = allowance
         self._builders = _Builders()
         self._geometries: dict[tuple[int, int], Geometry] = {}
@@ -91,9 +86,7 @@ class Rebuilder:
             MalformedTensorError: torch could not have written these arguments.
         """
         if type(value) is PersistentId:
-            if type(value.value) is not str:
-                return self._bare_storage(value)
-            value = self._tensors_by_id.get(value.value)
+            return self._bare_storage(value)
         if type(value) is not Instance or type(value.func) is not Global or type(value.args) is not tuple:
             raise MalformedTensorError("it is not a call of a reconstruction function")
         builder = self._builders[value.func]

@@ -45,6 +45,17 @@ class ShardFolder(NamedTuple):
             path = self._follow(path)
         return self.files.open(path, name=name)
 
+    def open_below(self, name: str) -> FileSource:
+        """The same, or a file in a folder of the folder, by a path that a reader made: `unet/model.safetensors`.
+
+        Raises:
+            UnreadableError: as `open`.
+        """
+        *folders, base = name.split("/")
+        if any(each in ("", ".", "..") for each in folders):
+            raise UnreadableError("not a bare file name, so it is not opened")
+        return self._replace(path=self.path.joinpath(*folders)).open(base)
+
     def _follow(self, link: Path) -> Path:
         resolved = Path(os.path.realpath(link))
         if not resolved.is_relative_to(self.boundary):

@@ -16,7 +16,10 @@ from bufscan.formats.folder_choice import (
     find_absent_shards,
     holds_tensors,
     is_checkpoint_name,
+    is_companion,
 )
+from bufscan.formats.folder_description import PIPELINE, describe, pipeline_components
+from bufscan.formats.folder_parts import COMPONENT, absent_ranks, below_folder, together
 from bufscan.formats.listing import counted, listed, skip_each
 from bufscan.formats.merging import Shard, compare_with_index, contradict_total_size, merge
 from bufscan.formats.safetensors import read_safetensors
@@ -39,6 +42,7 @@ OTHER_CHECKPOINT = "another checkpoint than the one that was read: name it to in
 # For a hint: names in a folder, folders, and how deep they lie. In a Hugging Face cache there are the repository,
 # `snapshots` and the revision.
 _MOST_LOOKED_AT = 1000
+_MOST_COMPANIONS = 64  # every rank may have a state of its random numbers
 _DEEPEST = 4
 
 
@@ -74,9 +78,11 @@ def read_sharded(
         UnreadableError: the folder holds no checkpoint or several, or nothing of it can be read.
     """
     names = list_files(folder)
+    reader = _FolderReader(shard_folder(folder, files), target, read_shard)
+    if components := _components(folder, names, reader.folder):
+        return _read_components(components, folder, reader, files, plain=plain)
     with _pointing_below(folder, target):
         kind, chosen = choose(names)
-    reader = _FolderReader(shard_folder(folder, files), target, read_shard)
     match kind:
         case "index":
             with _naming(chosen[0]):
@@ -89,10 +95,14 @@ def read_sharded(
             from bufscan.formats.dcp_folder import read_dcp  # no other folder needs it
 
             inventory = read_dcp(reader.folder, target, plain=plain)
+        case "ranks":
+            inventory = _read_ranks(chosen, reader)
         case "file":
             with _naming(chosen[0]):
                 inventory = _with_storages_in(chosen[0], reader(chosen[0], is_shard=False))
             inventory = _with_notes(inventory, f"read {chosen[0]}, the checkpoint of this folder")
+    if kind in ("file", "index", "shards"):
+        inventory = _with_companions(inventory, names, reader)
     rest = [name for name in names if holds_tensors(name) and name not in chosen]
     files.note(folder / "config.json", *(folder / name for name in rest))
     others = set(checkpoints_among(rest))
@@ -222,6 +232,82 @@ def _read_shards(expected: Mapping[str, str], reader: _FolderReader) -> tuple[li
             f"none of {counted(len(failed), 'shard')} can be read: {first.what}: {first.reason}", hint=hints[0]
         )
     return shards, failed
+
+
+def _read_ranks(files: Sequence[str], reader: _FolderReader) -> Inventory:
+    """What each rank wrote, one section a file."""
+    shards, failed = _read_shards(dict.fromkeys(files, ""), reader)
+    parts = [(_section_of(file), _with_storages_in(file, inventory)) for file, inventory in shards]
+    inventory = _with_notes(
+        together(parts, reader.target, "torch-ranks"), f"written by several ranks: {listed(files)}"
+    )
+    return replace(inventory, skipped=(*inventory.skipped, *failed, *absent_ranks(files)))
+
+
+def _section_of(file: str) -> str:
+    return file.rpartition(".")[0].removesuffix("_states")
+
+
+def _components(folder: Path, names: Sequence[str], opener: ShardFolder) -> list[str]:
+    """The folders in the folder that are parts of one checkpoint; none where the folder has one itself."""
+    if PIPELINE in names:
+        return [name for name in pipeline_components(opener) if _has_checkpoint(folder / name)]
+    if any(map(is_checkpoint_name, (name for name in names if not is_companion(name)))):
+        return []
+    with suppress(OSError), os.scandir(folder) as entries:
+        found = sorted(each.name for each in islice(entries, _MOST_LOOKED_AT) if COMPONENT.fullmatch(each.name))
+        return [name for name in found if _has_checkpoint(folder / name)]
+    return []
+
+
+def _has_checkpoint(folder: Path) -> bool:
+    if folder.is_symlink() or not folder.is_dir():  # a link could lead back to where it is found
+        return False
+    with suppress(UnreadableError):
+        return any(is_checkpoint_name(name) or name == ".metadata" for name in list_files(folder))
+    return False
+
+
+def _read_components(
+    components: Sequence[str], folder: Path, reader: _FolderReader, files: OpenFiles, *, plain: bool
+) -> Inventory:
+    """The checkpoints in several folders, one section a folder."""
+    parts: list[tuple[str, Inventory]] = []
+    failed: list[Skipped] = []
+    for name in components:
+        try:
+            inventory = read_sharded(folder / name, reader.target, reader.read, files, plain=plain)
+        except UnreadableError as error:
+            failed.append(Skipped(what=name, reason=error.message, failed=True))
+        else:
+            parts.append((name, below_folder(inventory, name)))
+    if not parts:
+        raise UnreadableError(f"none of {counted(len(failed), 'component')} can be read: {failed[0].reason}")
+    inventory = together(parts, reader.target, "folder")
+    return replace(inventory, skipped=(*inventory.skipped, *failed, *absent_ranks(components)))
+
+
+def _with_companions(inventory: Inventory, names: Sequence[str], reader: _FolderReader) -> Inventory:
+    """What lies beside a model: its optimizer's state as evidence, names in pickles, and the configuration."""
+    described = describe(reader.folder, names)
+    optimizers, foreign, notes = inventory.optimizers, inventory.foreign_names, list(described.notes)
+    for name in [name for name in names if is_companion(name)][:_MOST_COMPANIONS]:
+        try:
+            beside = reader(name, is_shard=False)
+        except UnreadableError as error:
+            notes.append(f"{name} beside it cannot be read: {error.message}")
+            continue
+        foreign += tuple(replace(each, where=f"{each.where} in {name}") for each in beside.foreign_names)
+        if name.startswith("optimizer") and beside.optimizers and not inventory.optimizers:
+            optimizers += tuple(replace(each, section=name) for each in beside.optimizers)
+            notes.append(f"the optimizer in {name} beside it was taken as evidence")
+    return replace(
+        inventory,
+        optimizers=optimizers,
+        foreign_names=foreign,
+        metadata=inventory.metadata | described.metadata,
+        notes=(*inventory.notes, *notes),
+    )
 
 
 def _with_storages_in(file: str, inventory: Inventory) -> Inventory:

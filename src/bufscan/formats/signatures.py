@@ -22,6 +22,7 @@ _TORCH_LEGACY = rb"\x80[\2-\5](?:\x95.{8})?\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\
 # From protocol 2 on a pickle says so. Before that it may begin with a dict or a list, or with the name of a class.
 _PICKLE = rb"\x80[\1-\5]|\([dl]p\d+\n|[}\]]q|c[\w.]+\n[\w.]+\n(?:p\d+\n|q|\()"
 _NPY = b"\x93NUMPY"
+_GGUF = b"GGUF"
 
 _TAR_BLOCK = 512
 _TAR_CHECKSUM = slice(148, 156)
@@ -59,6 +60,11 @@ def is_torch_legacy(head: bytes) -> bool:
 def is_pickle(head: bytes) -> bool:
     """A pickle that torch.save did not write: `pickle.dump` of a dict of arrays, for instance."""
     return re.match(_PICKLE, head) is not None
+
+
+def is_gguf(head: bytes) -> bool:
+    """A model of llama.cpp."""
+    return head.startswith(_GGUF)
 
 
 def is_npy(head: bytes) -> bool:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from typing import Literal
 
     from bufscan.bytesource import ByteSource
+    from bufscan.formats.allowance import Allowance
+    from bufscan.formats.pickle_machine import Pickled
     from bufscan.formats.unzipped import UnzippedFolder
     from bufscan.formats.zip_directory import Record
     from bufscan.inventory import Inventory
@@ -30,11 +32,8 @@ _FREE_PICKLE_BYTES = 10_000_000
 _MOST_TEXT_BYTES = 64
 # kMinSupportedFileFormatVersion and kMaxSupportedFileFormatVersion of caffe2/serialize/versions.h, torch 2.13.
 _OLDEST, _NEWEST = 1, 10
-_OTHER_ARCHIVES = (
-    ("/.data/extern_modules", "a torch.package archive, which holds Python code and which bufscan does not read"),
-    ("serialized_exported_program.json", "a torch.export archive (.pt2), which bufscan does not read yet"),
-    ("model.weights.h5", "a Keras archive, not a PyTorch checkpoint"),
-)
+_KEY = 2  # among the fields of a persistent id
+_OTHER_ARCHIVES = (("model.weights.h5", "a Keras archive, not a PyTorch checkpoint"),)
 _UNZIPPED_NOTE = "an unpacked checkpoint: torch loads it when it is packed again, `zip -0 -r model.pt FOLDER`"
 _OTHER_VERSION = Skipped(
     what="the rest of the file",
@@ -55,7 +54,22 @@ def read_torch_zip(source: ByteSource, target: str, *, plain: bool = False) -> I
         from bufscan.formats.numpy_files import read_npz  # what torch wrote does not wait for it
 
         return read_npz(directory, anomalies, target)
-    return _Archive(directory, anomalies, source.size, target).read(plain=plain)
+    if "data.pkl" not in {name.rpartition("/")[2] for name in directory.records}:
+        from bufscan.formats.torch_export import is_export, read_torch_export
+
+        names = [record.name for record in directory.records.values()]
+        if any(name.endswith("/.data/extern_modules") for name in names):
+            from bufscan.formats.torch_package import read_torch_package
+
+            return read_torch_package(Archive(directory, anomalies, source.size, target, "torch.package"), target)
+        if is_export(names):
+            return read_torch_export(source, directory, anomalies, target)
+    archive = Archive(directory, anomalies, source.size, target)
+    if archive.is_torchscript:
+        from bufscan.formats.torchscript import read_torchscript
+
+        return read_torchscript(archive, target, plain=plain)
+    return archive.read(plain=plain)
 
 
 def read_unzipped(folder: UnzippedFolder, target: str, *, plain: bool = False) -> Inventory:
@@ -64,29 +78,81 @@ def read_unzipped(folder: UnzippedFolder, target: str, *, plain: bool = False) -
     Raises:
         UnreadableError: its pickle is broken.
     """
-    inventory = _Archive(UnzippedRecords(folder), AnomalyLog(), folder.size, target).read(plain=plain)
+    inventory = Archive(UnzippedRecords(folder), AnomalyLog(), folder.size, target).read(plain=plain)
     return msgspec.structs.replace(inventory, notes=(*inventory.notes, _UNZIPPED_NOTE))
 
 
-class _Archive:
+class Archive:
     """The records of one checkpoint, below its single top folder."""
 
     def __init__(
-        self, directory: ZipDirectory | UnzippedRecords, anomalies: AnomalyLog, file_bytes: int, target: str
+        self,
+        directory: ZipDirectory | UnzippedRecords,
+        anomalies: AnomalyLog,
+        file_bytes: int,
+        target: str,
+        kind: Literal["checkpoint", "torch.package"] = "checkpoint",
     ) -> None:
-        self._anomalies = anomalies
+        self.anomalies = anomalies
         self._directory = directory
         self._file_bytes = file_bytes
         self._target = target
         records = directory.records
         self._top = next(iter(records), "").partition("/")[0]
-        if self._record("data.pkl") is None:
+        if kind == "checkpoint" and self._record("data.pkl") is None:
             raise _other_archive([record.name for record in records.values()], target)
-        if self._record("constants.pkl") is not None:
-            raise UnreadableError(
-                "a TorchScript archive, which bufscan does not read yet",
-                hint="save the state_dict: `torch.save(torch.jit.load(path).state_dict(), new_path)`",
-            )
+
+    @property
+    def is_torchscript(self) -> bool:
+        """Whether torch takes it for one of TorchScript."""
+        return self._record("constants.pkl") is not None
+
+    def below(self, folder: str) -> list[Record]:
+        """The records in a folder of the top folder, given in lower case and with its slash."""
+        prefix = f"{self._top}/{folder}"
+        return [record for name, record in self._directory.records.items() if name.startswith(prefix)]
+
+    def name_of(self, record: Record) -> str:
+        """The record's name in lower case without the top folder."""
+        return record.name.lower().removeprefix(f"{self._top}/")
+
+    def read_record(self, record: Record, limit: int) -> bytes:
+        """The contents of a record, at most `limit` bytes."""
+        return self._directory.read(record, limit=limit)
+
+    def run(self, name: str, allowance: Allowance | None = None) -> Pickled:
+        """The pickle in the record of that name, which must be there.
+
+        Raises:
+            UnreadableError: it is broken.
+        """
+        record = self._record(name)
+        if record is None:
+            raise UnreadableError(f"an archive without its record `{name}`")
+        most = min(_MOST_PICKLE_BYTES, max(_FREE_PICKLE_BYTES, self._file_bytes))
+        data = self._directory.read(record, limit=most)
+        pickled = run_pickle(data, file_bytes=self._file_bytes, allowance=allowance)
+        self._note_trailing(len(data) - pickled.end)
+        return pickled
+
+    def run_if_there(self, name: str, allowance: Allowance) -> Pickled | None:
+        """The same; None where there is no such record."""
+        return None if self._record(name) is None else self.run(name, allowance)
+
+    def locate_in(self, key: str) -> Extent | None:
+        """Where the storage lies whose key begins with the name of its folder."""
+        return self._extent(self._record(key.lower()))
+
+    def name_storages(self, pickled: Pickled, folder: str) -> None:
+        """Give the storages of a pickle keys that begin with their folder: each pickle counts from 0."""
+        for reference in pickled.persistent_ids:
+            fields = reference.value
+            if type(fields) is tuple and len(fields) > _KEY and type(fields[_KEY]) is str:
+                reference.value = (*fields[:_KEY], f"{folder}/{fields[_KEY]}", *fields[_KEY + 1 :])
+
+    def storage_keys(self, *folders: str) -> list[str]:
+        """The keys, as `name_storages` makes them, of every record in the folders."""
+        return [record.name.partition("/")[2] for folder in folders for record in self.below(f"{folder}/")]
 
     def _record(self, name: str) -> Record | None:
         """The record of that name, given in lower case, below the top folder."""
@@ -101,10 +167,11 @@ class _Archive:
             pickled = run_pickle(data, file_bytes=self._file_bytes)
         except BrokenPickleError as error:
             return broken_inventory(error, self._container(pickle_record.name), self._target)
-        self._note_anomalies(trailing=len(data) - pickled.end)
+        self._note_trailing(len(data) - pickled.end)
+        self.note_anomalies()
         version = self._text(".data/version") or self._text("version")
         if version is None:
-            self._anomalies.note("version", "no record says the format's version; torch refuses the file")
+            self.anomalies.note("version", "no record says the format's version; torch refuses the file")
         container = self._container(pickle_record.name)
         if version is not None and not _is_known(version):
             container = container._replace(skipped=(_OTHER_VERSION,))
@@ -114,9 +181,9 @@ class _Archive:
         return Container(
             format="torch-zip",
             locate=self._locate,
-            byteorder=self._byteorder(),
+            byteorder=self.byteorder(),
             storage_keys=[record.name.rpartition("/")[2] for record in self._data_records()],
-            anomalies=self._anomalies,
+            anomalies=self.anomalies,
             pickle=quoted(pickle),
         )
 
@@ -125,7 +192,9 @@ class _Archive:
         return [record for name, record in self._directory.records.items() if name.startswith(prefix)]
 
     def _locate(self, key: str) -> Extent | None:
-        record = self._record(f"data/{key.lower()}")
+        return self._extent(self._record(f"data/{key.lower()}"))
+
+    def _extent(self, record: Record | None) -> Extent | None:
         if record is None:
             return None
         offset = self._directory.data_offset(record)
@@ -136,7 +205,8 @@ class _Archive:
         record = self._record(name)
         return None if record is None else self._directory.read(record, limit=_MOST_TEXT_BYTES)
 
-    def _byteorder(self) -> Literal["little", "big"]:
+    def byteorder(self) -> Literal["little", "big"]:
+        """Of the stored elements."""
         match self._text("byteorder"):
             case None | b"little":
                 return "little"
@@ -145,14 +215,22 @@ class _Archive:
             case _:
                 raise UnreadableError("its record `byteorder` says neither little nor big")
 
-    def _note_anomalies(self, trailing: int) -> None:
-        note, records = self._anomalies.note, self._directory.records
+    def _note_trailing(self, trailing: int) -> None:
         if trailing:
-            note("trailing_bytes", f"{trailing} bytes after the end of the pickle")
+            self.anomalies.note("trailing_bytes", f"{trailing} bytes after the end of the pickle")
+
+    def note_anomalies(self) -> None:
+        """Say what is odd about the records: foreign ones, compressed ones, values that were never written."""
+        note, records = self.anomalies.note, self._directory.records
         foreign = [record.name for name, record in records.items() if not name.startswith(f"{self._top}/")]
         if foreign:
             note("foreign_record", f"{len(foreign)} records outside the checkpoint's folder: {listed(foreign)}")
-        compressed = sum(record.method != STORED for record in records.values())
+        # torch itself compresses the code of TorchScript.
+        compressed = sum(
+            record.method != STORED
+            for name, record in records.items()
+            if not (self.is_torchscript and name.startswith(f"{self._top}/code/"))
+        )
         if compressed:
             note("compressed_record", f"{compressed} records are compressed; torch with mmap=True reads garbage")
         data = [record for record in self._data_records() if record.size]
@@ -175,8 +253,6 @@ def _other_archive(names: list[str], target: str) -> UnreadableError:
     for ending, what in _OTHER_ARCHIVES:
         if any(name.endswith(ending) for name in names):
             return UnreadableError(what)
-    if any("/models/" in name for name in names):
-        return UnreadableError("a torch.export archive (.pt2), which bufscan does not read yet")
     if any(name.rpartition("/")[2] == "data.pkl" for name in names):
         return UnreadableError("a zip archive whose data.pkl is not in the one top folder that torch requires")
     from bufscan.formats.archives import holding

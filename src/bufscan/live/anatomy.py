@@ -10,10 +10,12 @@ import argparse
 import collections
 import enum
 import functools
+import gc
 import queue
 import sys
 import sysconfig
 import types
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeGuard, TypeVar, cast
 
 if TYPE_CHECKING:
@@ -63,6 +65,7 @@ _ATOMS = (
     *(types.CoroutineType, types.AsyncGeneratorType, types.GenericAlias, types.UnionType),
 )
 # The classes of the standard library that people keep tensors in; all others of it hold none.
+_CACHE = type(functools.lru_cache(lambda: None))
 _STDLIB_HOLDERS = (
     *(argparse.Namespace, types.SimpleNamespace, functools.partialmethod, functools.cached_property),
     *(
@@ -74,7 +77,7 @@ _STDLIB_HOLDERS = (
         collections.ChainMap,
         queue.Queue,
     ),
-    *(type(functools.lru_cache(lambda: None)), types.CellType),
+    *(_CACHE, types.CellType),
 )
 # torch's own objects hold its machinery (graphs, handles, streams), but these hold the user's tensors.
 _TORCH_HOLDERS = ("torch.distributions.", "torch.nn.", "torch.ao.")
@@ -239,6 +242,22 @@ def items_of_sequence(value: Any) -> Iterable[Any]:
 def items_of_mapping(value: Any) -> Iterable[tuple[Any, Any]]:
     """Keys and values of a dict or a mapping proxy."""
     return dict.items(value) if _derives(type(value), dict) else types.MappingProxyType.items(value)
+
+
+def is_functools_cache(value: object) -> bool:
+    """Whether it is a function that `functools.cache` or `lru_cache` wraps."""
+    return type(value) is _CACHE
+
+
+def results_of(cache: object) -> list[tuple[Any, Any]]:
+    """Arguments and results that a functools cache keeps; only the collector is shown them."""
+    shown = gc.get_referents(cache)
+    table = next((each for each in shown if type(each) is dict and each is not instance_dict(cache)), {})
+    if all(type(value).__name__ != "_lru_list_elem" for value in table.values()):
+        return list(table.items())
+    # Of a bounded one the table leads to links, which show nothing themselves: it shows their keys and results.
+    keys = {id(key) for key in table}
+    return [(key, result) for key, result in pairwise(shown) if id(key) in keys]
 
 
 def items_of_set(value: Any) -> Iterable[Any]:

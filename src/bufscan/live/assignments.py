@@ -6,7 +6,7 @@ import ast
 from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
 from bufscan.live.sources import Function
-from bufscan.source.slots import PLAIN_NAMES, Receivers, constant_key, last_name, slot_named
+from bufscan.source.slots import INSERTING, PLAIN_NAMES, Receivers, constant_key, last_name, slot_named
 
 if TYPE_CHECKING:
     import re
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
 Kind = Literal["whole", "augmented", "element", "registration", "field"]
 _REGISTERING = {"register_buffer", "register_parameter", "register_module", "add_module"}
-_INSERTING = {"append": 0, "appendleft": 0, "add": 0, "extend": 0, "update": 0, "insert": 1, "setdefault": 1}
-"""Methods that put something into a container, and which argument they put."""
 _DIRECT = {"__setattr__", "update"}  # `object.__setattr__(self, …)`, `self.__dict__.update(…)`
 _EMPTY_WITHOUT_ARGUMENTS = {"list", "dict", "set", "tuple", "deque", "OrderedDict"}
 _DEEPEST_LITERAL = 20  # a literal nested deeper is taken to hold a tensor
@@ -39,6 +37,7 @@ class Site(NamedTuple):
         shares: what it has in common with other targets of its statement: the value, or the statement alone, of
             which it has a value to itself (`self.a, self.b = x, y`).
         twin: a plain name that the statement gives the very same value.
+        computed_name: what computes the slot's name (`f"mask_{i}"`), where a call to `setattr` does.
     """
 
     line: int
@@ -51,6 +50,7 @@ class Site(NamedTuple):
     is_direct: bool = False
     shares: Literal["value", "statement"] | None = None
     twin: str | None = None
+    computed_name: ast.expr | None = None
 
 
 class References(NamedTuple):
@@ -214,7 +214,9 @@ def _found(
         if isinstance(node, ast.Call):
             for slot, receiver, kind, value, key in _called(node, receivers):
                 is_direct = kind == "whole" and last_name(node.func) in _DIRECT and not _is_super(node.func)
-                yield slot, Site(node.lineno, kind, value, receiver, method, on_class, key, is_direct)
+                site = Site(node.lineno, kind, value, receiver, method, on_class, key, is_direct)
+                is_computed = kind == "whole" and not isinstance(slot, str)
+                yield slot, site._replace(computed_name=node.args[-2]) if is_computed else site
 
 
 def _in_statement(site: Site, target: ast.expr, node: ast.AST) -> Site:
@@ -287,7 +289,7 @@ def _called(call: ast.Call, receivers: Receivers) -> Iterator[tuple[Slot, str, K
         ) is not None:
             for name_set, value_set in _items(call):
                 yield name_set, receiver, "whole", value_set, None
-        case ast.Call(func=ast.Attribute(value=container, attr=method)) if method in _INSERTING:
+        case ast.Call(func=ast.Attribute(value=container, attr=method)) if method in INSERTING:
             yield from _inserted(call, container, method, receivers)
 
 
@@ -302,7 +304,7 @@ def _inserted(
         for name, its_value in _items(call):
             yield slot, receiver, "element", its_value, name
     key = constant_key(call.args[0]) if method == "setdefault" and call.args else None
-    position = _INSERTING[method]
+    position = INSERTING[method]
     value = call.args[position] if len(call.args) > position else None
     yield slot, receiver, "element", value, key
 

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import defaultdict
-from itertools import accumulate
+from functools import cached_property
+from itertools import accumulate, pairwise
 from operator import itemgetter
+from types import FunctionType
 from typing import TYPE_CHECKING, NamedTuple
 
 from bufscan.inventory import HARMLESS_HOLDINGS
-from bufscan.live.anatomy import class_dict, instance_dict, is_torch_class, mro_of
+from bufscan.live.anatomy import class_dict, instance_dict, is_a, is_torch_class, module_of, mro_of
 from bufscan.live.describing import byte_range, is_uninitialised
+from bufscan.live.functions import codes_of, fills, functions_in, unwrapped
+from bufscan.live.origin import find_assignment
 from bufscan.live.registry import table_of
 from bufscan.live.renewal import Methods, fate_by_hooks
+from bufscan.live.usage import Uses
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -86,17 +91,21 @@ class Classifier:
     ) -> None:
         self._moved = moved
         self._was_made = was_made
+        registered, reached = list(registered), list(reached)
+        homes = [*(entry.owner.module for entry in registered), *(found.place.home.module for found in reached)]
+        self._classes = {id(type(module)): type(module) for module in homes}
         self._reached = {id(found.tensor) for found in reached}
         self._methods: dict[int, Methods] = {}
+        self._uses: dict[int, Uses] = {}
         self._fates: dict[tuple[int, str, bool], Fate | None] = {}
-        self._parameters: set[int] = set()
+        self._parameters: dict[int, str] = {}
         self._buffers: dict[int, str] = {}
         self._taken: defaultdict[int, _Taken] = defaultdict(_Taken)
         for entry in registered:
             if entry.tensor is None:
                 continue
             if entry.kind == "parameter":
-                self._parameters.add(id(entry.tensor))
+                self._parameters.setdefault(id(entry.tensor), entry.name)
             else:
                 self._buffers.setdefault(id(entry.tensor), entry.name)
             found = byte_range(entry.tensor)
@@ -111,7 +120,7 @@ class Classifier:
         """
         place, tensor = reached
         if id(tensor) in self._parameters:
-            return None
+            return self._second_reference(place, tensor)
         verdict = self._verdict_of_any(place, tensor)
         if self._was_made is not None and self._was_made(place.path, place.home.module, tensor):
             return self._seen_to_be_made(place, verdict)
@@ -127,6 +136,13 @@ class Classifier:
         if verdict.holding == "cache" and self._fate_by_forward(place) != "renewed":
             return verdict
         return Verdict("made_by_forward", verdict.moves, "made by a forward pass")
+
+    def _second_reference(self, place: Place, tensor: torch.Tensor) -> Verdict | None:
+        """Another way to a Parameter: harmless, unless that has no values, so that another may take its place."""
+        if not tensor.is_meta or place.holding not in ("attribute", "container"):
+            return None
+        name = self._parameters[id(tensor)]
+        return Verdict("second_reference", True, f"the Parameter `{name}` until another takes its place", name)
 
     def _verdict_of_any(self, place: Place, tensor: torch.Tensor) -> Verdict:
         harmless = self._harmless(place, tensor)
@@ -148,8 +164,16 @@ class Classifier:
             return Verdict(
                 "moved_by_apply", None, f"an overridden `_apply` may make it anew (in {_class_at(place)})"
             )
-        if self._is_renewed_by_hook(place):
-            return Verdict("recomputed", self._left_behind(), "a pre-forward hook computes it at every pass")
+        reasons: tuple[tuple[Holding, Callable[[Place], bool], str], ...] = (
+            ("framework", _is_example_input, "an example input, which Lightning takes to the device"),
+            ("follows_device", self._follows_device, "a cache that is made anew for another device"),
+            ("seed", self._only_seeds, "a class attribute that objects are made from"),
+            ("made_by_forward", _is_noted_by_hook, "noted by a hook at every pass"),
+            ("recomputed", self._is_renewed_by_hook, "a pre-forward hook computes it at every pass"),
+        )
+        for holding, holds, evidence in reasons:
+            if holds(place):
+                return Verdict(holding, self._left_behind(), evidence)
         return None
 
     def _computed(self, place: Place, tensor: torch.Tensor) -> Verdict:
@@ -181,11 +205,58 @@ class Classifier:
         fate = self._fate_by_hooks(place)
         if fate is None and self._is_made_by_forward(place):
             fate = self._fate_by_forward(place) or "cache"
-        return place.holding if fate is None else "state" if fate == "state" else "cache"
+        if fate is None:
+            return "carried" if self._is_carried_over(place) else place.holding
+        return "state" if fate == "state" else "cache"
 
     def _is_made_by_forward(self, place: Place) -> bool:
-        """Whether a forward pass assigns the attribute that leads to the tensor."""
-        return place.first_attribute in self._methods_of(type(place.home.module)).assigned_by(_FORWARD)
+        """Whether a forward pass assigns the attribute that leads to the tensor, or alone fills the container."""
+        if place.first_attribute in self._methods_of(type(place.home.module)).assigned_by(_FORWARD):
+            return True
+        anchor = place.anchor
+        if anchor is None or anchor.want != "element" or anchor.name != place.first_attribute:
+            return False
+        filled = find_assignment(type(place.home.module), anchor.name or "", "element", anchor.key)
+        return filled is not None and not filled.in_init and self._fate_by_forward(place) is not None
+
+    def _follows_device(self, place: Place) -> bool:
+        """Whether it is a cache with an entry for each device, or one that is made anew on another device."""
+        if place.is_by_device:
+            return True
+        name = place.first_attribute
+        if name is None or place.holding not in ("attribute", "container", "object"):
+            return False
+        return self._is_made_by_forward(place) and self.uses_of(type(place.home.module)).makes_for_device(name)
+
+    def _is_carried_over(self, place: Place) -> bool:
+        if place.first_attribute is None or place.holding == "object":
+            return False
+        return self.uses_of(type(place.home.module)).carries_over(place.first_attribute)
+
+    def uses_of(self, cls: type) -> Uses:
+        """What the forward passes of a class do with its attributes."""
+        if id(cls) not in self._uses:
+            self._uses[id(cls)] = Uses(self._methods_of(cls).reached_from(_FORWARD))
+        return self._uses[id(cls)]
+
+    def _only_seeds(self, place: Place) -> bool:
+        """Whether it is a class attribute that objects are made from, and that no forward pass reads."""
+        if place.holding != "class_attribute" or place.first_attribute is None:
+            return False
+        cls, name = type(place.home.module), place.first_attribute
+        if name in self._names_in_methods:
+            return False
+        makes = (class_dict(base).get("__init__") for base in mro_of(cls))
+        return any(name in code.co_names for init in makes if is_a(init, FunctionType) for code in codes_of(init))
+
+    @cached_property
+    def _names_in_methods(self) -> set[str]:
+        """What the methods of the model's classes name that may run in a forward pass."""
+        bases = {
+            id(base): base for cls in self._classes.values() for base in mro_of(cls) if not is_torch_class(base)
+        }
+        functions = (function for base in bases.values() for _, function in functions_in(base))
+        return {name for function in functions for code in codes_of(unwrapped(function)) for name in code.co_names}
 
     def _fate_by_forward(self, place: Place) -> Fate | None:
         cls, attribute, is_tensor = (
@@ -271,6 +342,26 @@ def is_recomputed(module: nn.Module, attribute: str) -> bool:
     )
 
 
+def _is_example_input(place: Place) -> bool:
+    """Whether it is what Lightning's summary and exporters feed to the model, on its device."""
+    return place.first_attribute in ("_example_input_array", "example_input_array") and any(
+        module_of(base).startswith(("pytorch_lightning.", "lightning."))
+        for base in mro_of(type(place.home.module))
+    )
+
+
+def _is_noted_by_hook(place: Place) -> bool:
+    """Whether it lies in something that the code of a hook after forward fills: the latest activation, say."""
+    chain = [place]
+    while chain[0].parent is not None:
+        chain.insert(0, chain[0].parent)
+    for step, following in pairwise(chain):
+        anchor = following.anchor
+        if step.suffix.startswith("._forward_hooks.") and anchor is not None and is_a(anchor.owner, FunctionType):
+            return any(fills(code) for code in codes_of(anchor.owner))
+    return False
+
+
 def _is_attribute_itself(place: Place) -> bool:
     """Whether the tensor is the attribute, rather than something in it."""
     return place.parent is not None and place.parent.parent is None
@@ -289,11 +380,12 @@ def _evidence(place: Place, holding: Holding) -> str:
         return f"in `{place.holder.path}`, which no module registers"
     home, anchor = _class_at(place), place.anchor
     name = anchor.name if anchor is not None and anchor.name is not None else "?"
-    return _EVIDENCE["state" if holding == "state" else place.holding].format(home=home, name=name)
+    return _EVIDENCE[holding if holding in ("state", "carried") else place.holding].format(home=home, name=name)
 
 
 _EVIDENCE: dict[Holding, str] = {
     "state": "state that the forward pass of {home} keeps in a plain attribute",
+    "carried": "plain attribute of {home}, which its forward pass takes to a device at each use",
     "attribute": "plain attribute of {home}",
     "container": "in a container that {home} holds",
     "object": "in an object that {home} holds",
@@ -302,5 +394,7 @@ _EVIDENCE: dict[Holding, str] = {
     "closure": "in the closure of a function of {home}",
     "default_argument": "default argument of a function of {home}",
     "class_attribute": "class attribute `{name}`: one tensor for all objects of the class",
+    "cached_result": "result that a functools cache keeps, for code of {home}",
+    "constant": "constant of the graph of {home}",
     "global": "global `{name}` that the code of {home} names",
 }

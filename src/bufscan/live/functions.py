@@ -153,6 +153,21 @@ def names_in(code: types.CodeType, operation: Literal["LOAD_GLOBAL", "STORE_ATTR
         position = operations.find(wanted, position + 1)
 
 
+_FILLING = frozenset(("append", "appendleft", "add", "extend", "update", "insert", "setdefault", "copy_"))
+
+
+def fills(code: types.CodeType) -> bool:
+    """Whether the code puts something into what it was handed, or assigns to a variable outside itself."""
+    stores = ("STORE_SUBSCR", "STORE_ATTR", "STORE_GLOBAL", "STORE_DEREF")
+    operations = code.co_code[::2]
+    if not _FILLING.isdisjoint(code.co_names):
+        return True
+    own = frozenset(code.co_cellvars)
+    return any(dis.opmap[name] in operations for name in stores[:3]) or (
+        dis.opmap["STORE_DEREF"] in operations and bool(frozenset(code.co_freevars) - own)
+    )
+
+
 def codes_of(function: types.FunctionType) -> Iterator[types.CodeType]:
     """The function's code and all code nested in it."""
     codes = [function.__code__]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 # How an object is held is said by the strongest step on the way to it.
 _STRENGTH: tuple[Holding, ...] = (
     *("attribute", "container", "object", "partial", "hook", "closure"),
-    *("default_argument", "class_attribute", "global", "hidden_module"),
+    *("default_argument", "class_attribute", "global", "cached_result", "constant", "hidden_module"),
 )
 _RANK = {holding: rank for rank, holding in enumerate(_STRENGTH)}
 
@@ -56,6 +56,7 @@ class Place(NamedTuple):
         module: the module that has it as an attribute; None after any other step.
         spelling: what the code of a function calls it: the name of a global, dots included; None after any other.
         depth: steps from the registered module.
+        is_by_device: whether it is the entry of a mapping whose key names the device.
     """
 
     parent: Place | None
@@ -68,6 +69,7 @@ class Place(NamedTuple):
     module: nn.Module | None = None
     spelling: str | None = None
     depth: int = 0
+    is_by_device: bool = False
 
     @property
     def path(self) -> str:
@@ -99,7 +101,15 @@ class Place(NamedTuple):
         """The next step, held at least as strongly as this one; assigned where this one is, unless said."""
         strongest = self.holding if holding is None or _RANK[holding] < _RANK[self.holding] else holding
         return Place(
-            self, prefix, suffix, strongest, self.home, anchor or self.anchor, self.holder, depth=self.depth + 1
+            self,
+            prefix,
+            suffix,
+            strongest,
+            self.home,
+            anchor or self.anchor,
+            self.holder,
+            depth=self.depth + 1,
+            is_by_device=self.is_by_device,
         )
 
     def attribute(self, owner: type, name: str, holding: Holding | None = None) -> Place:

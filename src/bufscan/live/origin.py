@@ -106,6 +106,7 @@ class Assignment(msgspec.Struct, frozen=True, kw_only=True):
         emptied_at: the line that sets the attribute to what holds no tensor, `None` most often, before this one.
         initialised_at: the line that runs `super().__init__()`, where that comes only after this one.
         is_cached_property: whether it is the `def` of one, which sets the attribute when it is first read.
+        computed_name: the expression that computes the attribute's name, where one does: the line gives several.
         nn: what the file calls `torch.nn`.
         uses_buffer_class: whether the file registers buffers with `nn.Buffer`.
     """
@@ -122,6 +123,7 @@ class Assignment(msgspec.Struct, frozen=True, kw_only=True):
     emptied_at: int | None = None
     initialised_at: int | None = None
     is_cached_property: bool = False
+    computed_name: str | None = None
     nn: str = "nn"
     uses_buffer_class: bool = False
 
@@ -291,6 +293,7 @@ def _best(candidates: list[_Candidate], want: Want, key: Key | None) -> Assignme
         twin=site.twin,
         emptied_at=_emptied_at([given for given in setting if given.source is source], site),
         initialised_at=initialised_at if initialised_at is not None and site.line < initialised_at else None,
+        computed_name=source.one_line(site.computed_name, _LONGEST_VALUE) if site.computed_name else None,
         nn=source.spelling_of_nn,
         uses_buffer_class=source.uses_buffer_class,
     )

@@ -73,17 +73,27 @@ class Methods:
         """Whether the function, or a method that it names, has the name in its code."""
         return any(name in code.co_names or name in code.co_consts for code in self._codes_from([function]))
 
+    def reached_from(self, entries: tuple[str, ...]) -> list[FunctionType]:
+        """The methods `entries`, and those that they name."""
+        seen: dict[int, FunctionType] = {}
+        pending = [function for name in entries for function in self._functions(name, 1)]
+        for _ in self._codes_from(pending, seen):
+            pass
+        return list(seen.values())
+
     def _assigned_from(self, pending: list[FunctionType]) -> Iterator[str]:
         for code in self._codes_from(pending):
             yield from names_in(code, "STORE_ATTR")
 
-    def _codes_from(self, pending: list[FunctionType]) -> Iterator[CodeType]:
-        seen: set[int] = set()
+    def _codes_from(
+        self, pending: list[FunctionType], seen: dict[int, FunctionType] | None = None
+    ) -> Iterator[CodeType]:
+        seen = {} if seen is None else seen
         while pending:
             function = pending.pop()
             if id(function) in seen:
                 continue
-            seen.add(id(function))
+            seen[id(function)] = function
             for code in codes_of(function):
                 yield code
                 # With `super` among its names, it may go on to what its own method overrides.
@@ -94,11 +104,17 @@ class Methods:
         return [function for _, _, _, function in self._named.get(name, [])[:most]]
 
 
-def is_reset(cls: type, attribute: str) -> bool:
-    """Whether the class has a `reset_parameters` whose code is about the attribute."""
-    name = "reset_parameters"
-    found = next((class_dict(base)[name] for base in mro_of(cls) if name in class_dict(base)), None)
-    return is_a(found, FunctionType) and Methods(cls).mentions(unwrapped(found), attribute)
+_RESETTING = ("reset_parameters", "init_weights", "_init_weights", "initialize_weights")
+
+
+def is_reset(classes: Iterable[type], attribute: str) -> bool:
+    """Whether one of the classes has a `reset_parameters` or `init_weights` whose code is about the attribute."""
+    for cls in classes:
+        for name in _RESETTING:
+            found = next((class_dict(base)[name] for base in mro_of(cls) if name in class_dict(base)), None)
+            if is_a(found, FunctionType) and Methods(cls).mentions(unwrapped(found), attribute):
+                return True
+    return False
 
 
 def fate_by_hooks(module: nn.Module, attribute: str, methods: Methods, *, is_tensor: bool) -> Fate | None:

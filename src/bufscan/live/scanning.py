@@ -19,6 +19,7 @@ from bufscan.live.registry import registered_modules, registered_tensors, table_
 from bufscan.live.renewal import is_reset
 from bufscan.live.saving import SavedNames
 from bufscan.live.shadowing import Shadows
+from bufscan.live.sharing import splits
 from bufscan.live.walking import walk
 from bufscan.tensor_names import extra_state_key
 
@@ -95,6 +96,7 @@ class _Scanner:
         self._registered = [entry for module in modules for entry in registered_tensors(module)]
         self._saved = SavedNames(measurement.saved, (entry.name for entry in self._registered))
         self._classifier = Classifier(self._registered, reached, measurement.moved, was_made)
+        self._splits = splits(self._registered, self._classifier.uses_of)
         self._first_names: dict[int | Elements, str] = {}
         self._by_prefix: dict[str, list[Tensor]] = {}
         self._rest: list[Tensor] = []
@@ -180,6 +182,7 @@ class _Scanner:
             evidence += f"; saved as `{other}`"
         shadow = self._shadows.of(entry)
         role: Role = "parameter" if entry.kind == "parameter" else "persistent_buffer"
+        split = self._splits.get(entry.name)
         return self._record(
             entry.name,
             tensor,
@@ -188,10 +191,12 @@ class _Scanner:
             saved=saved,
             saved_as=other if saved and other != entry.name else None,
             moves=self._moves(tensor),
-            holding=shadow.holding if shadow else None,
+            holding=shadow.holding if shadow else split.holding if split else None,
+            alias_of=split.other if split else None,
             holder=shadow.module if shadow else None,
-            is_reset=lacks_values(entry) and is_reset(type(entry.owner.module), entry.attribute),
-            origin=origin_of(shadow.anchor) if shadow else _origin_of_misuse(entry),
+            is_reset=lacks_values(entry)
+            and is_reset((type(entry.owner.module), type(self._modules[0].module)), entry.attribute),
+            origin=origin_of(shadow.anchor) if shadow else _origin_of_registration(entry, is_split=bool(split)),
             suggestion=suggestion_for(entry, shadow),
         )
 
@@ -270,9 +275,9 @@ def origin_of(anchor: Anchor | None) -> Location | None:
     return find_global_origin(owner, name or "")
 
 
-def _origin_of_misuse(entry: RegisteredTensor) -> Location | None:
+def _origin_of_registration(entry: RegisteredTensor, *, is_split: bool) -> Location | None:
     """Where a buffer is registered that had better be registered otherwise."""
-    if misregistration_of(entry) is None:
+    if not is_split and misregistration_of(entry) is None:
         return None
     return find_origin(type(entry.owner.module), entry.attribute, "registration")
 

@@ -121,8 +121,8 @@ def _registered(fault: Fault, words: Words, value: str) -> Suggestion:
 def _in_container(fault: Fault, words: Words) -> Suggestion | None:
     if fault.is_parameter:
         return _registered_container(fault, words, "Parameter")
-    if words.set_later:
-        return None
+    if words.set_later or fault.kind in ("cache", "state"):
+        return None  # forward fills it: there is nothing in it to register when the model is made
     note = words.before_using(words.value) + words.instead
     source = words.value
     if words.made_empty:

@@ -6,6 +6,7 @@ once and stops at bounds that it reports.
 
 from __future__ import annotations
 
+import re
 import types
 from collections import OrderedDict, deque
 from functools import partial
@@ -18,6 +19,7 @@ from bufscan.live.describing import brief, subclasses_not_asked
 from bufscan.live.functions import files_of, functions_in, globals_of
 from bufscan.live.naming import Anchor, Place, key_step, root_place
 from bufscan.live.registry import child_step, is_script, table_of
+from bufscan.tensor_names import spell_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -32,6 +34,8 @@ MAX_OBJECTS = 100_000
 """Objects looked into behind one attribute; a vocabulary's strings are not among them."""
 MAX_DEPTH = 60
 """Steps from a module; a linked list has a million."""
+
+_DEVICE_NAME = re.compile(r"cpu|(?:cuda|xpu|mps|hpu|xla|npu|meta)(?::\d+)?")
 
 # Methods are walked as functions; descriptors answer for instances and hold nothing themselves.
 _CLASS_VALUES = frozenset(("tensor", "module", "sequence", "mapping", "set", "partial", "object", "enum"))
@@ -167,6 +171,8 @@ class _Walker:
                 if anatomy.is_namespace(value) and kind_of(cast("type", value)) != "module":
                     yield from self._class(place, cast("type", value))
             case _:
+                if anatomy.is_functools_cache(value):
+                    yield from _cached_results(place, value)
                 yield from _attributes(place, value)
                 yield from self._class(place, type(value))
 
@@ -251,10 +257,18 @@ def _registry_around(place: Place, module: nn.Module) -> Anchor | None:
 
 
 def _attribute_of_module(place: Place, module: nn.Module, name: str) -> Place:
+    if name.isdecimal() and _is_parameter_list(module):  # where it keeps what is no tensor
+        return place.attribute(type(module), name)._replace(module=module, suffix=f"[{name}]")
     child = place.attribute(type(module), name)._replace(module=module)
     if not any(name in table_of(module, table) for table in ("_parameters", "_buffers", "_modules")):
         return child
     return child._replace(suffix=f".__dict__[{name!r}]", anchor=Anchor(type(module), name, "hiding"))
+
+
+def _is_parameter_list(module: nn.Module) -> bool:
+    from torch import nn
+
+    return isinstance(module, nn.ParameterList)
 
 
 def _method(place: Place, method: Any) -> Iterator[tuple[Place, Any]]:
@@ -280,7 +294,35 @@ def _mapping(place: Place, value: Any) -> Iterator[tuple[Place, Any]]:
     for position, (key, item) in enumerate(items):
         if kind_of(type(item)) != "atom":
             prefix, suffix = key_step(key, position)
-            yield place.element(suffix, key, prefix=prefix), item
+            child = place.element(suffix, key, prefix=prefix)
+            yield child._replace(is_by_device=True) if _names_device(key) else child, item
+
+
+def _cached_results(place: Place, cache: Any) -> Iterator[tuple[Place, Any]]:
+    """What a functools cache keeps, as the call that gives it."""
+    function = anatomy.instance_dict(cache).get("__wrapped__")
+    for position, (key, result) in enumerate(anatomy.results_of(cache)):
+        if kind_of(type(result)) == "atom":
+            continue
+        spelled = spell_key(key)
+        call = f".cached[{position}]" if spelled is None else f"({spelled.removeprefix('(').removesuffix(')')})"
+        if isinstance(function, types.FunctionType):
+            child = place.in_function(call, function, "cached_result")
+        else:
+            child = place.step(call, "cached_result")
+        yield child._replace(is_by_device=_names_device(key)), result
+
+
+def _names_device(key: Any) -> bool:
+    """Whether the key, or a part of it, is a device or the name of one with its index."""
+    import torch
+
+    if type(key) is torch.device:
+        return True
+    if type(key) is str:
+        return _DEVICE_NAME.fullmatch(key) is not None
+    parts = tuple.__iter__(key) if isinstance(key, tuple) else list.__iter__(key) if isinstance(key, list) else ()
+    return any(map(_names_device, parts))
 
 
 def _set(place: Place, value: Any) -> Iterator[tuple[Place, Any]]:
@@ -338,6 +380,12 @@ def _script_attributes(place: Place, module: Any) -> Iterator[tuple[Place, Any]]
     """Attributes of the C++ object; its Python side only repeats them."""
     inner = getattr(module, "_actual_script_module", module)
     buffers = table_of(inner, "_buffers")
-    for name in inner._concrete_type.get_attributes():  # noqa: SLF001  # torch has no public reader
+    known = getattr(inner, "_concrete_type", None)  # a frozen module has none, and no attributes
+    for name in known.get_attributes() if known is not None else ():
         if name not in buffers:
             yield place.step(f".{name}"), inner._c.getattr(name)  # noqa: SLF001
+    for method in map(inner._c._get_method, inner._c._method_names()):  # noqa: SLF001  # torch has no public reader
+        for node in method.graph.findAllNodes("prim::Constant"):
+            if node.hasAttribute("value") and node.kindOf("value") == "t" and node.t("value").dim():
+                name = node.output().debugName().removeprefix("self.")
+                yield place.step(f".{method.name}.graph[{name!r}]", "constant"), node.t("value")

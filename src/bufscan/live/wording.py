@@ -196,6 +196,9 @@ class Words:
     def register(self, value: str, *, persistent: bool = False) -> str:
         """The line that registers a buffer, in the file's own style."""
         flag = "" if persistent else self.flag
+        computed = self._assignment.computed_name if self._assignment else None
+        if computed is not None and self._where == "instance" and self.place_name == self.name:
+            return f"{self.receiver}.register_buffer({computed}, {value}{flag})"
         if self._uses_buffer_class and value != "None":
             return f"{self.receiver}.{self.name} = {self.nn}.Buffer({value}{flag})"
         return f'{self.receiver}.register_buffer("{self.name}", {value}{flag})'

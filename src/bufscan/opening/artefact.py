@@ -243,4 +243,4 @@ def _standard_input() -> MemorySource:
 
 def _opener(path: Path, folder: Path, files: OpenFiles) -> Callable[[str | None], ByteSource]:
     """What opens the target itself, or the file of that name in the folder of its shards."""
-    return lambda file: files.open(path) if file is None else shard_folder(folder, files).open(file)
+    return lambda file: files.open(path) if file is None else shard_folder(folder, files).open_below(file)

@@ -4,30 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-import msgspec
-
-from bufscan.report.view import Display
-
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from bufscan.checking.results import CheckResult
-
-
-class CheckView(msgspec.Struct, frozen=True, kw_only=True):
-    """What a report of a check is made for.
-
-    Attributes:
-        version: bufscan's own, for formats that name their tool.
-        folder: that of the check within the repository, from whose root GitHub counts paths; "." for the same.
-        quiet: the summary line alone, where the format is for people.
-        display: the output that text is made for; machine formats ignore it.
-    """
-
-    version: str = ""
-    folder: str = "."
-    quiet: bool = False
-    display: Display = Display()
+    from bufscan.report.check_view import CheckView
 
 
 # Each is imported when it is asked for: start-up pays for one report, not for all.
@@ -36,7 +17,13 @@ class CheckView(msgspec.Struct, frozen=True, kw_only=True):
 def _text(result: CheckResult, view: CheckView) -> str:
     from bufscan.report.check_text import render
 
-    return render(result, view.display, quiet=view.quiet)
+    return render(result, view)
+
+
+def _concise(result: CheckResult, view: CheckView) -> str:
+    from bufscan.report.check_text import render_concise
+
+    return render_concise(result, view)
 
 
 def _json(result: CheckResult, _view: CheckView) -> str:
@@ -71,6 +58,7 @@ def _markdown(result: CheckResult, _view: CheckView) -> str:
 
 CHECK_REPORTS: Final[dict[str, Callable[[CheckResult, CheckView], str]]] = {
     "text": _text,
+    "concise": _concise,
     "json": _json,
     "sarif": _sarif,
     "github": _github,

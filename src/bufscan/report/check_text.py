@@ -1,12 +1,15 @@
-"""Findings for people: by target and module, each with its place and its fix, the most important line last."""
+"""Findings for people: each with its place, its source and its fix, the most important line last."""
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from bufscan.report.findings import counted, module_of, not_counted, sighting, verdict, without_repeats
+from bufscan.report.check_view import CheckView
+from bufscan.report.findings import counted, not_counted, sighting, verdict, without_repeats
 from bufscan.report.text.layout import BLANK, Cell, Line, Style, line, paint, wrapped
 
 if TYPE_CHECKING:
@@ -20,23 +23,58 @@ if TYPE_CHECKING:
 _STYLES: dict[Severity, Style] = {"error": "unregistered", "warning": "warning", "note": "dim"}
 
 _MOST_NAMED = 5
+_INDENT = 4
+_GUTTER = 7
+_NAMES = re.compile(r"[A-Za-z_]\w*")
 _MESSAGE_LIMIT = 1000
 
 
-def render(result: CheckResult, display: Display, *, quiet: bool = False) -> str:
-    """The whole report; with `quiet` its last line alone."""
+def render(result: CheckResult, view: CheckView) -> str:
+    """The whole report; where the view is quiet its last line alone."""
+    display = view.display
     style: Style = "title" if result.exit_code == 0 else "unregistered"
     last = list(_paragraph(0, verdict(result), display, style))
-    if quiet:
+    if view.quiet:
         return paint(last, display)
-    told: set[str] = set()
-    blocks = [list(_target(target, display, told)) for target in result.targets]
+    groups = [group for target in result.targets for group in without_repeats(target.findings)]
+    notes = Counter(group.first.suggestion_note for group in groups)
+    repeated = [note for note, number in notes.items() if note is not None and number > 1]
+    blocks = [list(_target(target, view, repeated)) for target in result.targets]
     for known in result.fixed:
         what = f"{known.code} `{known.tensor}` of {known.target}"
         blocks.append(list(_paragraph(0, f"fixed: {what} no longer occurs: take it out of the baseline", display)))
     if result.watched is not None and (uncounted := not_counted(result.watched)) is not None:
         blocks.append(list(_paragraph(0, uncounted, display, "dim")))
+    if groups:
+        blocks.append(list(_advice(groups, repeated, display)))
     return paint([*_spaced(blocks), BLANK, *last] if blocks else last, display)
+
+
+def render_concise(result: CheckResult, view: CheckView) -> str:
+    """A line a finding, as compilers write them: `model.py:9: error BUF001 unregistered-tensor: ...`."""
+    lines = []
+    for target in result.targets:
+        for finding in sorted(target.findings, key=_by_place):
+            place = _place(finding, view.display) or f"{view.display.show(target.target)}: "
+            said = _whole(finding.message, view.display)
+            lines.append(line(f"{place}{finding.severity} {finding.code} {finding.name}: {said}"))
+        failed = [f"{skipped.what}: {skipped.reason}" for skipped in target.skipped if skipped.failed]
+        failed += [] if target.failure is None else [target.failure.message]
+        name = view.display.show(target.target)
+        lines += [
+            line(f"{name}: not examined: {view.display.show(each, limit=_MESSAGE_LIMIT)}") for each in failed
+        ]
+    return paint([*lines, line(verdict(result))], view.display)
+
+
+def _advice(groups: list[Repeated], repeated: list[str], display: Display) -> Iterator[Line]:
+    """What several findings share, once."""
+    for note in repeated:
+        of = sorted({group.first.code for group in groups if group.first.suggestion_note == note})
+        yield from _paragraph(0, f"fixes of {', '.join(of)}: {note}", display, "dim")
+    codes = sorted({group.first.code for group in groups})
+    more = f", as of {', '.join(codes[1:])}" if codes[1:] else ""
+    yield from _paragraph(0, f"`bufscan explain {codes[0]}` says why{more}", display, "dim")
 
 
 def _spaced(blocks: list[list[Line]]) -> Iterator[Line]:
@@ -51,28 +89,26 @@ def render_incomplete(result: CheckResult, display: Display) -> str:
     """What could not be checked, alone; "" when everything could."""
     targets = [target for target in result.targets if not target.is_complete]
     bare = [msgspec.structs.replace(target, findings=(), ignored=()) for target in targets]
-    return paint([each for target in bare for each in (*_target(target, display, set()), BLANK)], display)
+    view = CheckView(display=display)
+    return paint([each for target in bare for each in (*_target(target, view, []), BLANK)], display)
 
 
-def _target(target: TargetResult, display: Display, told: set[str]) -> Iterator[Line]:
-    """One target. Many findings share the note on their fix: it is told once, and `told` remembers it."""
+def _target(target: TargetResult, view: CheckView, repeated: list[str]) -> Iterator[Line]:
+    """One target; `repeated` are notes on fixes that several findings share, and the end of the report tells."""
+    display = view.display
     yield line(f"{display.show(target.target)}: {_state(target)}", "title")
     if target.failure is not None:
         yield from _paragraph(2, target.failure.message, display, "warning")
         if target.failure.hint is not None:
             yield from _paragraph(2, f"hint: {target.failure.hint}", display)
-    modules: dict[str, list[Repeated]] = {"": []}  # of the model itself: first, for they have no heading
-    for group in without_repeats(target.findings):
-        modules.setdefault(module_of(group.first.tensor), []).append(group)
-    for module, groups in modules.items():
-        if module:
-            yield line(f"  in {display.show(module)}", "heading")
-        for group in groups:
-            yield from _finding(group, display)
-            note = group.first.suggestion_note
-            if note is not None and note not in told:
-                told.add(note)
-                yield from _paragraph(6, note, display, "dim")
+    for group in sorted(without_repeats(target.findings), key=lambda group: _by_place(group.first)):
+        yield BLANK
+        yield from _finding(group, view)
+        note = group.first.suggestion_note
+        if note is not None and note not in repeated:
+            yield from _paragraph(_INDENT, note, display, "dim")
+    if target.findings and target.skipped:
+        yield BLANK
     for skipped in target.skipped:
         if skipped.failed:
             yield from _paragraph(2, f"could not examine {skipped.what}: {skipped.reason}", display, "warning")
@@ -91,20 +127,52 @@ def _state(target: TargetResult) -> str:
     return ", ".join(parts)
 
 
-def _finding(group: Repeated, display: Display) -> Iterator[Line]:
-    first = group.first
-    head = [Cell("    "), Cell(first.severity, _STYLES[first.severity]), Cell(f" {first.code} {first.name}")]
-    if first.location is not None:
-        head.append(Cell(f" at {display.show(first.location.file)}:{first.location.line}", "dim"))
-    yield head
-    yield from _paragraph(6, first.message, display)
+def _by_place(finding: Finding) -> tuple[object, ...]:
+    """By file and line; what has no place comes first."""
+    place = finding.location
+    return (place is not None, (place.file, place.line) if place is not None else ())
+
+
+def _place(finding: Finding, display: Display) -> str:
+    """What terminals and editors jump to; "" where it is not known."""
+    place = finding.location
+    return f"{display.show(place.file)}:{place.line}: " if place is not None else ""
+
+
+def _finding(group: Repeated, view: CheckView) -> Iterator[Line]:
+    first, display = group.first, view.display
+    yield (
+        Cell(_place(first, display), "heading"),
+        Cell(first.severity, _STYLES[first.severity]),
+        Cell(f" {first.code} {first.name}"),
+    )
+    yield from _paragraph(_INDENT, first.message, display)
     if group.others:
-        yield from _paragraph(6, f"also {_others(group.others)}", display)
+        yield from _paragraph(_INDENT, f"also {_others(group.others)}", display)
     if (seen := sighting(first)) is not None:
-        yield from _paragraph(6, seen, display, "dim")
+        yield from _paragraph(_INDENT, seen, display, "dim")
+    yield from _source(first, view)
     if first.suggestion is not None:
         # Never broken: it is there to be copied.
-        yield line(f"      fix: {display.show(first.suggestion, limit=_MESSAGE_LIMIT)}", "parameter")
+        yield (Cell(f"{'fix':>{_GUTTER}} | ", "dim"), Cell(_whole(first.suggestion, display), "parameter"))
+
+
+def _source(finding: Finding, view: CheckView) -> Iterator[Line]:
+    """The line of source that is meant, with a mark under the attribute that it assigns."""
+    place = finding.location
+    source = view.source_line(place.file, place.line).strip() if view.source_line and place else ""
+    if not source or place is None:
+        return
+    yield (Cell(f"{place.line:>{_GUTTER}} | ", "dim"), Cell(_whole(source, view.display)))
+    names = _NAMES.findall(finding.tensor)
+    found = re.search(rf"(?:\w+\.)?{re.escape(names[-1])}\b", source) if names else None
+    if found is not None and source.isprintable() and source.isascii():
+        mark = " " * found.start() + "^" * (found.end() - found.start())
+        yield (Cell(f"{'':>{_GUTTER}} | ", "dim"), Cell(mark, _STYLES[finding.severity]))
+
+
+def _whole(text: str, display: Display) -> str:
+    return display.show(text, limit=_MESSAGE_LIMIT)
 
 
 def _others(others: tuple[Finding, ...]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
@@ -17,10 +16,6 @@ if TYPE_CHECKING:
 
     from bufscan.checking.results import CheckResult, Watched
     from bufscan.findings import Finding
-
-_LAST_STEP = re.compile(r"\.?[A-Za-z_]\w*$")
-# What Python keeps in an object or a function: no module.
-_INSIDE = re.compile(r"(?:^|\.)__(?P<what>[a-z]+)__")
 
 
 class Repeated(NamedTuple):
@@ -73,18 +68,6 @@ def from_root(result: CheckResult, folder: str) -> CheckResult:
         for target in result.targets
     ]
     return msgspec.structs.replace(result, targets=tuple(targets))
-
-
-def module_of(path: str) -> str:
-    """The module that holds what `path` names, as far as the path tells; "" for the model itself."""
-    inside = _INSIDE.search(path)
-    if inside is not None:
-        head = path[: inside.start()]
-        return head if inside["what"] in ("dict", "class") else module_of(head)
-    while path.endswith("]"):
-        path = path[: max(path.rfind("["), 0)]
-    found = _LAST_STEP.search(path)
-    return path[: found.start()] if found is not None else ""
 
 
 def counted(findings: Iterable[Finding]) -> str:

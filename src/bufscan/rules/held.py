@@ -10,10 +10,10 @@ if TYPE_CHECKING:
 
     from bufscan.inventory import Inventory, Tensor
 
-SHARED_IN_CODE = frozenset(("class_attribute", "global", "default_argument"))
+SHARED_IN_CODE = frozenset(("class_attribute", "global", "default_argument", "cached_result"))
 _SHADOWED = frozenset(("shadowed_by_instance", "shadowed_by_class"))
 # Rules of their own: BUF003, BUF004, BUF007.
-_ELSEWHERE = frozenset(("hidden_module", "stale_alias", "state_dict_only"))
+_ELSEWHERE = frozenset(("hidden_module", "stale_alias", "second_reference", "state_dict_only"))
 
 _WORDS = {
     "attribute": "is a plain attribute",
@@ -25,9 +25,12 @@ _WORDS = {
     "lost_parameter": "became a plain tensor when something was computed from it",
     "maybe_computed": "requires grad, and no file says whether autograd computed it",
     "cache": "is a plain attribute that the forward pass assigns anew",
+    "carried": "is a plain attribute that the forward pass takes to a device at each use",
     "state": "is state that the forward pass keeps in a plain attribute",
     "class_attribute": "is a class attribute, shared by all objects of the class",
     "global": "is a global that the code of the model uses",
+    "cached_result": "is kept by a functools cache that knows no device",
+    "constant": "is a constant in the graph of a TorchScript module",
     "default_argument": "is a default argument, made once for all calls",
 }
 
@@ -80,6 +83,9 @@ def loss_of(tensor: Tensor) -> str:
     proof = " (a fresh model that loads the state_dict was seen to have other values)" * tensor.lost_on_reload
     losses = [f"is not saved{proof}"] * (tensor.saved is False)
     unknown = ["is saved"] * (tensor.saved is None)
+    if tensor.holding == "carried":
+        also = " (a buffer would move, and be cast with the model)" * (tensor.dtype == "float32")
+        return f"it is not saved{also}" if tensor.saved is False else f"whether it is saved is unknown{also}"
     if tensor.shape != ():
         losses += ["does not move with the model"] * (tensor.moves is False and not tensor.moved_by_hand)
         unknown += ["moves with the model"] * (tensor.moves is None)

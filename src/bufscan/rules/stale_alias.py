@@ -1,6 +1,7 @@
 """## What it does
 
-Looks for another name for a registered tensor, or for a view of one, that the model keeps.
+Looks for another name for a registered tensor, or for a view of one, that the model keeps; and for a buffer that
+shares its elements with another registered tensor, where one of them is written to.
 
 ## Why is this bad?
 
@@ -56,9 +57,17 @@ if TYPE_CHECKING:
 
 def find_stale_aliases(rule: Rule, subject: Subject) -> Iterator[Finding]:
     """Aliases that `.to()` leaves behind, or may leave behind where an overridden `_apply` has a say."""
+    yield from _split_buffers(rule, subject)
     shadowing = shadowing_paths(subject.inventory)
     for tensor in unregistered_tensors(subject.inventory):
-        if tensor.holding != "stale_alias" or tensor.path in shadowing:
+        if tensor.holding not in ("stale_alias", "second_reference") or tensor.path in shadowing:
+            continue
+        if tensor.holding == "second_reference":
+            message = (
+                f"`{tensor.path}` is the Parameter `{tensor.alias_of}` only until another takes its place: "
+                "`to_empty()` keeps that object, `load_state_dict(assign=True)` does not"
+            )
+            yield rule.finding(tensor, message, severity="note")
             continue
         other = f"`{tensor.path}` shares its elements with `{tensor.alias_of}`"
         if tensor.moves is None:
@@ -66,6 +75,22 @@ def find_stale_aliases(rule: Rule, subject: Subject) -> Iterator[Finding]:
         else:
             message = f"{other} only until the model moves: `.to()` leaves it behind with the old values"
             yield rule.finding(tensor, message, severity=severity_of(tensor))
+
+
+def _split_buffers(rule: Rule, subject: Subject) -> Iterator[Finding]:
+    """Buffers that `.to()` parts from the registered tensor whose elements they show."""
+    for tensor in subject.inventory.tensors:
+        if tensor.holding == "split_by_move":
+            message = (
+                f"`{tensor.path}` and `{tensor.alias_of}` are one tensor only until the model moves: `.to()` "
+                "makes two of it, and what is written to one no longer shows in the other"
+            )
+            yield rule.finding(tensor, message, severity="error")
+        elif tensor.holding == "split_view":
+            message = (
+                f"`{tensor.path}` is a view of `{tensor.alias_of}` only until the model moves: `.to()` copies it"
+            )
+            yield rule.finding(tensor, message, severity="note")
 
 
 RULE = Rule(code="BUF004", name="stale-buffer-alias", explanation=__doc__ or "", check=find_stale_aliases)

@@ -10,7 +10,7 @@ import ast
 from functools import partial
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias, TypeVar
 
-from bufscan.source.slots import Receivers, last_name, slot_named
+from bufscan.source.slots import INSERTING, Receivers, last_name, slot_named
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -305,6 +305,7 @@ class Pass:
     def _write_into(self, value: Value) -> None:
         """Elements of it are replaced: of a tensor, which so keeps the others; a container only takes them in."""
         self.value = _computed(self.value) if self._is_tensor else self.value | value
+        self.assigned = self.assigned or not self._is_tensor
 
     def _is_it(self, node: ast.expr) -> bool:
         found = self._here.receivers.slot(node)
@@ -394,6 +395,11 @@ class Pass:
                 found = self._member(name, [self._of(part) for part in given])
             case ast.Attribute(value=ast.Call(func=ast.Name(id="super")), attr=name), _:
                 found = self._member(name, [self._of(part) for part in given], self._here.routine.position)
+            case ast.Attribute(value=inner, attr=name), _ if (
+                name in INSERTING and not self._is_tensor and self._is_it(inner)
+            ):
+                found = self._computed_from(given)
+                self._write_into(found)
             case ast.Attribute(value=inner, attr=name), _ if _is_in_place(name):
                 found = self._written(inner, name, self._computed_from(given))
             case ast.Attribute(value=inner, attr=name), _ if name in _SAME_VALUE and not _is_library(inner):

@@ -44,12 +44,14 @@ from bufscan.source.values import (
     Value,
     either,
     options_of,
+    signature,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from bufscan.source.classes import ClassInfo
+    from bufscan.source.values import How
 
 _DEEPEST = 14  # calls in one another
 _PLAIN_RESULTS = frozenset(
@@ -138,6 +140,16 @@ class Calls(Expressions):
         running = any(frame.node is node for frame in self.frames)
         if running or len(self.frames) > _DEEPEST:
             return self._by_annotation(function)
+        key = _call_key(function, arguments, named)
+        if key is not None and key in self.memory.calls:
+            return self.memory.calls[key]
+        found = self._run(function, arguments, named)
+        if key is not None and (isinstance(found, Tensor) or signature(found) is not None):
+            self.memory.calls[key] = found
+        return found
+
+    def _run(self, function: Function, arguments: Sequence[Value], named: dict[str, Value]) -> Value:
+        node = function.node
         name = "" if isinstance(node, ast.Lambda) else node.name
         frame = Frame(function.file, function.owner, name, function.names)
         frame.node = node
@@ -175,7 +187,9 @@ class Calls(Expressions):
         if isinstance(node, ast.Lambda) or node.returns is None:
             return UNKNOWN
         found = annotated(self, function.file, node.returns, f"`{node.name}()`")
-        return found if isinstance(found, Tensor) and node.name != "forward" else UNKNOWN
+        if not isinstance(found, Tensor) or node.name == "forward":
+            return UNKNOWN
+        return Tensor(f"`{node.name}()`, which is annotated to return a tensor", has_dimensions=None)
 
     def _bound(self, function: Function, given: list[Value], named: dict[str, Value]) -> dict[str, Value]:
         """The arguments of a call by their names."""
@@ -466,7 +480,7 @@ class Calls(Expressions):
         return Container("tuple", [made]) if several else made
 
     def _computed_by_method(
-        self, of: Tensor | Parameter, name: str, how: str, arguments: Sequence[Value], named: dict[str, Value]
+        self, of: Tensor | Parameter, name: str, how: How, arguments: Sequence[Value], named: dict[str, Value]
     ) -> Value:
         given = [*arguments, *named.values()]
         if name in SAME_OR_MOVED:
@@ -554,6 +568,19 @@ class Calls(Expressions):
         return NONE
 
 
+def _call_key(
+    function: Function, arguments: Sequence[Value], named: dict[str, Value]
+) -> tuple[object, ...] | None:
+    """The same for calls that give the same, whatever is built; None where the call may change what is."""
+    if function.names is not None or not (function.receiver is None or isinstance(function.receiver, ClassName)):
+        return None
+    receiver = None if function.receiver is None else signature(function.receiver)
+    signatures = [signature(value) for value in (*arguments, *named.values())]
+    if None in signatures:
+        return None
+    return id(function.node), receiver, tuple(named), *signatures
+
+
 def _argument(node: ast.Call, place: int, name: str) -> ast.expr | None:
     """An argument of a call by its place or its name."""
     if len(node.args) > place:
@@ -575,7 +602,11 @@ def _created_dimensions(name: str, arguments: Sequence[Value], named: dict[str, 
         value = arguments[0] if arguments else named.get("data", UNKNOWN)
         found = {_data_dimensions(option) for option in options_of(value)}
         return found.pop() if len(found) == 1 else None
-    if name in SIZED:
+    if name in TENSOR_CLASSES and not arguments:
+        return False  # empty
+    if name in SIZED or name in TENSOR_CLASSES:
+        if any(isinstance(each, Plain) and each.is_known and each.constant == 0 for each in arguments):
+            return name in TENSOR_CLASSES and None  # empty too
         size = arguments[0] if arguments else named.get("size", UNKNOWN)
         is_empty = isinstance(size, Container) and size.kind in ("tuple", "list") and not size.items
         return not is_empty and (not isinstance(size, Unknown) or len(arguments) > 1 or None)
@@ -587,6 +618,8 @@ def _created_dimensions(name: str, arguments: Sequence[Value], named: dict[str, 
 
 def _data_dimensions(value: Value) -> bool | None:
     match value:
+        case Container(kind="list" | "tuple", items=[]):
+            return False  # it is empty, and has as little to lose
         case Plain(is_known=True, constant=int() | float() | bool()):
             return False
         case Container():

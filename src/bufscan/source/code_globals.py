@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from bufscan.source.values import Function, Tensor, options_of
@@ -84,7 +85,7 @@ def _forward_functions(
 
 
 def _called(node: FunctionNode) -> Iterator[ast.Attribute | ast.Name]:
-    for each in ast.walk(node):
+    for each in _nodes_of(node):
         match each:
             case ast.Call(func=ast.Attribute(value=ast.Name(id="self")) as function):
                 yield function
@@ -94,12 +95,18 @@ def _called(node: FunctionNode) -> Iterator[ast.Attribute | ast.Name]:
                 pass
 
 
-def _loose_globals(node: FunctionNode) -> Iterator[str]:
+@lru_cache(maxsize=256)
+def _nodes_of(node: FunctionNode) -> tuple[ast.AST, ...]:
+    return tuple(ast.walk(node))
+
+
+@lru_cache(maxsize=4096)
+def _loose_globals(node: FunctionNode) -> tuple[str, ...]:
     """Names that a function reads and does not bind, without those that it moves wherever it uses them."""
     bound: set[str] = set()
     uses: dict[str, int] = {}
     moved: dict[str, int] = {}
-    for each in ast.walk(node):
+    for each in _nodes_of(node):
         match each:
             case ast.Name(id=name, ctx=ast.Load()):
                 uses[name] = uses.get(name, 0) + 1
@@ -116,7 +123,7 @@ def _loose_globals(node: FunctionNode) -> Iterator[str]:
                 moved[name] = moved.get(name, 0) + 1
             case _:
                 pass
-    return (name for name, count in uses.items() if name not in bound and moved.get(name, 0) < count)
+    return tuple(name for name, count in uses.items() if name not in bound and moved.get(name, 0) < count)
 
 
 def _defaults(

@@ -18,10 +18,12 @@ from bufscan.source.values import (
     FileName,
     Function,
     Instance,
+    Memory,
     Outside,
     Parameter,
     Plain,
     Tensor,
+    Unknown,
     Value,
     either,
     options_of,
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
     from bufscan.source.classes import Classes, ClassInfo, Method
     from bufscan.source.project import Project
 
+_ANY_TENSOR = Tensor("a tensor that is handed in", has_dimensions=None, grad="unsure")
+
 AFTERWARDS = ("reset_parameters", "setup", "configure_model", "post_init", "__post_init__")
 """Methods that run while a model is made, after `__init__`, whoever calls them."""
 
@@ -40,8 +44,8 @@ AFTERWARDS = ("reset_parameters", "setup", "configure_model", "post_init", "__po
 class Construction(Calls):
     """The construction of one object. After `build`, `instance` holds what it leaves."""
 
-    def __init__(self, project: Project, classes: Classes, cls: ClassInfo) -> None:
-        super().__init__(project, classes, classes.lineage(cls))
+    def __init__(self, project: Project, classes: Classes, cls: ClassInfo, memory: Memory | None = None) -> None:
+        super().__init__(project, classes, classes.lineage(cls), memory or Memory())
         self.instance = Instance(cls, is_module=self.lineage.is_module)
         self.heap.append(self.instance)
         self.ran: set[int] = set()
@@ -225,7 +229,11 @@ class Construction(Calls):
             ):
                 options = options_of(self.frame.names[name])
                 kept = [option for option in options if self.fits(option, types) is not (not truth)]
-                self.frame.names[name] = either(kept)
+                is_tensor = truth and self.fits(_ANY_TENSOR, types)
+                # Only if somebody hands a tensor in: nothing that comes of it is sure.
+                self.frame.names[name] = either(
+                    [_ANY_TENSOR if is_tensor and isinstance(option, Unknown) else option for option in kept]
+                )
             case ast.Name() | ast.Attribute() if truth:
                 self._narrow_to_none(test, False)
             case _:
@@ -300,7 +308,8 @@ class Construction(Calls):
 
     def _added(self, one: Value, other: Value, node: ast.AugAssign) -> Value:
         if isinstance(one, Tensor | Parameter) or isinstance(other, Tensor | Parameter):
-            return derived([one, other], f"`{self.frame.file.segment(node.value)}`")
+            how = one.how if isinstance(one, Tensor | Parameter) else self.words(node.value)
+            return derived([one, other], how)
         return Plain() if isinstance(one, Plain) and isinstance(other, Plain) else UNKNOWN
 
 

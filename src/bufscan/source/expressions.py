@@ -8,12 +8,21 @@ from typing import TYPE_CHECKING, Any
 
 from bufscan.source.abstract_pass import TooLongError
 from bufscan.source.objects import Objects, hold
-from bufscan.source.torch_facts import DETACHING, PARAMETERS, SURE_VIEWS, TENSOR_ATTRIBUTES, is_tensor_class
+from bufscan.source.project import dotted_name
+from bufscan.source.torch_facts import (
+    DETACHING,
+    PARAMETERS,
+    SURE_VIEWS,
+    TENSOR_ATTRIBUTES,
+    is_module_class,
+    is_tensor_class,
+)
 from bufscan.source.values import (
     MAY_TRAIN,
     NONE,
     PLAIN,
     UNKNOWN,
+    ClassName,
     Container,
     Either,
     Function,
@@ -23,6 +32,7 @@ from bufscan.source.values import (
     Outside,
     Parameter,
     Plain,
+    Quoted,
     Super,
     Tensor,
     Unknown,
@@ -34,7 +44,7 @@ from bufscan.source.values import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from bufscan.source.values import Grad
+    from bufscan.source.values import Grad, How
 
 _MOST_STEPS = 40_000
 _MOST_ROUNDS = 16  # of a loop over what the source spells
@@ -46,6 +56,16 @@ _FOLDED: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.FloorDiv: operator.floordiv,
 }
 _LARGEST_FOLDED = 1 << 16
+
+
+_ASKS_FOR_CLASS = frozenset(("inspect.isclass", "isclass"))
+_NEVER_WHILE_BUILDING = frozenset(
+    (
+        *("torch.jit.is_scripting", "torch.jit.is_tracing", "torch.onnx.is_in_onnx_export"),
+        *("torch.compiler.is_compiling", "torch.compiler.is_dynamo_compiling", "torch._dynamo.is_compiling"),
+        *("torch.compiler.is_exporting", "torch.overrides.is_tensor_method_or_property"),
+    )
+)
 
 
 class Expressions(Objects):
@@ -375,6 +395,13 @@ class Expressions(Objects):
             case ast.Call(func=ast.Name(id="isinstance"), args=[value, types]):
                 found = {self.fits(option, types) for option in options_of(self.evaluate(value))}
                 return found.pop() if len(found) == 1 else None
+            case ast.Call(func=function, args=[]) if dotted_name(function):
+                called = self.evaluate(function)
+                is_special = isinstance(called, Outside) and called.dotted in _NEVER_WHILE_BUILDING
+                return False if is_special else _truth_of(self.evaluate(test))
+            case ast.Call(func=function, args=[argument]) if dotted_name(function) in _ASKS_FOR_CLASS:
+                found = {_is_class(option) for option in options_of(self.evaluate(argument))}
+                return found.pop() if len(found) == 1 else None
             case ast.Name(id="TYPE_CHECKING") | ast.Attribute(attr="TYPE_CHECKING"):
                 return False
             case _:
@@ -392,9 +419,9 @@ class Expressions(Objects):
         named = self.evaluate(types)
         return _fits_type(value, named.dotted) if isinstance(named, Outside) else None
 
-    def words(self, node: ast.expr) -> str:
+    def words(self, node: ast.expr) -> Quoted:
         """The source that makes a value, as messages quote it."""
-        return f"`{self.frame.file.segment(node)}`"
+        return Quoted(self.frame.file, node)
 
 
 class _Star(Value):
@@ -417,7 +444,7 @@ def viewed(owner: Tensor | Parameter, name: str) -> Value:
     return Tensor(owner.how, has_dimensions=owner.has_dimensions, alias=alias, grad=grad)
 
 
-def derived(inputs: Iterable[Value], how: str, *, has_dimensions: bool | None = None) -> Tensor:
+def derived(inputs: Iterable[Value], how: How, *, has_dimensions: bool | None = None) -> Tensor:
     """The tensor that is computed from these."""
     inputs = list(inputs)
     flat = [each for value in inputs for option in options_of(value) for each in _flat(option)]
@@ -458,6 +485,18 @@ def _dimensions(values: Iterable[Value]) -> bool | None:
         return None
     others = [value for value in values if not isinstance(value, Plain | Tensor)]
     return None if others else False
+
+
+def _is_class(value: Value) -> bool | None:
+    match value:
+        case ClassName():
+            return True
+        case Function() | Plain() | Tensor() | Parameter() | Module() | Container():
+            return False
+        case Outside(dotted=dotted) if is_module_class(dotted):
+            return True
+        case _:
+            return None
 
 
 def _fits_type(value: Value, dotted: str) -> bool | None:

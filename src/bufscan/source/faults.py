@@ -15,6 +15,7 @@ from bufscan.source.values import (
     Function,
     Held,
     Instance,
+    Memory,
     Module,
     Parameter,
     Site,
@@ -66,6 +67,7 @@ class Reader:
 
     def __init__(self, project: Project, classes: Classes) -> None:
         self._project, self._classes = project, classes
+        self._memory = Memory()
         self._tensors: dict[ClassInfo, bool] = {}
 
     def faults(self, cls: ClassInfo) -> Iterator[Fault]:
@@ -74,7 +76,7 @@ class Reader:
         Raises:
             TooLongError: its construction is longer than is worth following.
         """
-        construction = Construction(self._project, self._classes, cls)
+        construction = Construction(self._project, self._classes, cls, self._memory)
         try:
             instance = construction.build()
         except RecursionError as error:
@@ -173,7 +175,7 @@ class Reader:
     def has_tensors(self, module: Module, depth: int = 0) -> bool:
         """Whether a module has Parameters or buffers, as far as its source is known."""
         if module.cls is None:
-            return not has_no_tensors(module.how)
+            return not has_no_tensors(str(module.how))
         if depth > _MOST_BUILT:
             return False
         if module.cls not in self._tensors:
@@ -183,7 +185,7 @@ class Reader:
 
     def _builds_tensors(self, cls: ClassInfo, depth: int) -> bool:
         try:
-            built = Construction(self._project, self._classes, cls).build()
+            built = Construction(self._project, self._classes, cls, self._memory).build()
         except (TooLongError, RecursionError):
             return False
         for held in (each for several in built.attributes.values() for each in several):
@@ -254,7 +256,7 @@ def _of_tensor(shown: str, name: str, tensor: Tensor, site: Site, upkeep: Upkeep
 
 
 def _made_by(tensor: Tensor) -> str:
-    return f"given as {tensor.how.removesuffix(',')}" if tensor.is_given else f"made by {tensor.how}"
+    return f"given as {str(tensor.how).removesuffix(',')}" if tensor.is_given else f"made by {tensor.how}"
 
 
 def _of_registered(cls: ClassInfo, name: str, held: Held) -> Iterator[Fault]:

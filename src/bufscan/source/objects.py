@@ -27,6 +27,7 @@ from bufscan.source.values import (
     Value,
     either,
     options_of,
+    signature,
     within,
 )
 
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
     from bufscan.source.classes import Classes, ClassInfo, Lineage, Method
     from bufscan.source.project import Project, SourceFile
-    from bufscan.source.values import Registration
+    from bufscan.source.values import Memory, Registration
 
 MODULE_METHODS = frozenset(
     (
@@ -108,8 +109,8 @@ class NamedBuffer(NamedTuple):
 class Objects(ABC):
     """Attributes of objects, read and written as Python and `nn.Module` do it."""
 
-    def __init__(self, project: Project, classes: Classes, lineage: Lineage) -> None:
-        self.project, self.classes, self.lineage = project, classes, lineage
+    def __init__(self, project: Project, classes: Classes, lineage: Lineage, memory: Memory) -> None:
+        self.project, self.classes, self.lineage, self.memory = project, classes, lineage, memory
         self.frames: list[Frame] = []
         self.heap: list[Instance] = []
         self.statement: ast.stmt = ast.Pass()
@@ -191,9 +192,13 @@ class Objects(ABC):
     def global_named(self, file: SourceFile, name: str) -> Value:
         """What a (dotted) name of a file stands for."""
         key = (file, name)
+        if key in self.memory.globals:
+            return self.memory.globals[key]
         if key not in self._globals:
             self._globals[key] = UNKNOWN
-            self._globals[key] = self._global(file, name)
+            found = self._globals[key] = self._global(file, name)
+            if signature(found) is not None:
+                self.memory.globals[key] = found
         return self._globals[key]
 
     def _global(self, file: SourceFile, name: str) -> Value:

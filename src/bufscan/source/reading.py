@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from bufscan.errors import UnreadableError
+from bufscan.findings import SEVERITIES, Severity
 from bufscan.source.abstract_pass import TooLongError
 from bufscan.source.classes import Classes
 from bufscan.source.faults import Reader
@@ -27,21 +28,24 @@ class FileFault(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         file, line: where.
         code, severity, name, message: as in `Fault`.
-        attribute: of the object; what tells it from others on the same line.
     """
 
     file: str
     line: int
     code: str
-    severity: Literal["error", "warning", "note"]
+    severity: Severity
     name: str
     message: str
-    attribute: str
 
     @property
-    def place(self) -> tuple[str, int, str, str]:
-        """The same fault, seen from whatever class."""
-        return self.file, self.line, self.code, self.attribute
+    def identity(self) -> tuple[str, str, str]:
+        """The same for all that is wrong with one attribute in one way, wherever it is assigned."""
+        return self.file, self.code, self.name
+
+    @property
+    def order(self) -> tuple[int, int]:
+        """The worst of these comes first, and then the first in the source."""
+        return SEVERITIES.index(self.severity), self.line
 
 
 class Reading(msgspec.Struct, kw_only=True):
@@ -66,8 +70,11 @@ class Reading(msgspec.Struct, kw_only=True):
     def add(self, fault: FileFault) -> None:
         """Take in a fault; the same one, seen from another class, only once."""
         known = self.faults.setdefault(fault.file, [])
-        if fault.place not in {each.place for each in known}:
+        same = next((place for place, each in enumerate(known) if each.identity == fault.identity), None)
+        if same is None:
             known.append(fault)
+        elif fault.order < known[same].order:
+            known[same] = fault
 
     @classmethod
     def together(cls, readings: Iterable[Reading], files: Iterable[Path]) -> Reading:
@@ -134,7 +141,6 @@ def _plain(fault: Fault) -> FileFault:
         severity=fault.severity,
         name=fault.name,
         message=fault.message,
-        attribute=fault.attribute,
     )
 
 

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 Key: TypeAlias = str | int
 Slot: TypeAlias = str | re.Pattern[str]
 
+INSERTING = {"append": 0, "appendleft": 0, "add": 0, "extend": 0, "update": 0, "insert": 1, "setdefault": 1}
+"""Methods that put something into a container, and which argument they put."""
+
 _LONGEST_PATTERN = 7  # parts of an f-string
 
 

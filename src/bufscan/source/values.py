@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
     import ast
@@ -20,6 +20,22 @@ Registration = Literal["plain", "direct", "parameter", "buffer", "non_persistent
 """How an attribute holds its value; `direct`: plain, past the object's own `__setattr__`."""
 
 _MOST_OPTIONS = 8
+
+
+class Quoted:
+    """The source of an expression, written out only where somebody asks for it."""
+
+    __slots__ = ("file", "node")
+
+    def __init__(self, file: SourceFile, node: ast.expr) -> None:
+        self.file, self.node = file, node
+
+    def __str__(self) -> str:
+        return f"`{self.file.segment(self.node)}`"
+
+
+How: TypeAlias = str | Quoted
+"""The words that say what made a value."""
 
 
 class Value:
@@ -71,7 +87,7 @@ class Tensor(Value):
 
     def __init__(  # noqa: PLR0913 - a record with defaults
         self,
-        how: str,
+        how: How,
         *,
         has_dimensions: bool | None = True,
         alias: str | None = None,
@@ -94,7 +110,7 @@ class Parameter(Value):
 
     __slots__ = ("has_grad", "how", "is_held", "name")
 
-    def __init__(self, how: str, *, is_held: bool = False, has_grad: bool = True) -> None:
+    def __init__(self, how: How, *, is_held: bool = False, has_grad: bool = True) -> None:
         self.how = how
         self.is_held = is_held
         self.has_grad = has_grad
@@ -106,7 +122,7 @@ class Module(Value):
 
     __slots__ = ("cls", "how", "is_held")
 
-    def __init__(self, how: str, cls: ClassInfo | None = None, *, is_held: bool = False) -> None:
+    def __init__(self, how: How, cls: ClassInfo | None = None, *, is_held: bool = False) -> None:
         self.how = how
         self.cls = cls
         self.is_held = is_held
@@ -275,6 +291,9 @@ def options_of(value: Value) -> tuple[Value, ...]:
 
 def either(values: Iterable[Value]) -> Value:
     """What may be any of these."""
+    values = tuple(values)
+    if len(values) == 1:
+        return values[0]
     found: dict[int, Value] = {}
     for value in values:
         for option in options_of(value):
@@ -290,6 +309,43 @@ def _identity(value: Value) -> int:
     if isinstance(value, Plain) and value.is_known and isinstance(value.constant, str | int | float | bool | None):
         return hash((type(value.constant), value.constant))
     return id(value)
+
+
+class Memory:
+    """What needs to be found out only once, whatever is built.
+
+    Attributes:
+        globals: names of files that stand for what no construction changes.
+        calls: what functions give back for arguments that no construction changes.
+    """
+
+    def __init__(self) -> None:
+        self.globals: dict[tuple[SourceFile, str], Value] = {}
+        self.calls: dict[tuple[object, ...], Value] = {}
+
+
+def signature(value: Value) -> object:
+    """The same for values that are alike for good; None for what a construction may change, or tell apart."""
+    match value:
+        case Plain(is_known=True, constant=str() | int() | float() | bool() | None as constant):
+            return type(constant), constant
+        case Plain(is_known=False):
+            return "plain"
+        case Unknown(may_train=may_train):
+            return "unknown", may_train
+        case Outside(dotted=dotted):
+            return "outside", dotted
+        case ClassName(cls=cls):
+            return "class", id(cls)
+        case FileName(file=file):
+            return "file", id(file)
+        case Function(receiver=None, names=None, node=node):
+            return "function", id(node)
+        case Either(options=options):
+            signatures = tuple(signature(option) for option in options)
+            return None if None in signatures else signatures
+        case _:
+            return None
 
 
 def within(value: Value, depth: int = 4) -> Iterator[Value]:

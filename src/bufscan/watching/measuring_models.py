@@ -80,6 +80,10 @@ class Measurer:
         kind.models += 1
         return kind
 
+    def knows(self, structure: Structure, kind: Kind | None) -> bool:
+        """Whether a look at a model of this structure, and perhaps known kind, would tell nothing new."""
+        return (structure.key if kind is None else kind.key, structure.key) in self._measured
+
     def look(
         self,
         model: nn.Module,

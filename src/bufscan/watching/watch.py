@@ -5,10 +5,11 @@ A model is a module that was made and is not registered in another one. Only wea
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import weakref
-from functools import partial
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
 from bufscan.live.anatomy import forget_local_classes
@@ -69,11 +70,14 @@ class Watch:
         self._process = os.getpid()
         self._pending: dict[int, weakref.ref[nn.Module]] = {}  # made, and not seen to be a part of a model yet
         self._model_of: dict[int, _Model] = {}  # by the ids of their parts, the models that were looked at
+        self._left: list[nn.Module] = []  # models that the collector found, until they can be looked at
+        self._collects = False
         self._in_pass = False
         self._quiet_calls = 0
 
     def start(self) -> None:
         """From now on, or from the import of torch on."""
+        gc.callbacks.append(self._note_collection)
         self._hooks.install()
 
     def stop(self) -> Sightings:
@@ -82,12 +86,15 @@ class Watch:
         for model in {id(each): each for each in self._model_of.values()}.values():
             self._look_again(model)
         self._hooks.remove()
+        with suppress(ValueError):
+            gc.callbacks.remove(self._note_collection)
         return self._measurer.sightings()
 
     def settle(self) -> None:
         """Look at the models that are there and that nobody has called yet: a test is over, or the program."""
         if self._is_away():
             return
+        self._look_at_what_is_left()
         parents = self._parents()
         for module in [module for known in list(self._pending.values()) if (module := known()) is not None]:
             if id(module) in self._pending:
@@ -102,9 +109,11 @@ class Watch:
         """A module is being made."""
         if self._is_away():
             return
+        if self._left:
+            self._look_at_what_is_left()
         key = id(module)
         self._model_of.pop(key, None)  # whatever had this id is gone
-        self._pending[key] = weakref.ref(module, partial(_forget, self._pending, key))
+        self._pending[key] = weakref.ref(module)
         self._quiet_calls = 0
         self._hooks.learn(type(module))
         self._hooks.listen_to_calls()
@@ -132,15 +141,33 @@ class Watch:
         """Nobody holds a module any more: the last look at it, where it was a model."""
         key = id(module)
         model = self._model_of.get(key)
-        if (model is None and key not in self._pending) or self._is_away():
+        if self._is_away() or (key not in self._pending if model is None else key != model.parts[0]):
             return
+        if not self._collects:
+            self._look_at_last(module)
+        elif not self._measurer.knows(structure_of(module), None if model is None else model.kind):
+            # The program may be in the midst of anything now, in Python's own parser even.
+            self._left.append(module)
+
+    # What follows from it.
+
+    def _look_at_last(self, module: nn.Module) -> None:
+        model = self._model_of.get(id(module))
         if model is None:
             self._meet(module, is_dying=True)
-        elif key == model.parts[0]:
+        else:
             self._look(module, structure_of(module), model.kind, is_sure=False)
             self._forget(model)
 
-    # What follows from it.
+    def _look_at_what_is_left(self) -> None:
+        left, self._left = self._left, []
+        parts = {id(child) for module in left for child in table_of(module, "_modules").values()}
+        for module in left:
+            if id(module) not in parts:
+                self._look_at_last(module)
+
+    def _note_collection(self, phase: str, _: object) -> None:
+        self._collects = phase == "start"
 
     def _is_away(self) -> bool:
         """Whether this is a look itself, or a process that the watched one forked."""
@@ -249,8 +276,3 @@ def _is_plain_run() -> bool:
         and torch._C._functorch.peek_interpreter_stack() is None  # noqa: SLF001
         and not torch._C._len_torch_dispatch_stack()  # noqa: SLF001
     )
-
-
-def _forget(table: dict[int, Any], key: int, known: object) -> None:
-    if table.get(key) is known:
-        del table[key]
