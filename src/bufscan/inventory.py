@@ -178,6 +178,7 @@ class Tensor(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         is_reset: whether the `reset_parameters()` of its module makes it again; only for non-persistent buffers
             that were built on the meta device.
         moved_by_hand: whether a rehearsed forward pass carried it over to the device at each use.
+        lost_on_reload: whether a fresh model that loaded this one's state_dict was seen to have other values.
         file: the shard that holds it, relative to the target folder; None when the target is one file.
         type_name: qualified name of a tensor subclass; None for torch.Tensor, Parameter and Buffer.
         local_shape, placements: this process's shard of a distributed tensor, and how it was cut.
@@ -213,6 +214,7 @@ class Tensor(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     saved_as: str | None = None
     is_reset: bool = False
     moved_by_hand: bool = False
+    lost_on_reload: bool = False
     file: str | None = None
     type_name: str | None = None
     local_shape: tuple[int, ...] | None = None

@@ -172,10 +172,14 @@ def _subject(artefact: Artefact, means: Means, plan: Plan | None) -> Subject:
     if plan is not None and artefact.model is not None:
         from bufscan.rehearsing.planned import rehearse_as
 
-        rehearsal = rehearse_as(plan, artefact.model)
+        rehearsal = rehearse_as(plan, artefact.model, _object(artefact), means.build.dtype)
         inventory = told(subject.inventory, rehearsal)
         subject = msgspec.structs.replace(subject, inventory=inventory, rehearsal=rehearsal)
     return subject
+
+
+def _object(artefact: Artefact) -> ObjectTarget | None:
+    return artefact.target if isinstance(artefact.target, ObjectTarget) else None
 
 
 def _classes_of(model: nn.Module) -> tuple[ClassLines, ...]:

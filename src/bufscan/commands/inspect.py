@@ -19,6 +19,7 @@ from bufscan.commands.options import (
     Output,
     Quiet,
     Rehearse,
+    RehearseDType,
     Train,
     count_of,
     one_of,
@@ -85,6 +86,7 @@ def inspect(  # noqa: PLR0913, PLR0917 - typer reads the options from the parame
     dtype: DType = None,
     rehearse: Rehearse = None,
     method: Method = None,
+    rehearse_dtype: RehearseDType = None,
     train: Train = False,
     format_: Format = "text",
     output: Output = None,
@@ -107,7 +109,7 @@ def inspect(  # noqa: PLR0913, PLR0917 - typer reads the options from the parame
         quiet=quiet,
         display=display(output, no_color=no_color),
     )
-    plan = plan_of(rehearse, method, train=train)
+    plan = plan_of(rehearse, method, rehearse_dtype, train=train)
     from bufscan.inspecting import inspect as read
 
     named = matching(targets)
