@@ -52,7 +52,7 @@ Rehearse = Annotated[
     typer.Option(
         "--rehearse",
         metavar="INPUTS",
-        help="Rehearse a move: `randn(2, 16)`, `reload`, `meta`; repeatable.",
+        help="Rehearse a move, as with `randn(2, 16)`; repeatable.",
     ),
 ]
 Method = Annotated[
