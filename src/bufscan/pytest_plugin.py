@@ -91,13 +91,13 @@ class _Looking:
             self._watch.start()
 
     @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_protocol(self) -> Iterator[None]:
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
         """A test is over when its fixtures are: what it leaves behind is complete."""
         try:
             return (yield)
         finally:
             if self._watch is not None:
-                self._watch.settle()
+                self._watch.settle(item.nodeid)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:

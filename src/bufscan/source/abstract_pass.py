@@ -34,6 +34,8 @@ _SAME_VALUE = frozenset(
         *("to", "cuda", "cpu", "xpu", "float", "double", "half", "bfloat16", "int", "long", "bool", "type"),
         *("type_as", "detach", "detach_", "clone", "contiguous", "requires_grad_", "pin_memory", "data"),
         *("tensor", "as_tensor", "deepcopy", "copy", "Parameter"),
+        # What packages call their own helpers (pytorch-metric-learning, allennlp, Lightning, accelerate).
+        *("to_device", "move_to_device", "move_data_to_device", "send_to_device"),
         *("list", "tuple", "dict", "zip", "enumerate", "values", "items"),
     )
 )

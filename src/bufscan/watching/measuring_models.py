@@ -68,6 +68,7 @@ class Measurer:
 
     def __init__(self, rules: Iterable[Rule], sources: Sequence[str]) -> None:
         self.is_looking = False
+        self.test: str | None = None  # the one that has just been run, where none runs
         self._rules = tuple(rules)
         self._ownership = Ownership(sources)
         self._kinds: dict[int, Kind] = {}
@@ -195,7 +196,7 @@ class Measurer:
 
     def _running_test(self) -> str | None:
         test = os.environ.get(_PYTEST_SAYS)
-        return None if test is None or test == self._outer_test else test.rpartition(" (")[0]
+        return self.test if test is None or test == self._outer_test else test.rpartition(" (")[0]
 
 
 def _rehearsed(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Rehearsal:

@@ -103,10 +103,14 @@ class Watch:
             gc.callbacks.remove(self._note_collection)
         return self._measurer.sightings()
 
-    def settle(self) -> None:
-        """Look at the models that are there and that nobody has called yet: a test is over, or the program."""
+    def settle(self, test: str | None = None) -> None:
+        """Look at the models that are there and that nobody has called yet: a test is over, or the program.
+
+        `test`: its name, which the environment no longer has.
+        """
         if self._is_away():
             return
+        self._measurer.test = test
         self._look_at_what_is_left()
         parents = self._parents()
         for module in [module for known in list(self._pending.values()) if (module := known()) is not None]:
