@@ -131,7 +131,7 @@ CACHES = {
             return x * t
     """,
     "moved": "def forward(self, x): self.t = self.t.to(x.device)",
-    "moved by a package's own function": "def forward(self, x): self.t = to_device(self.t, tensor=x, dtype=x.dtype)",
+    "moved by a function of a package": "def forward(self, x): self.t = to_device(self.t, tensor=x)",
     "moved and copied": "def forward(self, x): self.t = copy.deepcopy(self.t.float().detach())",
     "started anew, then summed up": """
         def forward(self, xs):
