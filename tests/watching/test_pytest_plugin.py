@@ -81,9 +81,8 @@ def run(folder: Path, *arguments: str) -> tuple[int, str]:
 def test_each_fault_is_told_once_with_its_test_and_the_run_fails(project: Path) -> None:
     code, text = run(project, "--bufscan", "--bufscan-output", "found.json")
     assert 1 == code
-    assert "6 passed" not in text
     section = text[text.index("= bufscan =") :]
-    assert 1 == section.count("error BUF001 unregistered-tensor at models.py:8")
+    assert 1 == section.count("models.py:8: error BUF001 unregistered-tensor")
     assert (
         "in 5 models, first as `0.pe` of torch.nn.modules.container:Sequential in test_models.py::test_net[2]"
         in (section)
