@@ -32,7 +32,7 @@ _PAUSE = 0.3  # seconds before the second try, twice as long before the third
 _CONNECTIONS = 8
 _AGAIN = frozenset((429, 500, 502, 503, 504))
 _DOWNLOAD = "download it, and name the file"
-_PARTIAL, _OK, _NO_RANGE = 206, 200, 416
+_OK, _NO_RANGE = 200, 416
 _REASONS = {
     401: ("access denied (401)", "the server wants credentials"),
     403: ("access denied (403)", "the credentials, if any, do not allow it, or a signed link has expired"),

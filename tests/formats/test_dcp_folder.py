@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import pickle
 import random
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import torch.distributed.checkpoint as dcp
-from torch import distributed, nn
 from torch.distributed.checkpoint.format_utils import dcp_to_torch_save
-from torch.distributed.checkpoint.state_dict import get_state_dict
-from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import fully_shard
+from two_ranks import Model
 
 from bufscan.checking import check
 from bufscan.comparing.diffing import diff
@@ -26,46 +24,15 @@ from bufscan.inspecting import inspect
 pytestmark = pytest.mark.filterwarnings("ignore")  # torch warns that nothing is distributed
 
 
-class Model(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.first = nn.Linear(4, 7)
-        self.norm = nn.BatchNorm1d(7)
-        self.last = nn.Linear(7, 3, bias=False)
-        self.register_buffer("table", torch.arange(6.0).reshape(2, 3))
-        self.frozen = nn.Parameter(torch.ones(3), requires_grad=False)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.last(self.norm(self.first(x))) + self.frozen
-
-
 PARAMETERS = {name for name, _ in Model().named_parameters()}
-
-
-def _save(rank: int, ranks: int, folder: str) -> None:
-    distributed.init_process_group("gloo", init_method=f"file://{folder}.init", rank=rank, world_size=ranks)
-    torch.manual_seed(0)
-    model = Model()
-    fully_shard(model, mesh=init_device_mesh("cpu", (ranks,)))
-    optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
-    model(torch.randn(5, 4)).sum().backward()
-    optimizer.step()
-    state, of_optimizer = get_state_dict(model, optimizer)
-    dcp.save({"model": state, "optim": of_optimizer, "epoch": 3, "tags": ["a", 1]}, checkpoint_id=folder)
-    distributed.destroy_process_group()
 
 
 @pytest.fixture(scope="module")
 def sharded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model under FSDP2 with its optimizer, saved by two ranks."""
     folder = tmp_path_factory.mktemp("sharded") / "step_10"
-    context = multiprocessing.get_context("fork")
-    ranks = [context.Process(target=_save, args=(rank, 2, str(folder))) for rank in range(2)]
-    for each in ranks:
-        each.start()
-    for each in ranks:
-        each.join(600)
-    assert [0, 0] == [each.exitcode for each in ranks]
+    program = Path(__file__).with_name("two_ranks.py")
+    subprocess.run([sys.executable, "-W", "ignore", str(program), str(folder)], check=True, timeout=300)
     return folder
 
 

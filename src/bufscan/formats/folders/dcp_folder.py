@@ -35,8 +35,6 @@ if TYPE_CHECKING:
 METADATA = ".metadata"
 _LARGEST_METADATA = 1 << 30
 _LARGEST_PICKLE = 1 << 28
-_MOST_LEVELS = 100
-_STORAGE = "storage"
 _KEY = 2  # in a persistent id
 
 

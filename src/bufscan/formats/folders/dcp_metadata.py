@@ -79,7 +79,7 @@ def read_entries(root: Any, allowance: Allowance) -> Iterator[Entry]:
         if _class_name(described) == "TensorStorageMetadata":
             yield _read_tensor(name, path, _fields(described), items, allowance)
         else:
-            yield Entry(name, path, None, item=items.get((name, None)))
+            yield Entry(name, path, None, item=items.get(_key(name, None)))
 
 
 def _class_name(value: Any) -> str:
@@ -96,7 +96,7 @@ def _read_tensor(
     name: str,
     path: tuple[str | int, ...],
     fields: Pairs,
-    items: dict[tuple[str, tuple[int, ...] | None], Item],
+    items: dict[str, Item],
     allowance: Allowance,
 ) -> Entry:
     try:
@@ -106,7 +106,7 @@ def _read_tensor(
             allowance.look_at(_STEPS)
             allowance.memory -= 300
             begin, size = (read_sizes(lookup(_fields(each), field)) for field in ("offsets", "sizes"))
-            chunks.append(Chunk(begin, size, items.get((name, begin))))
+            chunks.append(Chunk(begin, size, items.get(_key(name, begin))))
     except MalformedTensorError as error:
         raise UnreadableError(
             f"a `.metadata` that describes a tensor as torch would not: {error.message}"
@@ -129,8 +129,13 @@ def _read_dtype(properties: Any) -> str | None:
     return first.name if type(first) is Global and first.module == "torch" else None
 
 
-def _read_items(data: Pairs, allowance: Allowance) -> dict[tuple[str, tuple[int, ...] | None], Item]:
-    items: dict[tuple[str, tuple[int, ...] | None], Item] = {}
+def _key(name: str, begin: tuple[int, ...] | None) -> str:
+    """A piece by its name and place, as text: hashes of numbers can be foreseen, those of texts are salted."""
+    return f"{name}\0{begin}"
+
+
+def _read_items(data: Pairs, allowance: Allowance) -> dict[str, Item]:
+    items: dict[str, Item] = {}
     for index, info in data.entries():
         allowance.look_at(_STEPS)
         allowance.memory -= 300
@@ -146,7 +151,7 @@ def _read_items(data: Pairs, allowance: Allowance) -> dict[tuple[str, tuple[int,
             begin = None if offset is None else read_sizes(offset)
         except MalformedTensorError as error:
             raise UnreadableError(f"a `.metadata` with a piece of no place: {error.message}") from error
-        items[name, begin] = Item(file, start, length)
+        items[_key(name, begin)] = Item(file, start, length)
     return items
 
 
