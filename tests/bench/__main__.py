@@ -44,7 +44,7 @@ def shown(result: Result) -> str:
     memory = f"{result.ours.mebibytes:,.0f}" + (f" < {row.most:,.0f}" if row.most else "")
     return (
         f"{row.work:38}{result.ours.seconds:9.3f}{result.theirs.seconds:9.3f}  {row.yardstick:25}"
-        f"{result.ratio:7.3f}{row.reach:7.3f}{result.spread:7.0%}  {memory}"
+        f"{result.ratio:7.3f}{row.reach:7.3f}{result.cpu_ratio:7.3f}{result.spread:7.0%}  {memory}"
     )
 
 
@@ -64,7 +64,7 @@ def main() -> None:
         f"{'seconds are medians, ratios of the best':38}{'ours':>9}{'theirs':>9}{'':27}{'ratio':>7}{'reach':>7}",
         end="",
     )
-    print(f"{'spread':>7}  MiB")
+    print(f"{'cpu':>7}{'spread':>7}  MiB")
     results = []
     for row in chosen:
         results.append(measure(row, options.runs or (3 if options.quick else 7)))
@@ -77,6 +77,7 @@ def main() -> None:
                 "ours": each.ours._asdict(),
                 "theirs": each.theirs._asdict(),
                 "ratio": each.ratio,
+                "cpu_ratio": each.cpu_ratio,
                 "reach": each.row.reach,
             }
             for each in results

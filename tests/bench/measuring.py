@@ -17,10 +17,12 @@ class Cost(NamedTuple):
 
     Attributes:
         seconds: from start to end or, where it prints one number, that.
+        cpu: seconds that all its threads together kept processors busy, which others at work disturb less.
         mebibytes: of memory at the peak.
     """
 
     seconds: float
+    cpu: float
     mebibytes: float
 
 
@@ -44,12 +46,13 @@ class Row(NamedTuple):
 
 
 class Result(NamedTuple):
-    """A measured row: both costs as medians, the ratio of the best times, and the spread of ours."""
+    """A measured row: both costs as medians, the ratios of the best times, and the spread of ours."""
 
     row: Row
     ours: Cost
     theirs: Cost
     ratio: float
+    cpu_ratio: float
     spread: float
 
 
@@ -67,6 +70,7 @@ def measure(row: Row, runs: int) -> Result:
         _median(ours),
         _median(theirs),
         best / min(cost.seconds for cost in theirs),
+        min(cost.cpu for cost in ours) / min(cost.cpu for cost in theirs),
         max(cost.seconds for cost in ours) / best - 1,
     )
 
@@ -82,7 +86,7 @@ def cost_of(command: list[str]) -> Cost:
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode not in (0, 1):
         raise SystemExit(f"{' '.join(command)} exited with {process.returncode}")
-    return Cost(_printed_number(output) or seconds, usage.ru_maxrss / 1024)
+    return Cost(_printed_number(output) or seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
 
 
 def _printed_number(output: bytes) -> float | None:
