@@ -136,6 +136,11 @@ FAULTY = {
         init("self.b = None\nself.register_buffer('b', torch.zeros(3))"),
         "error BUF104 M.b",
     ),
+    "a buffer that nothing fills": (
+        init("self.register_buffer('b', torch.zeros(3), persistent=False)")
+        + "def load():\n    with torch.device('meta'): m = M()\n    return m.to_empty(device='cpu')\n",
+        "warning BUF204 M.b",
+    ),
     "in Lightning": (
         "import pytorch_lightning as pl\n" + init("self.t = torch.zeros(3)", base="pl.LightningModule"),
         "error BUF001 M.t",
@@ -163,6 +168,16 @@ CLEAN = {
     "a buffer": init("self.register_buffer('t', torch.zeros(3))"),
     "an nn.Buffer": init("self.t = nn.Buffer(torch.zeros(3), persistent=False)"),
     "a Parameter": init("self.t = nn.Parameter(torch.zeros(3))"),
+    "a buffer that is not saved, where nothing is emptied": init(
+        "self.register_buffer('b', torch.zeros(3), persistent=False)"
+    ),
+    "a buffer that reset_parameters makes again": (
+        init(
+            "self.register_buffer('b', torch.zeros(3), persistent=False)",
+            "def reset_parameters(self): self.b.zero_()",
+        )
+        + "def load(m): return m.to_empty(device='cpu')\n"
+    ),
     "a buffer that is set again": init("self.register_buffer('t', None)\nself.t = torch.zeros(3)"),
     "a buffer of that name, registered in a loop": init(
         "for name in ('mean', 'std'): self.register_buffer(name, torch.ones(3))\nself.mean = torch.zeros(3)"
