@@ -15,7 +15,7 @@ import msgspec
 from bufscan.atomicfile import read_whole
 from bufscan.errors import BufscanError, UsageError
 from bufscan.findings import SEVERITIES, Severity
-from bufscan.rehearsal import Plan
+from bufscan.rehearsal import Plan, plan_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -50,23 +50,26 @@ class BuildEntry(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
         target: `package.module:Model`.
         kwargs: keyword arguments, whatever TOML can write.
         skip: the reason why it is not to be built; None to build it.
-        rehearse: what to call it with, to rehearse its move to another device; None not to.
-        method, train: how to rehearse it.
+        rehearse: what to call it with, to rehearse its move to another device, or a list of that and of ways to
+            load its state_dict; None not to.
+        method, train, dtype: how to rehearse it.
     """
 
     target: str
     kwargs: dict[str, Any] = {}
     skip: str | None = None
-    rehearse: str | None = None
+    rehearse: str | tuple[str, ...] | None = None
     method: str = "forward"
     train: bool = False
+    dtype: str | None = None
 
     @property
     def plan(self) -> Plan | None:
         """How to rehearse the model; None not to."""
         if self.rehearse is None:
             return None
-        return Plan(inputs=self.rehearse, method=self.method, train=self.train)
+        plan = plan_for([self.rehearse] if isinstance(self.rehearse, str) else self.rehearse)
+        return msgspec.structs.replace(plan, method=self.method, train=self.train, dtype=self.dtype)
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
@@ -113,7 +116,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
 _KEYS: Final = ("targets", "select", "ignore", "fail-on", "build", "exclude")
 _ENTRY_KEYS: Final = {
     "ignore": ("code", "tensor", "reason"),
-    "build": ("target", "kwargs", "skip", "rehearse", "method", "train"),
+    "build": ("target", "kwargs", "skip", "rehearse", "method", "train", "dtype"),
 }
 
 

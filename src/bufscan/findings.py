@@ -201,6 +201,6 @@ def severity_of(tensor: Tensor) -> Severity:
     harm_is_sure = (
         tensor.holding not in ("cache", "carried", "constant", "maybe_computed")
         and tensor.moves is not None
-        and not tensor.moved_by_hand
+        and (tensor.lost_on_reload or not tensor.moved_by_hand)
     )
     return "error" if harm_is_sure else "warning"

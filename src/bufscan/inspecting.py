@@ -11,7 +11,7 @@ from bufscan.bytesource import OpenFiles, is_file
 from bufscan.errors import UsageError
 from bufscan.joining.counterpart import require_one_model
 from bufscan.opening.artefact import BuildOptions, is_code, open_target
-from bufscan.target import FolderTarget, require_target
+from bufscan.target import FolderTarget, ObjectTarget, require_target
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -69,7 +69,7 @@ def inspect(  # noqa: PLR0913 - all but the target have names and defaults
     with OpenFiles() if files is None else nullcontext(files) as opened:
         artefact = open_target(given, opened, build)
         if rehearse is not None:
-            return _rehearsed(artefact, rehearse)
+            return _rehearsed(artefact, rehearse, dtype)
         if not joins:
             return _with_hint(artefact)
         from bufscan.opening.joined import join_model
@@ -100,10 +100,11 @@ def _is_transformers_config(path: Path) -> bool:
         return False
 
 
-def _rehearsed(artefact: Artefact, plan: Plan) -> Inventory:
+def _rehearsed(artefact: Artefact, plan: Plan, dtype: str | None) -> Inventory:
     """What the model holds, with what its rehearsal showed."""
     from bufscan.rehearsal import told
     from bufscan.rehearsing.planned import rehearse_as
 
     assert artefact.model is not None  # noqa: S101 - the target is code
-    return told(artefact.inventory, rehearse_as(plan, artefact.model))
+    target = artefact.target if isinstance(artefact.target, ObjectTarget) else None
+    return told(artefact.inventory, rehearse_as(plan, artefact.model, target, dtype))

@@ -15,14 +15,14 @@ from bufscan.checking.linting import finding_of
 from bufscan.checking.results import Failure
 from bufscan.errors import BufscanError
 from bufscan.findings import Subject
-from bufscan.formats.folder_choice import SeveralCheckpointsError, checkpoints_among, is_unzipped
-from bufscan.formats.sharded import OTHER_CHECKPOINT, list_files
+from bufscan.formats.folders.folder_choice import SeveralCheckpointsError, checkpoints_among, is_unzipped
+from bufscan.formats.folders.sharded import OTHER_CHECKPOINT, list_files
 from bufscan.inventory import Skipped
 from bufscan.judging import path_and_code
 from bufscan.opening.artefact import BuildOptions, build_target, open_target
 from bufscan.rehearsal import Plan, told
 from bufscan.source.reading import read_all, shown
-from bufscan.target import FolderTarget, ModuleTarget, ObjectTarget, parse_code_or_target
+from bufscan.target import FolderTarget, ModuleTarget, ObjectTarget, name_of, parse_code_or_target
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -114,7 +114,7 @@ def examine(target: str | nn.Module, means: Means) -> Iterator[Examined]:
             case _:
                 yield _opened(target, means)
     except BufscanError as error:
-        yield Examined(target=target, failure=Failure.of(error))
+        yield Examined(target=name_of(target), failure=Failure.of(error))
 
 
 def _opened(target: str, means: Means) -> Examined:
@@ -151,9 +151,11 @@ def _examined(artefact: Artefact, means: Means, plan: Plan | None = None) -> Exa
     inventory = artefact.inventory
     # A model without tensors is what its class makes of it; a file without any is hardly the one that was meant.
     is_empty = not (artefact.is_live or inventory.tensors or any(each.failed for each in inventory.skipped))
+    holds_none = artefact.is_live and not inventory.tensors
     return Examined(
         target=inventory.target,
         failure=_NO_TENSOR if is_empty else None,
+        skipped=(Skipped(what="the model", reason="it holds no tensor"),) if holds_none else (),
         subjects=(_subject(artefact, means, means.plan or plan),),
         classes=() if artefact.model is None else _classes_of(artefact.model),
         file=None if artefact.path is None else str(artefact.path),
@@ -170,10 +172,14 @@ def _subject(artefact: Artefact, means: Means, plan: Plan | None) -> Subject:
     if plan is not None and artefact.model is not None:
         from bufscan.rehearsing.planned import rehearse_as
 
-        rehearsal = rehearse_as(plan, artefact.model)
+        rehearsal = rehearse_as(plan, artefact.model, _object(artefact), means.build.dtype)
         inventory = told(subject.inventory, rehearsal)
         subject = msgspec.structs.replace(subject, inventory=inventory, rehearsal=rehearsal)
     return subject
+
+
+def _object(artefact: Artefact) -> ObjectTarget | None:
+    return artefact.target if isinstance(artefact.target, ObjectTarget) else None
 
 
 def _classes_of(model: nn.Module) -> tuple[ClassLines, ...]:

@@ -21,6 +21,7 @@ from bufscan.commands.options import (
     NoColor,
     Quiet,
     Rehearse,
+    RehearseDType,
     Train,
     one_of,
     plan_of,
@@ -89,6 +90,7 @@ def check(  # noqa: PLR0913, PLR0917 - typer reads the options from the paramete
     ] = False,
     rehearse: Rehearse = None,
     method: Method = None,
+    rehearse_dtype: RehearseDType = None,
     train: Train = False,
     exit_zero: Annotated[bool, typer.Option("--exit-zero", help="Exit with 0 whatever is found.")] = False,
     baseline: Annotated[
@@ -129,7 +131,7 @@ def check(  # noqa: PLR0913, PLR0917 - typer reads the options from the paramete
         raise UsageError(
             "a baseline is written instead of a report", hint="`--baseline` with the same file gives the report"
         )
-    plan = plan_of(rehearse, method, train=train)
+    plan = plan_of(rehearse, method, rehearse_dtype, train=train)
     on_paper, on_screen = paired(formats, output or [])
     settings = settings_from(config).with_flags(
         select=codes_in(select),

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
+import msgspec
 import typer
 
 from bufscan.errors import UsageError, did_you_mean
-from bufscan.rehearsal import Plan
+from bufscan.rehearsal import Plan, plan_for
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,15 +48,18 @@ DType = Annotated[
     str | None, typer.Option("--dtype", metavar="DTYPE", help="Default dtype while models are built.")
 ]
 Rehearse = Annotated[
-    str | None,
+    list[str] | None,
     typer.Option(
         "--rehearse",
         metavar="INPUTS",
-        help="Pretend to move the model to a GPU and call it: with `randn(2, 16)`, `m.py:make_inputs`, or `auto`.",
+        help="Rehearse a move, as with `randn(2, 16)`; repeatable.",
     ),
 ]
 Method = Annotated[
     str | None, typer.Option("--method", metavar="NAME", help="Rehearse this method instead of forward.")
+]
+RehearseDType = Annotated[
+    str | None, typer.Option("--rehearse-dtype", metavar="DTYPE", help="Cast the model as it moves: bfloat16, ...")
 ]
 Train = Annotated[bool, typer.Option("--train", help="Rehearse in training mode, with a backward pass.")]
 
@@ -74,16 +78,18 @@ def one_of(kind: str, text: str, known: Sequence[Word]) -> Word:
     raise UsageError(f"no such {kind}: `{text}`", hint=f"{meant} {choice}" if meant else choice)
 
 
-def plan_of(inputs: str | None, method: str | None, *, train: bool) -> Plan | None:
+def plan_of(rehearse: Sequence[str] | None, method: str | None, dtype: str | None, *, train: bool) -> Plan | None:
     """How to rehearse; None where that is not asked for.
 
     Raises:
-        UsageError: an option says how, and none says with what.
+        UsageError: an option says how, and none says with what; two say with what.
     """
-    if inputs is not None:
-        return Plan(inputs=inputs, method=method or "forward", train=train)
-    if method is not None or train:
-        raise UsageError(f"`{'--train' if method is None else '--method'}` is for a rehearsal", hint=_ASK_FOR_IT)
+    if rehearse:
+        plan = plan_for(rehearse)
+        return msgspec.structs.replace(plan, method=method or "forward", train=train, dtype=dtype)
+    given = {"--method": method is not None, "--rehearse-dtype": dtype is not None, "--train": train}
+    if idle := [option for option, is_given in given.items() if is_given]:
+        raise UsageError(f"`{idle[0]}` is for a rehearsal", hint=_ASK_FOR_IT)
     return None
 
 

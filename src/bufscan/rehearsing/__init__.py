@@ -14,6 +14,7 @@ import sys
 import warnings
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from bufscan.errors import UsageError
 from bufscan.live import anatomy
 from bufscan.live.describing import is_uninitialised, is_wrapper
 from bufscan.live.registry import is_script, registered_modules, registered_tensors
@@ -21,7 +22,7 @@ from bufscan.live.user_code import summary_of, where_raised
 from bufscan.live.walking import walk
 from bufscan.rehearsal import Rehearsal
 from bufscan.rehearsing.course import Course
-from bufscan.rehearsing.dispatching import Dispatcher, tensors_in
+from bufscan.rehearsing.dispatching import Dispatcher, tensors_returned
 from bufscan.rehearsing.keeping import Keeper, TooManyObjectsError, torch_kept
 from bufscan.rehearsing.modes import rehearsing
 from bufscan.rehearsing.tags import Origin
@@ -38,13 +39,14 @@ if TYPE_CHECKING:
 _NO_DRIVER = ("not compiled with CUDA", "CUDA driver", "No CUDA GPUs", "libcuda", "_cuda_")
 
 
-def rehearse(
+def rehearse(  # noqa: PLR0913 - all but what is called have names and defaults
     model: nn.Module,
     args: Sequence[Any] = (),
     kwargs: Mapping[str, Any] | None = None,
     *,
     method: str = "forward",
     train: bool | None = False,
+    dtype: str | None = None,
 ) -> Rehearsal:
     """Move a model and its inputs to a device that is only pretended, and run it there once.
 
@@ -58,8 +60,13 @@ def rehearse(
         method: what to call; `forward` is called through the model itself, hooks included.
         train: in training mode with a backward pass; in evaluation mode where False; as the model is, and without
             a backward pass, where None.
+        dtype: torch's name of the floating-point type that model and inputs are cast to as they move.
+
+    Raises:
+        UsageError: torch has no such type.
     """
-    result = Rehearsal(method=method, train=bool(train))
+    result = Rehearsal(method=method, train=bool(train), dtype=dtype)
+    floating = None if dtype is None else dtype_named(dtype)
     modules, _ = registered_modules(model)
     reason = _why_not(modules)
     if reason is not None:
@@ -70,6 +77,7 @@ def rehearse(
     except TooManyObjectsError:
         return _not(result, "the model leads to too many objects to put all of them back")
     course = Course(_perform.__code__, scripts=keeper.scripts, chooses_device=lambda: _asks_for_gpu(modules))
+    course.dtype = floating
     _name_tensors(course, modules)
     with torch_kept():
         try:
@@ -81,14 +89,29 @@ def rehearse(
     return Rehearsal(
         method=method,
         train=bool(train),
+        dtype=dtype,
         clashes=course.clashes,
         carried={path: line for path, line in course.carried.items() if path not in blamed},
         reason=reason or course.undecided,
     )
 
 
+def dtype_named(name: str) -> torch.dtype:
+    """The floating-point type of that name.
+
+    Raises:
+        UsageError: torch has none.
+    """
+    import torch
+
+    found = getattr(torch, name, None)
+    if not isinstance(found, torch.dtype) or not found.is_floating_point:
+        raise UsageError(f"torch has no floating-point type `{name}`", hint="name one as torch does: bfloat16")
+    return found
+
+
 def _not(result: Rehearsal, reason: str) -> Rehearsal:
-    return Rehearsal(method=result.method, train=result.train, reason=reason)
+    return Rehearsal(method=result.method, train=result.train, dtype=result.dtype, reason=reason)
 
 
 def _why_not(modules: Sequence[RegisteredModule]) -> str | None:
@@ -149,16 +172,16 @@ def _perform(course: Course, call: _Call, train: bool | None) -> str | None:
     try:
         if train is not None:
             call.model.train(train)
-        call.model.to(MOVED_TO)
+        call.model.to(MOVED_TO, course.dtype)
         course.carried.clear()  # that was the move itself
         step = f"`{call.method}()`"
         out = _moved(course, call).run()
         if train:
             step = "the backward pass"
-            losses = [each.float().sum() for each in tensors_in(_parts_of(out)) if each.requires_grad]
+            losses = [each.float().sum() for each in tensors_returned(out) if each.requires_grad]
             if not losses:
                 return "no output requires grad: there is no backward pass"
-            _run_backward(sum(losses[1:], losses[0]))
+            _run_backward(course, sum(losses[1:], losses[0]))
     except (Exception, SystemExit) as error:  # noqa: BLE001  # the user's code may raise anything
         text = f"{step} raised {summary_of(error)}{where_raised(error)}"
         asks_driver = any(words in str(error) for words in _NO_DRIVER)
@@ -166,19 +189,15 @@ def _perform(course: Course, call: _Call, train: bool | None) -> str | None:
     return None
 
 
-def _run_backward(loss: torch.Tensor) -> None:
+def _run_backward(course: Course, loss: torch.Tensor) -> None:
     """By the engine itself: `loss.backward()` is a call of torch's, in which the user's hooks are not followed."""
     import torch
 
+    course.depth += 1  # what the engine itself makes lies wherever it needs it
     engine = torch.autograd.Variable._execution_engine  # noqa: SLF001
     engine.run_backward(
         (loss,), (torch.ones_like(loss),), False, False, (), allow_unreachable=True, accumulate_grad=True
     )
-
-
-def _parts_of(out: Any) -> Any:
-    """What a forward pass returned, with the fields of objects that torch cannot look into."""
-    return vars(out) if hasattr(out, "__dict__") and not tensors_in(out) else out
 
 
 def _moved(course: Course, call: _Call) -> _Call:
@@ -196,7 +215,10 @@ def _moved_input(course: Course, name: str, value: Any) -> Any:
     def move(leaf: Any) -> Any:
         if isinstance(leaf, torch.Tensor):
             with torch._C.DisableTorchFunction():  # noqa: SLF001  # it is no call of the user's
-                copy = leaf.detach().clone().requires_grad_(leaf.requires_grad)
+                copy = leaf.detach().clone()
+                if course.is_wide(copy):
+                    copy = copy.to(course.dtype)
+                copy.requires_grad_(leaf.requires_grad)
             course.tags.set(copy, "moved", Origin(input=name))
             return copy
         # A batch of a class of its own (`BatchEncoding`, a graph) knows how to move.

@@ -33,6 +33,7 @@ class Course:
         depth: how many calls of torch's are running, one inside the other.
         scripts: whether TorchScript may be among the callers, which nobody sees.
         carried: paths of what the forward pass carried over, with the line.
+        dtype: what the model is cast to as it moves; None where its types stay.
         undecided: why nothing can be said, whatever else was seen; None while all was followed.
     """
 
@@ -43,6 +44,7 @@ class Course:
         self.origin = NOWHERE
         self.depth = 0
         self.scripts = scripts
+        self.dtype: torch.dtype | None = None
         self.carried: dict[str, Location | None] = {}
         self.undecided: str | None = None
         self._outermost = outermost
@@ -54,8 +56,8 @@ class Course:
         """One for each tensor to blame, in the order met."""
         return tuple(self._clashes.values())
 
-    def report(self, operator: str, fault: Fault) -> None:
-        """An operator that would fail."""
+    def report(self, operator: str, fault: Fault, dtype: torch.dtype | None = None) -> None:
+        """An operator that would fail; `dtype` is what the tensors kept, where that is why."""
         line = self.location_now()
         for tensor in fault.culprits:
             origin = self.tags.origin_of(tensor)
@@ -72,13 +74,14 @@ class Course:
                 input=origin.input,
                 made=origin.line,
                 maker=origin.maker,
-                fix=origin.fix,
+                fix=origin.fix if dtype is None else None,
                 shape=tuple(tensor.shape),
+                dtype=None if dtype is None else str(dtype).removeprefix("torch."),
             )
             if origin.path is not None:
-                key: tuple[object, ...] = (origin.path,)
+                key: tuple[object, ...] = (origin.path, dtype)
             elif origin.line is not None:
-                key = (origin.line.file, origin.line.line, origin.maker)
+                key = (origin.line.file, origin.line.line, origin.maker, dtype)
             else:
                 key = (origin.input, operator, line and (line.file, line.line))
             self._clashes.setdefault(key, clash)
@@ -107,6 +110,15 @@ class Course:
             fix=with_device(call, device) if call is not None and device is not None else None,
             chosen=call is not None and names_device(call),
         )
+
+    def is_wide(self, tensor: torch.Tensor) -> bool:
+        """Whether the tensor has another floating-point type than the model was cast to."""
+        return self.dtype is not None and tensor.is_floating_point() and tensor.dtype is not self.dtype
+
+    def origin_of_wide(self, tensor: torch.Tensor, among: Sequence[torch.Tensor]) -> Origin:
+        """Of a result with another type: what it was computed from that has this type too."""
+        origins = (self.tags.origin_of(each) for each in among if each.dtype is tensor.dtype)
+        return next((origin for origin in origins if origin != NOWHERE), self.origin if not among else NOWHERE)
 
     def _has_moved(self, value: Any) -> bool:
         import torch

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from bufscan.rehearsing.operators import Met, fault_of, is_torchs, name_of, result_tag, stays_of_results
+from bufscan.rehearsing.operators import Fault, Met, fault_of, is_torchs, name_of, result_tag, stays_of_results
 from bufscan.rehearsing.tags import NOWHERE
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from bufscan.rehearsing.tags import Tag
 
 _FRESH = "lift_fresh"  # what a constructor does with the values that it was given
+_ONE_TYPE = "takes tensors of one type only"
 _NO_KERNEL = "not implemented for"
 
 
@@ -34,11 +35,35 @@ class Dispatcher:
         met = [Met(tensor, course.tags.of(tensor)) for tensor in tensors_in((args, kwargs))]
         self._keep_what_is_written(operator, args, kwargs)
         self._check(operator, args, kwargs, met)
-        out = _run_on_cpu(operator, args, kwargs)
+        try:
+            out = _run_on_cpu(operator, args, kwargs)
+        except RuntimeError:
+            out = self._run_in_one_type(operator, args, kwargs)
         results = tensors_in(out)
         if results:
             self._tag(operator, met, results)
         return out
+
+    def _run_in_one_type(self, operator: OpOverload, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        """What refused to run on several types, once more on the one that the model was cast to.
+
+        Raises:
+            RuntimeError: there are not several types.
+        """
+        from torch.utils._pytree import tree_map
+
+        course = self._course
+        floats = [tensor for tensor in tensors_in((args, kwargs)) if tensor.is_floating_point()]
+        wide = [tensor for tensor in floats if course.is_wide(tensor)]
+        if not wide or len({tensor.dtype for tensor in floats}) == 1:
+            raise  # noqa: PLE0704  # the caller is handling it
+        course.report(name_of(operator), Fault(wide[:1], _ONE_TYPE), wide[0].dtype)
+
+        def cast(value: Any) -> Any:
+            return value.to(course.dtype) if any(value is tensor for tensor in wide) else value
+
+        same = tree_map(cast, (tuple(args), dict(kwargs)))
+        return operator(*same[0], **same[1])
 
     def _check(
         self, operator: OpOverload, args: Sequence[Any], kwargs: Mapping[str, Any], met: Sequence[Met]
@@ -72,11 +97,13 @@ class Dispatcher:
             tag, origin = result_tag(operator, met), NOWHERE
         if met and tag != "moved":
             origin = course.origin_of_result([each.tensor for each in met])
-        known = {tags.key_of(each.tensor) for each in met}
+        tensors = [each.tensor for each in met]
+        known = {tags.key_of(tensor) for tensor in tensors}
         left = stays_of_results(operator)
         for position, result in enumerate(results):
             if tags.key_of(result) not in known:
-                tags.set(result, "stayed" if position == left else tag, origin)
+                made = course.origin_of_wide(result, tensors) if course.is_wide(result) else origin
+                tags.set(result, "stayed" if position == left else tag, made)
 
     def _tag_of_made(self) -> Tag:
         """Where something lies that was made from no tensor.
@@ -114,6 +141,11 @@ def tensors_in(values: Any) -> list[torch.Tensor]:
     from torch.utils._pytree import tree_leaves
 
     return [leaf for leaf in tree_leaves(values) if isinstance(leaf, torch.Tensor)]
+
+
+def tensors_returned(out: Any) -> list[torch.Tensor]:
+    """The tensors of what a model returned, those in the fields of an object that torch cannot look into too."""
+    return tensors_in(out) or (tensors_in(dict(vars(out))) if hasattr(out, "__dict__") else [])
 
 
 def _run_on_cpu(operator: OpOverload, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:

@@ -109,7 +109,7 @@ class Translator:
             kwargs["device"] = torch.device("cpu")
         if name in _FROM_DATA and tensors and args and args[0] is tensors[0] and target is not None:
             args = (self._across(tensors[0], target), *args[1:])
-        if target == "stayed":
+        if target == "stayed" or (target is not None and course.dtype is not None):
             course.origin = course.origin_now()
         if isinstance(kwargs.get("generator"), torch.Generator) and target == "moved":
             course.report(name, Fault([], "takes a generator of the device that it makes tensors on"))

@@ -115,6 +115,8 @@ def sighting(finding: Finding) -> str | None:
     within = f"as `{seen.path}` of {seen.model}" if seen.path != finding.tensor else ""
     test = f"in {seen.test}" if seen.test is not None else ""
     first = " ".join(filter(None, (within, test)))
+    if seen.models == 1:
+        return first or None
     return f"in {plural(seen.models, 'model')}" + (f", first {first}" if first else "")
 
 

@@ -60,7 +60,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from bufscan.inventory import Location, Tensor
-    from bufscan.rehearsal import Clash
+    from bufscan.rehearsal import Clash, Rehearsal
 
 
 def find_breaks(rule: Rule, subject: Subject) -> Iterator[Finding]:
@@ -75,27 +75,32 @@ def find_breaks(rule: Rule, subject: Subject) -> Iterator[Finding]:
             what = clash.tensor if tensor is None or tensor.holding != "hidden_module" else holder_path(tensor)
             if what not in told:
                 told.add(what)
-                message = f"`{what}` {_fate(tensor)}: {_refusal(clash)}"
+                message = f"`{what}` {_fate(tensor, clash, subject.rehearsal)}: {_refusal(clash)}"
                 finding = rule.finding_on(what, message, severity="error")
                 yield msgspec.structs.replace(finding, location=clash.line)
         elif clash.made is not None:
             yield _of_made(rule, clash)
         else:
-            yield _of_moved(rule, clash)
+            yield _of_moved(rule, clash, subject.rehearsal)
 
 
 def _of_made(rule: Rule, clash: Clash) -> Finding:
     """The forward pass made it on the CPU."""
     what = f"`{clash.maker}` makes a tensor" if clash.maker else "a tensor is made"
     where = "" if clash.line == clash.made else _at(clash.line)
-    message = f"{what} on the CPU, wherever the model is: {_refusal(clash, where)}"
+    how = (
+        "on the CPU, wherever the model is" if clash.dtype is None else f"of {clash.dtype}, whatever the model is"
+    )
+    message = f"{what} {how}: {_refusal(clash, where)}"
     finding = rule.finding_on("", message, severity="error", suggestion=clash.fix)
     return msgspec.structs.replace(finding, location=clash.made, mark=_mark(clash.made, clash.maker))
 
 
-def _of_moved(rule: Rule, clash: Clash) -> Finding:
+def _of_moved(rule: Rule, clash: Clash, rehearsal: Rehearsal) -> Finding:
     """It is right to move it, and wrong to use it so; or nobody knows where it came from."""
     what = f"the input `{clash.input}` has moved with the model" if clash.input else "two devices meet"
+    if clash.dtype is not None:
+        what = f"{clash.dtype} meets the model's {rehearsal.dtype}"
     message = f"{what}: {_refusal(clash)}"
     finding = rule.finding_on("", message, severity="error")
     return msgspec.structs.replace(finding, location=clash.line, mark=_mark(clash.line, clash.operator))
@@ -105,13 +110,16 @@ def _refusal(clash: Clash, where: str = "") -> str:
     return f"`{clash.operator}`{where} {clash.complaint}"
 
 
-def _fate(tensor: Tensor | None) -> str:
+def _fate(tensor: Tensor | None, clash: Clash, rehearsal: Rehearsal) -> str:
     """Why it was left behind, and which finding says how to mend that."""
+    fate = "stays on the CPU when the model moves"
+    if clash.dtype is not None:
+        fate = f"stays {clash.dtype} when the model becomes {rehearsal.dtype}"
     if tensor is None:
-        return "stays on the CPU when the model moves"
+        return fate
     if not tensor.lacks_registration:
-        return "is registered and yet stays on the CPU when the model moves"
-    return f"stays on the CPU when the model moves ({_code_for(tensor)}{_at(tensor.origin)})"
+        return f"is registered and yet {fate}"
+    return f"{fate} ({_code_for(tensor)}{_at(tensor.origin)})"
 
 
 def _code_for(tensor: Tensor) -> str:

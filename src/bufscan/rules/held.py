@@ -80,7 +80,8 @@ def is_parameter(tensor: Tensor) -> bool:
 
 def loss_of(tensor: Tensor) -> str:
     """What will go wrong with an unregistered tensor, by the facts that were measured on it, as a sentence."""
-    losses = ["is not saved"] * (tensor.saved is False)
+    proof = " (a fresh model that loads the state_dict was seen to have other values)" * tensor.lost_on_reload
+    losses = [f"is not saved{proof}"] * (tensor.saved is False)
     unknown = ["is saved"] * (tensor.saved is None)
     if tensor.holding == "carried":
         also = " (a buffer would move, and be cast with the model)" * (tensor.dtype == "float32")

@@ -6,7 +6,8 @@ Looks at a model that was built on the meta device for non-persistent buffers th
 
 A large model is built on the meta device, given memory by `to_empty()` and filled from a checkpoint. A
 non-persistent buffer is in no checkpoint: unless something computes it again, it keeps whatever the memory held.
-The `reset_parameters()` of its own module does, if its code names the buffer.
+The `reset_parameters()` of its own module does, if its code names the buffer. `--rehearse meta` does all of this,
+and finds what nobody has written to.
 
 ## Example
 
@@ -52,10 +53,18 @@ if TYPE_CHECKING:
 
 
 def find_uninitialised_buffers(rule: Rule, subject: Subject) -> Iterator[Finding]:
-    """Non-persistent buffers without values."""
+    """Non-persistent buffers without values, and what was seen to be garbage once a state_dict was loaded."""
+    loaded = None if subject.rehearsal is None else subject.rehearsal.loaded
+    garbage = set(() if loaded is None else loaded.garbage)
+    for tensor in subject.inventory.tensors:
+        if tensor.path in garbage:
+            message = f"`{tensor.path}` holds garbage when the model is built on meta and its state_dict is loaded"
+            yield rule.finding(tensor, message, severity="error")
     if not subject.is_live or subject.is_stand_in:
         return
     for tensor in subject.inventory.tensors:
+        if tensor.path in garbage:
+            continue
         if tensor.role == "non_persistent_buffer" and tensor.device == "meta" and not tensor.is_reset:
             message = f"`{tensor.path}`, built on meta, is not saved: no checkpoint fills it after to_empty()"
             yield rule.finding(tensor, message, severity="warning")
