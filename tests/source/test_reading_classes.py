@@ -285,3 +285,11 @@ def test_torch_is_known_though_its_source_lies_beside_the_file(tmp_path: Path) -
     (tmp_path / "torch").mkdir()
     (tmp_path / "torch" / "__init__.py").write_text("from torch._C import *\n")
     assert ["error BUF001 M.t"] == found_in(tmp_path, init("self.t = torch.zeros(3)"))
+
+
+def test_source_that_is_nested_too_deep_is_skipped_and_the_rest_is_read(tmp_path: Path) -> None:
+    deep = init("self.t = " + "+".join(["torch.ones(3)"] * 990)).replace("class M", "class Deep")
+    (tmp_path / "model.py").write_text(HEAD + deep + init("self.t = torch.zeros(3)"))
+    (target,) = lint("model.py").targets
+    assert ["M.t"] == [each.tensor for each in target.findings]
+    assert ["the class Deep"] == [each.what for each in target.skipped]
