@@ -136,6 +136,11 @@ FAULTY = {
         init("self.b = None\nself.register_buffer('b', torch.zeros(3))"),
         "error BUF104 M.b",
     ),
+    "a buffer that nothing fills": (
+        init("self.register_buffer('b', torch.zeros(3), persistent=False)")
+        + "def load():\n    with torch.device('meta'): m = M()\n    return m.to_empty(device='cpu')\n",
+        "warning BUF204 M.b",
+    ),
     "in Lightning": (
         "import pytorch_lightning as pl\n" + init("self.t = torch.zeros(3)", base="pl.LightningModule"),
         "error BUF001 M.t",
@@ -163,6 +168,16 @@ CLEAN = {
     "a buffer": init("self.register_buffer('t', torch.zeros(3))"),
     "an nn.Buffer": init("self.t = nn.Buffer(torch.zeros(3), persistent=False)"),
     "a Parameter": init("self.t = nn.Parameter(torch.zeros(3))"),
+    "a buffer that is not saved, where nothing is emptied": init(
+        "self.register_buffer('b', torch.zeros(3), persistent=False)"
+    ),
+    "a buffer that reset_parameters makes again": (
+        init(
+            "self.register_buffer('b', torch.zeros(3), persistent=False)",
+            "def reset_parameters(self): self.b.zero_()",
+        )
+        + "def load(m): return m.to_empty(device='cpu')\n"
+    ),
     "a buffer that is set again": init("self.register_buffer('t', None)\nself.t = torch.zeros(3)"),
     "a buffer of that name, registered in a loop": init(
         "for name in ('mean', 'std'): self.register_buffer(name, torch.ones(3))\nself.mean = torch.zeros(3)"
@@ -270,3 +285,11 @@ def test_torch_is_known_though_its_source_lies_beside_the_file(tmp_path: Path) -
     (tmp_path / "torch").mkdir()
     (tmp_path / "torch" / "__init__.py").write_text("from torch._C import *\n")
     assert ["error BUF001 M.t"] == found_in(tmp_path, init("self.t = torch.zeros(3)"))
+
+
+def test_source_that_is_nested_too_deep_is_skipped_and_the_rest_is_read(tmp_path: Path) -> None:
+    deep = init("self.t = " + "+".join(["torch.ones(3)"] * 990)).replace("class M", "class Deep")
+    (tmp_path / "model.py").write_text(HEAD + deep + init("self.t = torch.zeros(3)"))
+    (target,) = lint("model.py").targets
+    assert ["M.t"] == [each.tensor for each in target.findings]
+    assert ["the class Deep"] == [each.what for each in target.skipped]

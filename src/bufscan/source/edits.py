@@ -34,6 +34,7 @@ _ADVICE = {
     "hidden": "give the two tensors names of their own",
     "class": "register it in `__init__`, made from numbers that belong to the class",
     "code": "register it as a buffer of the module, made from numbers that belong to the code",
+    "uninitialised": "make it again in `reset_parameters()`, or save it",
     "lost": "compute first and make the result an `nn.Parameter`",
     "name": "give the buffer another name",
 }

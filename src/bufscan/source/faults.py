@@ -104,6 +104,7 @@ class Reader:
                             yield fault._replace(sites=sites, is_sure=is_sure)
             for each in held:
                 yield from _of_registered(cls, name, each)
+                yield from _of_uninitialised(cls, name, each, upkeep)
         yield from _of_names(cls, construction)
         yield from self._of_class_body(cls, construction)
         for found in code_tensors(construction, cls, construction.lineage):
@@ -285,6 +286,16 @@ def _of_registered(cls: ClassInfo, name: str, held: Held) -> Iterator[Fault]:
             yield Fault("BUF101", "error", shown, message, held.site, name, "buffer")
         case _:
             pass
+
+
+def _of_uninitialised(cls: ClassInfo, name: str, held: Held, upkeep: Upkeep) -> Iterator[Fault]:
+    """A buffer that no checkpoint fills, in a file that gives models memory by `to_empty()`."""
+    if held.registration != "non_persistent_buffer" or not isinstance(held.value, Tensor):
+        return
+    if ".to_empty(" in held.site.file.text and not upkeep.makes_again(name):
+        shown = f"{_owner(cls, held.site)}.{name}"
+        message = f"`{shown}` is not saved: nothing fills it after the to_empty() of this file"
+        yield Fault("BUF204", "warning", shown, message, held.site, name, "uninitialised")
 
 
 def _of_hidden(cls: ClassInfo, name: str, held: Iterable[Held]) -> Iterator[Fault]:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 _REGISTERING = frozenset(("register_buffer", "register_parameter", "register_module", "add_module", "add_state"))
 _DYNAMIC = frozenset(("__dict__", "vars", "setattr", "getattr"))
 _NO_BUFFER = (ast.Constant, ast.List, ast.Tuple, ast.Dict, ast.Set, ast.ListComp, ast.DictComp, ast.JoinedStr)
+_INITIALISING = ("reset_parameters", "init_weights", "_init_weights", "reset_buffers", "init_buffers")
 _ALL = frozenset(("__dict__", "vars"))
 
 
@@ -49,6 +50,10 @@ class Upkeep:
     def moves_by_itself(self, attribute: str) -> bool:
         """Whether only a `to` of the class's own moves it, which a model around it does not call."""
         return attribute in self._moved
+
+    def makes_again(self, attribute: str) -> bool:
+        """Whether a method that initialises weights names the attribute."""
+        return any(attribute in self._words(name) for name in _INITIALISING)
 
     def fate(self, attribute: str, *, is_tensor: bool) -> Fate | None:
         """What a forward pass does to the attribute."""

@@ -59,7 +59,7 @@ def _mends(project: Project, source: SourceFile, fixes: dict[Key, Fix], known: f
         text = applied(source.text, [edit for fix in fixes.values() for edit in fix.edits])
         other, file = project.with_text(source.path, text)
         left = keys_in(other, file)
-    except (UnreadableError, TooLongError, ValueError):
+    except (UnreadableError, TooLongError, RecursionError, ValueError):
         return False
     return left <= known - set(fixes)
 

@@ -143,7 +143,7 @@ def read_all(
                 reading.read.setdefault(shown(source.path), []).append(cls.name)
                 try:
                     found += reader.faults(cls)
-                except TooLongError:
+                except (TooLongError, RecursionError):
                     reading.too_long.setdefault(shown(source.path), []).append(cls.name)
         own = [fault for fault in found if fault.site.file is source]
         fixes = verified_fixes(project, source, own) if own else {}
