@@ -47,6 +47,25 @@ class Model(nn.Module):
     def broken(self, x):
         raise ValueError("no")
 """
+HELPED = """\
+import torch
+from torch import nn
+
+
+def beside(x, tensors):
+    return [tensor.to(x.device) for tensor in tensors]
+
+
+class Model(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(2, 2)
+        self.scales = [torch.ones(2)]
+
+    def forward(self, x):
+        (scale,) = beside(x, self.scales)
+        return self.fc(x) * scale
+"""
 INPUTS = "randn(2, 4, 8)"
 
 
