@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from bufscan.bytesource import OpenFiles
-from bufscan.formats import sharded
+from bufscan.formats.folders import sharded
 from bufscan.formats.reading import read_file
 from safetensors_files import save
 

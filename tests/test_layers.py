@@ -16,7 +16,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("dtypes", "bytesource", "atomicfile", "tensor_names"),
     ("inventory",),
     ("rehearsal",),
-    ("findings", "ties"),
+    ("findings", "remote", "ties"),
     ("target", "config", "source"),
     ("formats", "live", "roles", "rules", "values"),
     ("joining", "rehearsing"),

@@ -82,6 +82,15 @@ def test_every_option_of_lint_is_that_of_check_or_explained() -> None:
     assert own <= set(re.findall(r"--[a-z][a-z-]+", section("Source")))
 
 
+def test_every_option_of_run_and_of_the_plugin_is_named() -> None:
+    named = set(re.findall(r"--[a-z][a-z-]+", section("Run")))
+    own = options_of("run") - {"--no-color", "--quiet", "--debug", "--help"}
+    assert "--source" in own
+    assert own <= named
+    plugin = (ROOT / "src" / "bufscan" / "pytest_plugin.py").read_text()
+    assert set(re.findall(r'"(--(?:no-)?bufscan[a-z-]*)"', plugin)) <= named
+
+
 def test_the_configuration_shown_is_one(tmp_path: Path) -> None:
     (text,) = blocks("toml")
     (tmp_path / "pyproject.toml").write_text(text)

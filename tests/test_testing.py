@@ -44,8 +44,8 @@ def test_the_failure_says_what_where_and_how_to_mend_it() -> None:
     text = str(failure.value)
     assert "`pe` is a plain attribute: it is not saved and does not move with the model" in text
     line = Path(__file__).read_text().splitlines().index("        self.pe = torch.zeros(4, 2)") + 1
-    assert f"test_testing.py:{line}\n" in text
-    assert 'fix: self.register_buffer("pe", torch.zeros(4, 2), persistent=False)' in text
+    assert f"test_testing.py:{line}: error BUF001 unregistered-tensor\n" in text
+    assert 'fix | self.register_buffer("pe", torch.zeros(4, 2), persistent=False)' in text
 
 
 def test_a_pattern_with_a_reason_lets_pass_what_is_meant() -> None:

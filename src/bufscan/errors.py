@@ -31,6 +31,17 @@ class UnreadableError(BufscanError):
     """A target, or a part of it, cannot be read. Never to be mistaken for "nothing found"."""
 
 
+def without_secrets(text: str) -> str:
+    """An address without what could be a password, a key or a signature in it; any other text as it is."""
+    if "://" not in text:
+        return text
+    scheme, _, rest = text.partition("://")
+    place, query, _ = rest.partition("?")
+    host, slash, path = place.partition("/")
+    login, at, host = host.rpartition("@")
+    return f"{scheme}://{'…@' if at and login else ''}{host}{slash}{path}{'?…' if query else ''}"
+
+
 class TargetError(BufscanError):
     """A failure that concerns one target.
 
@@ -40,7 +51,7 @@ class TargetError(BufscanError):
 
     def __init__(self, target: str, error: BufscanError) -> None:
         super().__init__(error.message, hint=error.hint)
-        self.target = target
+        self.target = without_secrets(target)
 
 
 @contextmanager

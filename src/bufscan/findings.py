@@ -20,6 +20,22 @@ SEVERITIES: tuple[Severity, ...] = get_args(Severity)
 """Worst first."""
 
 
+class Edit(msgspec.Struct, frozen=True, kw_only=True):
+    """One run of source text in the place of another.
+
+    Attributes:
+        line, column: where it begins, counted from 1, columns in characters.
+        end_line, end_column: where it ends; the character there stays.
+        text: what comes there.
+    """
+
+    line: int
+    column: int
+    end_line: int
+    end_column: int
+    text: str
+
+
 class Seen(msgspec.Struct, frozen=True, kw_only=True):
     """Where a program that was watched showed a finding.
 
@@ -47,6 +63,8 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
         location: the line of source to change, where it is known.
         suggestion: the line to write there.
         suggestion_note: where that line goes, if not there, and what it does to old checkpoints.
+        edits: the change of the source at `location` that mends it, verified; None where none is known.
+        is_safe: whether that change keeps the keys of the state_dict, and all else that the program does.
         certainty: `exact` where it was measured, `inferred` where source says so.
         mark: what tells it from the rule's others where `tensor` is ""; it stays when lines shift.
         seen: where it showed; only in the models of a program that was watched.
@@ -60,6 +78,8 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     location: Location | None = None
     suggestion: str | None = None
     suggestion_note: str | None = None
+    edits: tuple[Edit, ...] | None = None
+    is_safe: bool = False
     certainty: Certainty = "exact"
     mark: str = ""
     seen: Seen | None = None

@@ -239,7 +239,7 @@ class Tensor(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         """Bytes its elements would take one by one: numel x itemsize."""
         if self.shape is None or self.dtype is None:
             return None
-        return DTYPES[self.dtype].nbytes(prod(self.shape))
+        return (prod(self.shape) * DTYPES[self.dtype].bits + 7) // 8
 
     @property
     def path(self) -> str:
@@ -313,6 +313,28 @@ class ForeignName(msgspec.Struct, frozen=True, kw_only=True):
     is_module: bool = False
     call: str = ""
     where: str = ""
+
+
+class PackedWeight(msgspec.Struct, frozen=True, kw_only=True):
+    """A quantised weight that a library packed into several entries.
+
+    Attributes:
+        name: what the weight is called where it is not packed; `section` is where it lies.
+        scheme: who packs so.
+        bits: of one element; None where the entries do not tell.
+        shape, numel: of the unpacked weight; None where the entries do not tell.
+        members: the names of its entries.
+        stored_bytes: what these take together.
+    """
+
+    name: str
+    section: str = ""
+    scheme: str
+    bits: int | None = None
+    shape: tuple[int, ...] | None = None
+    numel: int | None = None
+    members: tuple[str, ...] = ()
+    stored_bytes: int = 0
 
 
 class OptimizerGroup(msgspec.Struct, frozen=True, kw_only=True):
@@ -424,6 +446,7 @@ class Inventory(msgspec.Struct, frozen=True, kw_only=True):
         notes: what a person should know about how this was read, one sentence each.
         joins: how sections of a checkpoint fit the model it was joined to, the best first.
         plain: the values beside the tensors, where these were asked for.
+        packed: quantised weights that take several entries each.
     """
 
     target: str
@@ -441,6 +464,7 @@ class Inventory(msgspec.Struct, frozen=True, kw_only=True):
     notes: tuple[str, ...] = ()
     joins: tuple[Join, ...] = ()
     plain: tuple[PlainValue, ...] = ()
+    packed: tuple[PackedWeight, ...] = ()
 
     @property
     def globals(self) -> tuple[str, ...]:
@@ -461,9 +485,10 @@ class Inventory(msgspec.Struct, frozen=True, kw_only=True):
         for tensor in self.tensors:
             total = sums[tensor.role]
             total[0] += 1
-            if tensor.alias_of is None:
-                total[1] += tensor.numel or 0
-                total[2] += tensor.nbytes or 0
+            if tensor.alias_of is None and tensor.shape is not None:
+                numel = prod(tensor.shape)
+                total[1] += numel
+                total[2] += DTYPES[tensor.dtype].nbytes(numel) if tensor.dtype is not None else 0
         return {role: RoleTotal(*total) for role, total in sums.items() if total[0]}
 
 

@@ -38,6 +38,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="whose faults count; all that is not installed when left out",
     )
     group.addoption(
+        "--bufscan-rehearse",
+        action="store_true",
+        default=False,
+        help="rehearse each model's first forward pass as it would be on another device",
+    )
+    group.addoption(
         "--bufscan-fail-on",
         choices=["error", "warning", "note"],
         default=None,
@@ -77,7 +83,11 @@ class _Looking:
         if _is_worker(config) or not _has_workers(config):
             from bufscan.watching.watch import Watch
 
-            self._watch = Watch(self._rules, sources=config.getoption("--bufscan-source"))
+            self._watch = Watch(
+                self._rules,
+                sources=config.getoption("--bufscan-source"),
+                rehearses=config.getoption("--bufscan-rehearse"),
+            )
             self._watch.start()
 
     @pytest.hookimpl(wrapper=True)

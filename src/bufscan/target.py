@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeAlias, Union
 import msgspec
 
 from bufscan.bytesource import exists, is_file, is_folder
-from bufscan.errors import UsageError
+from bufscan.errors import UsageError, without_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,6 +49,12 @@ class MemberTarget(msgspec.Struct, frozen=True):
     member: str
 
 
+class RemoteTarget(msgspec.Struct, frozen=True):
+    """`https://…`, `hf://…`, `s3://…`: read by ranges."""
+
+    url: str
+
+
 class ObjectTarget(msgspec.Struct, frozen=True):
     """`pkg.module:expression` or `path/to/file.py:expression`: code to import because the user asks for it.
 
@@ -71,7 +77,7 @@ class ModuleTarget(msgspec.Struct, frozen=True):
     source: str
 
 
-Target: TypeAlias = StandardInput | FileTarget | FolderTarget | MemberTarget | ObjectTarget
+Target: TypeAlias = StandardInput | FileTarget | FolderTarget | MemberTarget | RemoteTarget | ObjectTarget
 
 Given: TypeAlias = Union[str, os.PathLike[str], "nn.Module"]
 """What a Python caller gives as a target."""
@@ -105,7 +111,7 @@ def require_target(given: Given) -> str | nn.Module:
 
 def name_of(target: str | nn.Module) -> str:
     """What messages call a target."""
-    return target if isinstance(target, str) else type(target).__qualname__
+    return without_secrets(target) if isinstance(target, str) else type(target).__qualname__
 
 
 def kind_in_words(given: object) -> str:
@@ -120,7 +126,7 @@ def parse_target(text: str) -> Target:
     reachable.
 
     Raises:
-        UsageError: an empty target, or a scheme that cannot be read.
+        UsageError: an empty target.
     """
     if text == "-":
         return StandardInput()
@@ -132,9 +138,7 @@ def parse_target(text: str) -> Target:
     if (member := _member_in(text)) is not None:
         return member
     if _URL.match(text):
-        raise UsageError(
-            "bufscan reads local files only", hint="download the file first, then name it on the command line"
-        )
+        return RemoteTarget(text)
     return _object_in(text) or FileTarget(path)
 
 
@@ -170,7 +174,7 @@ def _object_in(text: str) -> ObjectTarget | None:
     return ObjectTarget(*found[0]) if found else None
 
 
-def named_from_here(text: str) -> str:
+def named_from_here(text: str) -> str:  # noqa: PLR0911 - one for each kind of target
     """A target with its path as it is seen from the current folder: `./m.py:A` is `m.py:A`.
 
     What is no path (the name of a module or of a class, arguments) stays as it is.
@@ -185,6 +189,8 @@ def named_from_here(text: str) -> str:
                 return _from_here(path)
             case FolderTarget():
                 return _from_here(Path(text))
+            case RemoteTarget(url):
+                return without_secrets(url)
             case _:
                 return text
     except (UsageError, ValueError):  # no target; no path either, or one on another drive
@@ -255,6 +261,7 @@ def matching(given: Sequence[str]) -> list[str]:
     """
     targets: list[str] = []
     for text in given:
-        found = sorted(glob.glob(text)) if glob.has_magic(text) and not exists(Path(text)) else []  # noqa: PTH207
+        is_pattern = glob.has_magic(text) and not (_URL.match(text) or exists(Path(text)))
+        found = sorted(glob.glob(text)) if is_pattern else []  # noqa: PTH207 - what matches is named as it was typed
         targets += found or [text]
     return targets

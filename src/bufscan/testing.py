@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from linecache import getline
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -53,7 +54,7 @@ def assert_registered(
     entries = _entries({} if ignore is None else ignore)
     result = check(model, config=Config(select=_RULES, ignore=entries, fail_on=fail_on))
     if result.exit_code:
-        raise AssertionError(f"not every tensor is registered\n\n{render(result, CheckView())}")
+        raise AssertionError(f"not every tensor is registered\n\n{render(result, CheckView(source_line=getline))}")
     ignored = [each.finding.tensor for target in result.targets for each in target.ignored if each.by == "config"]
     for entry in entries:
         if not any(matches(entry.tensor, tensor) for tensor in ignored):

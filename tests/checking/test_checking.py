@@ -13,6 +13,8 @@ from bufscan.config import BuildEntry, Config, IgnoreEntry
 from bufscan.errors import UnreadableError, UsageError
 from bufscan.inspecting import inspect
 from bufscan.live.importing import import_source
+from bufscan.report.check_reports import CHECK_REPORTS
+from bufscan.report.check_view import CheckView
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -140,12 +142,34 @@ def test_files_are_read_before_any_code_runs(tmp_path: Path) -> None:
     assert not (tmp_path / "model.pt").exists()
 
 
-def test_the_models_of_a_module_are_found_and_the_others_skipped_with_what_they_need() -> None:
+def test_the_models_of_a_module_are_found_and_the_others_read_from_source() -> None:
     result = check("made.py")
     assert ["made.py", "made.py:Good", "made.py:Bad", "made.py:Broken"] == [t.target for t in result.targets]
-    (skipped,) = result.targets[0].skipped
-    assert ("made.py:Needs", "it cannot be built without dim, depth") == (skipped.what, skipped.reason)
+    assert ((), 1) == (result.targets[0].skipped, result.targets[0].read)
     assert 2 == result.exit_code
+
+
+def test_what_is_read_from_source_says_so_and_what_was_measured_is_told_once(tmp_path: Path) -> None:
+    (tmp_path / "mixed.py").write_text(
+        "import torch\nfrom torch import nn\n"
+        "class Base(nn.Module):\n def __init__(self):\n  super().__init__()\n  self.a = torch.ones(3)\n"
+        "class Needs(Base):\n def __init__(self, x):\n  super().__init__()\n  self.b = torch.ones(3)\n"
+    )
+    result = check("mixed.py")
+    found = [(t.target, each.tensor, each.certainty) for t in result.targets for each in t.findings]
+    assert [("mixed.py", "Needs.b", "inferred"), ("mixed.py:Base", "a", "exact")] == found
+    assert "1 class read from source" in CHECK_REPORTS["text"](result, CheckView())
+    assert '"read_from_source": 1' in CHECK_REPORTS["json"](result, CheckView())
+    assert [] == check("mixed.py", config=Config(select=("BUF002",))).findings
+
+
+def test_what_can_neither_be_built_nor_read_is_skipped(tmp_path: Path) -> None:
+    (tmp_path / "made_by_code.py").write_text(
+        "from torch import nn\ndef init(self, x): nn.Module.__init__(self)\n"
+        "Needs = type('Needs', (nn.Module,), {'__init__': init, '__module__': __name__})\n"
+    )
+    (skipped,) = check("made_by_code.py").targets[0].skipped
+    assert ("made_by_code.py:Needs", "it cannot be built without x") == (skipped.what, skipped.reason)
 
 
 def _failing(result: CheckResult) -> tuple[list[str], int]:
@@ -155,7 +179,8 @@ def _failing(result: CheckResult) -> tuple[list[str], int]:
 
 def test_skipping_alone_does_not_fail_where_something_else_was_checked(tmp_path: Path) -> None:
     (tmp_path / "needs.py").write_text(
-        "from torch import nn\nclass Needs(nn.Module):\n def __init__(self, x): ...\n"
+        "from torch import nn\ndef init(self, x): nn.Module.__init__(self)\n"
+        "Needs = type('Needs', (nn.Module,), {'__init__': init, '__module__': __name__})\n"
     )
     result = check("needs.py", "made.py:Good")
     assert (1, 0) == (len(result.targets[0].skipped), result.exit_code)
@@ -187,7 +212,7 @@ def test_a_signature_that_takes_anything_may_still_need_something(tmp_path: Path
         "class Child(Base):\n    def __init__(self, *args): super().__init__(*args)\n"
     )
     result = check("hidden_needs.py")
-    assert ["hidden_needs.py:Base", "hidden_needs.py:Child"] == [each.what for each in result.targets[0].skipped]
+    assert (2, ()) == (result.targets[0].read, result.targets[0].skipped)
 
 
 def test_the_configuration_builds_what_needs_arguments_and_leaves_out_what_it_says() -> None:
@@ -282,8 +307,10 @@ def test_a_checkpoint_with_its_model_is_held_against_it_and_the_model_checked_to
 def test_a_fault_of_a_pickled_module_and_of_its_model_is_one_finding_with_its_line() -> None:
     torch.save(import_source("made.py").Bad(), "module.pt")
     result = check("module.pt", model="made.py:Bad")
-    assert [("module.pt", "BUF001", "pe"), ("module.pt", "BUF001", "scale")] == found(result)
-    assert all(finding.location is not None for finding in result.findings)
+    assert [("module.pt", "BUF401", ""), ("module.pt", "BUF001", "pe"), ("module.pt", "BUF001", "scale")] == found(
+        result
+    )
+    assert all(finding.location is not None for finding in result.findings if finding.code == "BUF001")
 
 
 def test_a_model_that_fails_to_build_leaves_its_checkpoint_unchecked_but_read() -> None:

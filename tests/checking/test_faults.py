@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import linecache
 import os
 from pathlib import Path
 
@@ -26,7 +27,9 @@ def test_the_report_of_a_fault_is_the_one_beside_it(
     fault: str, report: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(HERE / "faults")
-    text = CHECK_REPORTS[report](check(f"{fault}.py:Model"), CheckView(version="0.0.0"))
+    text = CHECK_REPORTS[report](
+        check(f"{fault}.py:Model"), CheckView(version="0.0.0", source_line=linecache.getline)
+    )
     path = HERE / "faults" / f"{fault}.{SUFFIXES[report]}"
     if os.environ.get("UPDATE_EXPECTED"):
         path.write_text(text)

@@ -17,6 +17,7 @@ from bufscan.comparing.pieces import content_of
 from bufscan.errors import TargetError, UnreadableError
 from bufscan.inventory import Inventory, Part, Storage, Tensor
 from bufscan.opening.artefact import Artefact
+from bufscan.values import reading
 from bufscan.values.storages import FileStorages, LiveStorages
 from bufscan.values.strided import strided_of
 
@@ -99,6 +100,23 @@ def test_a_strided_live_tensor_is_gathered(tmp_path: Path) -> None:
     model = Holder({})
     model.register_buffer("w", torch.arange(12.0).view(3, 4).t())
     assert diff(zip_file(tmp_path / "a.pt", {"w": model.w.contiguous()}), model).identical
+
+
+@pytest.mark.parametrize("longest_span", [1, 1 << 20], ids=["far apart", "close together"])
+def test_a_transposed_tensor_is_gathered_in_parts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, longest_span: int
+) -> None:
+    """Each row of the one side lies far apart on the other: more places than are read at once."""
+    monkeypatch.setattr(reading, "_MOST_BLOCKS", 1 << 8)
+    monkeypatch.setattr(reading, "_LONGEST_SPAN", longest_span)
+    old = torch.arange(300 * 400, dtype=torch.int32).view(300, 400)
+    new = old.t().contiguous().t()
+    assert compare(tmp_path, old, new).identical
+    changed = new.clone(memory_format=torch.preserve_format)
+    changed[234, 345] += 1
+    (entry,) = compare(tmp_path, old, changed).entries
+    assert entry.values is not None
+    assert (1, (234, 345), 1.0) == (entry.values.changed, entry.values.max_index, entry.values.max_abs)
 
 
 def test_an_expanded_tensor_is_compared_without_being_written_out(tmp_path: Path) -> None:
@@ -427,8 +445,11 @@ def test_what_a_broken_part_may_hold_is_not_called_removed(tmp_path: Path) -> No
         )
 
 
-def test_a_file_that_shrinks_meanwhile_is_said_to_have(tmp_path: Path) -> None:
-    old, new = (zip_file(tmp_path / f"{side}.pt", {"w": torch.zeros(CHUNK * 20)}) for side in "ab")
+@pytest.mark.parametrize("turned", [False, True], ids=["read in a run", "read here and there"])
+def test_a_file_that_shrinks_meanwhile_is_said_to_have(tmp_path: Path, turned: bool) -> None:
+    tensor = torch.zeros(CHUNK, 20)
+    old = zip_file(tmp_path / "a.pt", {"w": tensor})
+    new = zip_file(tmp_path / "b.pt", {"w": tensor.t().contiguous().t() if turned else tensor})
 
     def shrink(done: int, _total: int) -> None:
         if done == 0:

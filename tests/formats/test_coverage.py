@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bufscan.formats.coverage import Region, fault_in_coverage
+from bufscan.formats.tensors.coverage import Region, fault_in_coverage
 
 
 @st.composite

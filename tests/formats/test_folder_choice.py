@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from bufscan.errors import UnreadableError
-from bufscan.formats.folder_choice import Choice, choose, find_absent_shards
+from bufscan.formats.folders.folder_choice import Choice, choose, find_absent_shards
 
 FOLDERS = {
     "one safetensors file": (["config.json", "model.safetensors"], "file", "model.safetensors"),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from bufscan.formats.own_apply import moved_attributes
-from bufscan.formats.pickle_values import Pairs
+from bufscan.formats.checkpoint.own_apply import moved_attributes
+from bufscan.formats.pickle.pickle_values import Pairs
 
 
 @pytest.mark.parametrize(

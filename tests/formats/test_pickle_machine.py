@@ -17,8 +17,8 @@ import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from bufscan.formats.pickle_machine import BrokenPickleError, Pickled, run_pickle
-from bufscan.formats.pickle_values import (
+from bufscan.formats.pickle.pickle_machine import BrokenPickleError, Pickled, run_pickle
+from bufscan.formats.pickle.pickle_values import (
     Global,
     Instance,
     Pairs,

@@ -8,7 +8,7 @@ from peak_memory import peak_mebibytes
 
 from bufscan.bytesource import FileSource, MemorySource
 from bufscan.errors import UnreadableError
-from bufscan.formats.safetensors import read_safetensors
+from bufscan.formats.containers.safetensors import read_safetensors
 from bufscan.formats.signatures import is_safetensors
 from safetensors_files import file_of, save
 
@@ -254,7 +254,7 @@ def test_ten_megabytes_of_anything_stay_within_200_mebibytes(
     path.write_bytes(file_of(header, 150_000 if '"shape":[],' in header else 0))
     statement = (
         "from pathlib import Path; from bufscan.bytesource import FileSource; "
-        "from bufscan.formats.safetensors import read_safetensors; "
+        "from bufscan.formats.containers.safetensors import read_safetensors; "
         f"read_safetensors(FileSource(Path({str(path)!r})), '')"
     )
     assert peak_mebibytes(statement) < 200

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from bufscan.bytesource import MemorySource
 from bufscan.errors import UnreadableError
-from bufscan.formats import safetensors as reader
+from bufscan.formats.containers import safetensors as reader
 from safetensors_files import file_of, header_of, save
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import torch
 from peak_memory import peak_mebibytes
 
 from bufscan.errors import UnreadableError
-from bufscan.formats.shard_index import read_shard_index
+from bufscan.formats.folders.shard_index import read_shard_index
 from bufscan.formats.signatures import is_shard_index
 from safetensors_files import save
 from sharded_files import FIRST, INDEX, SECOND, read, read_index, skipped, weights, where, write

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from peak_memory import peak_mebibytes
 
 from bufscan.errors import UnreadableError
-from bufscan.formats.strict_json import MAX_DEPTH, load_json
+from bufscan.formats.containers.strict_json import MAX_DEPTH, load_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -117,7 +117,8 @@ def test_ten_megabytes_of_anything_stay_within_200_mebibytes(
 ) -> None:
     path = tmp_path / "hostile.json"
     path.write_bytes(make_text())
-    statement = f"from bufscan.formats.strict_json import load_json; load_json(open({str(path)!r}, 'rb').read())"
+    load = f"load_json(open({str(path)!r}, 'rb').read())"
+    statement = f"from bufscan.formats.containers.strict_json import load_json; {load}"
     assert peak_mebibytes(statement) < 200
 
 

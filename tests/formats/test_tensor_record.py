@@ -15,10 +15,10 @@ import torch
 
 from bufscan.bytesource import MemorySource
 from bufscan.errors import UnreadableError
-from bufscan.formats.pickle_machine import BrokenPickleError, run_pickle
-from bufscan.formats.pickle_values import Global, Instance, Pairs, PersistentId
+from bufscan.formats.pickle.pickle_machine import BrokenPickleError, run_pickle
+from bufscan.formats.pickle.pickle_values import Global, Instance, Pairs, PersistentId
+from bufscan.formats.pickle.tensor_record import TensorRecords
 from bufscan.formats.reading import read_file
-from bufscan.formats.tensor_record import TensorRecords
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from bufscan.bytesource import FileSource, MemorySource
 from bufscan.errors import UnreadableError
-from bufscan.formats.anomaly_log import AnomalyLog
-from bufscan.formats.zip_directory import DEFLATED, STORED, ZipDirectory
+from bufscan.formats.containers.anomaly_log import AnomalyLog
+from bufscan.formats.containers.zip_directory import DEFLATED, STORED, ZipDirectory
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -1,6 +1,6 @@
 """What the files have in common that are made to take as much time and memory as their bytes can.
 
-Each uses up one part of what `formats/allowance.py` allows, or would if nothing counted it.
+Each uses up one part of what `formats/pickle/allowance.py` allows, or would if nothing counted it.
 """
 
 from __future__ import annotations

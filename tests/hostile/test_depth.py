@@ -28,8 +28,8 @@ NESTED = {
 
 _RUN_AND_FREE = """
 from bufscan.errors import UnreadableError
-from bufscan.formats.allowance import Allowance
-from bufscan.formats.pickle_machine import run_pickle
+from bufscan.formats.pickle.allowance import Allowance
+from bufscan.formats.pickle.pickle_machine import run_pickle
 opening, inner, closing = {parts}
 depth = {depth}
 try:

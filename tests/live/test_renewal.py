@@ -130,13 +130,6 @@ CACHES = {
             t = t[:2] * 3
             return x * t
     """,
-    "a local name that may be the old one": """
-        def forward(self, x):
-            t = self.t
-            if t.device != x.device: t = self.built(x)
-            self.t = t
-        def built(self, x): return torch.ones(3, device=x.device, dtype=self.t.dtype)
-    """,
     "moved": "def forward(self, x): self.t = self.t.to(x.device)",
     "moved and copied": "def forward(self, x): self.t = copy.deepcopy(self.t.float().detach())",
     "started anew, then summed up": """
@@ -179,6 +172,38 @@ def test_what_is_computed_from_its_old_value_is_state(tmp_path: Path, methods: s
 @pytest.mark.parametrize("methods", CACHES.values(), ids=CACHES)
 def test_what_is_made_from_other_things_is_a_cache(tmp_path: Path, methods: str) -> None:
     assert {"t": "cache"} == held(tmp_path, methods)
+
+
+FOR_DEVICES = {
+    "a local name that may be the old one": """
+        def forward(self, x):
+            t = self.t
+            if t.device != x.device: t = self.built(x)
+            self.t = t
+        def built(self, x): return torch.ones(3, device=x.device, dtype=self.t.dtype)
+    """,
+    "where the device differs": """
+        def forward(self, x):
+            if self.t is None or self.t.device != x.device or len(self.t) < len(x):
+                self.t = torch.ones(len(x), device=x.device)
+            return x * self.t
+    """,
+}
+
+
+@pytest.mark.parametrize("methods", FOR_DEVICES.values(), ids=FOR_DEVICES)
+def test_what_is_made_anew_for_another_device_follows_it(tmp_path: Path, methods: str) -> None:
+    assert {"t": "follows_device"} == held(tmp_path, methods)
+
+
+def test_state_stays_state_although_it_is_moved_first(tmp_path: Path) -> None:
+    methods = """
+        def forward(self, x):
+            if self.t.device != x.device: self.t = self.t.to(x.device)
+            self.t = 0.9 * self.t + x.mean(0)
+            return x
+    """
+    assert {"t": "state"} == held(tmp_path, methods)
 
 
 BASE_AND_DERIVED = """

@@ -105,7 +105,8 @@ def test_stale_aliases_are_what_a_real_move_leaves_behind() -> None:
 def test_stale_aliases_on_the_meta_device_are_seen() -> None:
     with torch.device("meta"):
         model = _with_aliases()
-    assert {"again", "view", "in_a_list[0]", "detached"} == set(unregistered(model))
+    assert {"again", "view", "in_a_list[0]", "detached", "plain_weight"} == set(unregistered(model))
+    assert "second_reference" == tensors(model)["plain_weight"].holding
     assert "b" == tensors(model)["view"].alias_of
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import zipfile
 from typing import TYPE_CHECKING
 
@@ -58,6 +59,17 @@ def test_a_checkpoint_of_the_older_format_with_an_archive_after_it(tmp_path: Pat
     assert [] == said(path)
     path.write_bytes(path.read_bytes() + archive(**{"a/data.pkl": b"\x80\x02N."}))
     assert ["error", "error"] == [severity for severity, _ in said(path)]
+
+
+def test_an_index_that_leads_out_of_its_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    for path in (folder / "a.safetensors", tmp_path / "outside.safetensors"):
+        path.write_bytes(save({path.stem: torch.zeros(4)}))
+    index = {"weight_map": {"a": "a.safetensors", "outside": "../outside.safetensors"}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    assert ("error", "the index leads out of its folder, to `../outside.safetensors`") in said(folder)
+    assert ["a"] == [each.name for each in inspect(folder).tensors]
 
 
 def test_a_safetensors_file_that_ends_in_a_lone_signature_is_sound(tmp_path: Path) -> None:

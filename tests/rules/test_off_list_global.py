@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 from bufscan.findings import Finding, Subject
-from bufscan.formats.known_globals import library_of
-from bufscan.formats.pickle_values import Global
+from bufscan.formats.pickle.known_globals import library_of
+from bufscan.formats.pickle.pickle_values import Global
 from bufscan.inspecting import inspect
 from bufscan.rules.off_list_global import RULE
 

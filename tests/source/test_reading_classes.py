@@ -264,3 +264,9 @@ def test_nothing_of_the_source_is_run(tmp_path: Path) -> None:
     source = "import pathlib\npathlib.Path('ran').touch()\nraise SystemExit\n" + init("self.t = torch.zeros(3)")
     assert ["error BUF001 M.t"] == found_in(tmp_path, source)
     assert not (tmp_path / "ran").exists()
+
+
+def test_torch_is_known_though_its_source_lies_beside_the_file(tmp_path: Path) -> None:
+    (tmp_path / "torch").mkdir()
+    (tmp_path / "torch" / "__init__.py").write_text("from torch._C import *\n")
+    assert ["error BUF001 M.t"] == found_in(tmp_path, init("self.t = torch.zeros(3)"))

@@ -368,3 +368,37 @@ def test_a_bug_of_a_look_does_not_reach_the_program(monkeypatch: pytest.MonkeyPa
     (failure,) = [target.failure for target in result.targets]
     assert failure is not None
     assert "bug in bufscan: AssertionError: a bug" in failure.message
+
+
+class Follows(Forgetful):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        table = getattr(self, "pe")  # noqa: B009 - so that the source does not tell
+        return self.layer(x + table.to(x.device))
+
+
+@pytest.mark.parametrize(
+    ("model", "found"),
+    [
+        pytest.param(Forgetful, [("BUF001", "error", "pe"), ("BUF202", "error", "pe")], id="breaks"),
+        pytest.param(Follows, [("BUF001", "warning", "pe")], id="carried over"),
+        pytest.param(lambda: nn.Linear(4, 4), [], id="moves"),
+    ],
+)
+def test_first_passes_are_rehearsed_with_their_own_inputs(model: Any, found: list[tuple[str, str, str]]) -> None:
+    assert found == found_in(lambda: call(model()), rehearses=True)
+
+
+class Lazy(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.LazyLinear(4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.layer(x)
+
+
+def test_what_cannot_be_rehearsed_is_told_and_fails_nothing() -> None:
+    result = result_of(lambda: call(Lazy()), rehearses=True)
+    reasons = [skipped.reason for target in result.targets for skipped in target.skipped]
+    assert ["not rehearsed: `layer.weight` has no shape until the first forward pass"] == reasons
+    assert 0 == result.exit_code

@@ -103,6 +103,7 @@ def _check(
     policy = Policy(config, at_hand, baseline)
     examined = _never_nothing(_examine_files_first(named, means))
     results = [_judged(each, rules, policy) for each in examined]
+    results = _without_measured(results)
     # When all findings are known, ignores can be: the comment on a class may be needed by another target.
     results = [
         _with(result, policy.idle_comments(each.classes), policy)
@@ -130,7 +131,7 @@ def _examine_files_first(targets: Sequence[str | nn.Module], means: Means) -> li
 
 def _never_nothing(examined: list[Examined]) -> list[Examined]:
     """A check that looked at nothing at all is no success, unless the configuration skips what there is."""
-    if any(each.subjects for each in examined):
+    if any(each.subjects or each.read for each in examined):
         return examined
     return [msgspec.structs.replace(each, failure=each.failure or each.nothing) for each in examined]
 
@@ -143,8 +144,31 @@ def _judged(examined: Examined, rules: Iterable[Rule], policy: Policy) -> Target
         skipped=(*examined.skipped, *unread, *said.skipped),
         failure=examined.failure,
         file=examined.file,
+        read=examined.read,
     )
-    return _with(result, said.findings, policy)
+    codes = {rule.code for rule in rules}
+    return _with(result, [*said.findings, *(each for each in examined.said if each.code in codes)], policy)
+
+
+def _without_measured(results: Sequence[TargetResult]) -> list[TargetResult]:
+    """What the source says of a line is left out where a model that was built shows the same."""
+    measured = {
+        (finding.location, finding.code)
+        for result in results
+        for finding in (*result.findings, *(each.finding for each in result.ignored))
+        if finding.certainty == "exact" and finding.location is not None
+    }
+    return [
+        msgspec.structs.replace(
+            result,
+            findings=tuple(
+                each
+                for each in result.findings
+                if each.certainty == "exact" or (each.location, each.code) not in measured
+            ),
+        )
+        for result in results
+    ]
 
 
 def _with(result: TargetResult, findings: Iterable[Finding], policy: Policy) -> TargetResult:

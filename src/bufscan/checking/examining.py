@@ -4,30 +4,35 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from bufscan.checking.arguments import call_of, entries_for
+from bufscan.checking.linting import finding_of
 from bufscan.checking.results import Failure
 from bufscan.errors import BufscanError
 from bufscan.findings import Subject
-from bufscan.formats.folder_choice import SeveralCheckpointsError, checkpoints_among, is_unzipped
-from bufscan.formats.sharded import OTHER_CHECKPOINT, list_files
+from bufscan.formats.folders.folder_choice import SeveralCheckpointsError, checkpoints_among, is_unzipped
+from bufscan.formats.folders.sharded import OTHER_CHECKPOINT, list_files
 from bufscan.inventory import Skipped
+from bufscan.judging import path_and_code
 from bufscan.opening.artefact import BuildOptions, build_target, open_target
 from bufscan.rehearsal import Plan, told
-from bufscan.target import FolderTarget, ModuleTarget, ObjectTarget, parse_code_or_target
+from bufscan.source.reading import read_all, shown
+from bufscan.target import FolderTarget, ModuleTarget, ObjectTarget, name_of, parse_code_or_target
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from torch import nn
 
     from bufscan.bytesource import OpenFiles
     from bufscan.config import BuildEntry
-    from bufscan.live.discovering import ClassLines, Discovery
+    from bufscan.findings import Finding
+    from bufscan.live.discovering import Candidate, ClassLines, Discovery
     from bufscan.opening.artefact import Artefact
 
 
@@ -51,6 +56,8 @@ class Examined(msgspec.Struct, frozen=True, kw_only=True):
         failure: why there is no inventory.
         nothing: why there is nothing to examine, which is a failure where that holds of all targets.
         file: path of the file or folder that the target is; None for a model.
+        read: how many classes, which could not be built, were read from source.
+        said: what their source says.
     """
 
     target: str
@@ -60,6 +67,8 @@ class Examined(msgspec.Struct, frozen=True, kw_only=True):
     failure: Failure | None = None
     nothing: Failure | None = None
     file: str | None = None
+    read: int = 0
+    said: tuple[Finding, ...] = ()
 
 
 class Means(msgspec.Struct, frozen=True, kw_only=True):
@@ -105,7 +114,7 @@ def examine(target: str | nn.Module, means: Means) -> Iterator[Examined]:
             case _:
                 yield _opened(target, means)
     except BufscanError as error:
-        yield Examined(target=target, failure=Failure.of(error))
+        yield Examined(target=name_of(target), failure=Failure.of(error))
 
 
 def _opened(target: str, means: Means) -> Examined:
@@ -142,9 +151,11 @@ def _examined(artefact: Artefact, means: Means, plan: Plan | None = None) -> Exa
     inventory = artefact.inventory
     # A model without tensors is what its class makes of it; a file without any is hardly the one that was meant.
     is_empty = not (artefact.is_live or inventory.tensors or any(each.failed for each in inventory.skipped))
+    holds_none = artefact.is_live and not inventory.tensors
     return Examined(
         target=inventory.target,
         failure=_NO_TENSOR if is_empty else None,
+        skipped=(Skipped(what="the model", reason="it holds no tensor"),) if holds_none else (),
         subjects=(_subject(artefact, means, means.plan or plan),),
         classes=() if artefact.model is None else _classes_of(artefact.model),
         file=None if artefact.path is None else str(artefact.path),
@@ -184,18 +195,21 @@ def _models_in(source: str, target: str, means: Means) -> Iterator[Examined]:
     discovery = discover(source)
     skipped = list(discovery.skipped)
     built: list[Examined] = []
+    unbuilt: dict[str, tuple[Candidate, str]] = {}
     for candidate in discovery.candidates:
         name = f"{candidate.source}:{candidate.name}"
         if candidate.missing and not entries_for(name, means.entries):
-            skipped.append(Skipped(what=name, reason=f"it cannot be built without {', '.join(candidate.missing)}"))
+            unbuilt[name] = candidate, f"it cannot be built without {', '.join(candidate.missing)}"
             continue
         for examined in _built(ObjectTarget(candidate.source, candidate.name), name, means):
             if examined.failure is not None and _LACKS_ARGUMENTS.search(examined.failure.message):
-                skipped.append(Skipped(what=name, reason=examined.failure.message))
+                unbuilt[name] = candidate, examined.failure.message
             else:
                 built.append(examined)
+    read = _read(unbuilt, target)
+    skipped += read.skipped
     is_complete = not any(each.failed for each in skipped)
-    nothing = _why_nothing(discovery) if is_complete and not built else None
+    nothing = _why_nothing(discovery) if is_complete and not built and not read.read else None
     failure = None
     if is_complete and not discovery.candidates:
         # A name is given for its models. Files may be given in bulk, as `package/*.py`, those without models too.
@@ -203,9 +217,38 @@ def _models_in(source: str, target: str, means: Means) -> Iterator[Examined]:
             skipped.append(Skipped(what=target, reason="it defines no nn.Module and no factory of one"))
         else:
             failure = nothing
-    if skipped or failure:
-        yield Examined(target=target, skipped=tuple(skipped), failure=failure, nothing=nothing)
+    if skipped or failure or read.read:
+        yield msgspec.structs.replace(read, skipped=tuple(skipped), failure=failure, nothing=nothing)
     yield from built
+
+
+def _read(unbuilt: Mapping[str, tuple[Candidate, str]], target: str) -> Examined:
+    """What source says of classes that cannot be built; with each goes why, for those of which it says nothing."""
+    files = {name: _file_of(candidate) for name, (candidate, _) in unbuilt.items()}
+    only: dict[Path, set[str]] = {}
+    for name, (candidate, _) in unbuilt.items():
+        if (file := files[name]) is not None:
+            only.setdefault(file, set()).add(candidate.name)
+    reading = read_all(tuple(only), Path.cwd(), only=only)
+    skipped: list[Skipped] = []
+    for name, (candidate, why) in unbuilt.items():
+        file = files[name]
+        place = "" if file is None else shown(file)
+        if candidate.name not in reading.read.get(place, ()):
+            skipped.append(Skipped(what=name, reason=why))
+        elif candidate.name in reading.too_long.get(place, ()):
+            skipped.append(Skipped(what=name, reason="its construction is too long to follow"))
+    faults = (fault for several in reading.faults.values() for fault in several)
+    said = sorted(map(finding_of, faults), key=path_and_code)
+    return Examined(target=target, read=reading.classes, said=tuple(said), skipped=tuple(skipped))
+
+
+def _file_of(candidate: Candidate) -> Path | None:
+    """Where the class's module is written; None for what has no source."""
+    if candidate.source.endswith(".py"):
+        return Path(candidate.source)
+    file = getattr(sys.modules.get(candidate.source), "__file__", None)
+    return Path(file) if isinstance(file, str) and file.endswith(".py") else None
 
 
 def _why_nothing(discovery: Discovery) -> Failure:

@@ -76,7 +76,9 @@ def lint(
         rules=rules,
         fixed=fixed,
         fail_on=config.fail_on,
-        source=SourceRead(files=len(files) + (stdin is not None), classes=reading.classes),
+        source=SourceRead(
+            files=len(files) + (stdin is not None), classes=reading.classes, digests=reading.digests
+        ),
     )
 
 
@@ -111,7 +113,7 @@ def _read(files: Sequence[Path], stdin: StandardInput | None) -> Reading:
 
 
 def _result(name: str, reading: Reading, codes: Collection[str], policy: Policy) -> TargetResult:
-    findings = [_finding(fault) for fault in reading.faults.get(name, ()) if fault.code in codes]
+    findings = [finding_of(fault) for fault in reading.faults.get(name, ()) if fault.code in codes]
     failure = reading.failures.get(name)
     found = [policy.verdict(name, each) for each in sorted(findings, key=_line_and_code)]
     return TargetResult(
@@ -131,7 +133,8 @@ def _line_and_code(finding: Finding) -> tuple[object, ...]:
     return (0 if finding.location is None else finding.location.line), *path_and_code(finding)
 
 
-def _finding(fault: FileFault) -> Finding:
+def finding_of(fault: FileFault) -> Finding:
+    """The finding that a fault in source is."""
     return Finding(
         code=fault.code,
         name=_NAMES[fault.code],
@@ -139,6 +142,10 @@ def _finding(fault: FileFault) -> Finding:
         tensor=fault.name,
         message=fault.message,
         location=Location(file=fault.file, line=fault.line),
+        suggestion=fault.suggestion,
+        suggestion_note=fault.advice if fault.fix is None else fault.fix.note,
+        edits=None if fault.fix is None else fault.fix.edits,
+        is_safe=fault.fix is not None and fault.fix.applicability == "safe",
         certainty="inferred",
     )
 

@@ -61,6 +61,7 @@ class TargetResult(msgspec.Struct, frozen=True, kw_only=True):
         skipped: what was not examined.
         failure: why nothing, or not all, could be examined; None when all could.
         file: path of the file or folder that the target is; None for a model.
+        read: how many of its classes were read from source, for they could not be built.
     """
 
     target: str
@@ -69,6 +70,7 @@ class TargetResult(msgspec.Struct, frozen=True, kw_only=True):
     skipped: tuple[Skipped, ...] = ()
     failure: Failure | None = None
     file: str | None = None
+    read: int = 0
 
     @property
     def is_complete(self) -> bool:
@@ -95,10 +97,19 @@ class Watched(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SourceRead(msgspec.Struct, frozen=True, kw_only=True):
-    """What was read of the source: how many files, and how many classes of modules in them."""
+    """What was read of the source.
+
+    Attributes:
+        files: how many.
+        classes: how many classes of modules are in them.
+        fixed: how many findings were mended, which are none any more.
+        digests: of the texts that edits are for, by file.
+    """
 
     files: int
     classes: int
+    fixed: int = 0
+    digests: dict[str, str] = {}
 
 
 class CheckResult(msgspec.Struct, frozen=True, kw_only=True):

@@ -34,7 +34,7 @@ from bufscan.report.selecting import SORT_KEYS, Selection
 from bufscan.report.several import Inspected, join_reports
 from bufscan.report.text import summary
 from bufscan.report.view import View
-from bufscan.target import matching
+from bufscan.target import matching, name_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -125,7 +125,7 @@ def inspect(  # noqa: PLR0913, PLR0917 - typer reads the options from the parame
                 from bufscan.checking.inspected import findings_in
 
                 shown = msgspec.structs.replace(view, findings=findings_in(inventory))
-            return Inspected(target, render(inventory, shown), summary(inventory, view))
+            return Inspected(name_of(target), render(inventory, shown), summary(inventory, view))
 
         if len(named) == 1:
             return Outcome(inspected(named[0]).report, output, reads=files.paths)
@@ -145,4 +145,4 @@ def _or_failure(inspected: Callable[[str], Inspected], target: str) -> Inspected
     try:
         return inspected(target)
     except TargetError as failure:
-        return Inspected(target, failure=failure)
+        return Inspected(name_of(target), failure=failure)

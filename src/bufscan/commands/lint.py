@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+import msgspec
 import typer
 
 from bufscan.commands.check import (
@@ -20,12 +21,16 @@ from bufscan.commands.check import (
 from bufscan.commands.options import Debug, NoColor, Quiet, one_of
 from bufscan.commands.outcome import DIFFERENT, DONE, Outcome
 from bufscan.commands.terminal import display
-from bufscan.errors import UsageError
+from bufscan.errors import UsageError, about
 from bufscan.findings import SEVERITIES
 from bufscan.report.check_reports import CHECK_REPORTS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from bufscan.checking.fixing import Change
     from bufscan.checking.linting import StandardInput
+    from bufscan.checking.results import CheckResult
 
 EXAMPLES = """
 Examples:
@@ -34,6 +39,7 @@ Examples:
   bufscan lint
   bufscan lint src/package --select BUF0 --fail-on warning
   bufscan lint --format sarif --output bufscan.sarif
+  bufscan lint src/package --fix
   cat model.py | bufscan lint - --stdin-filename model.py
 """
 
@@ -71,6 +77,14 @@ def lint(  # noqa: PLR0913, PLR0917 - typer reads the options from the parameter
         str | None,
         typer.Option("--config", metavar="FILE", help="Instead of bufscan.toml or pyproject.toml of this folder."),
     ] = None,
+    fix: Annotated[bool, typer.Option("--fix", help="Mend what can be mended safely.")] = False,
+    unsafe_fixes: Annotated[
+        bool,
+        typer.Option("--unsafe-fixes", help="With --fix or --diff: mend what adds keys to the state_dict too."),
+    ] = False,
+    diff: Annotated[
+        bool, typer.Option("--diff", help="Show what --fix would change, and change nothing.")
+    ] = False,
     stdin_filename: Annotated[
         str | None,
         typer.Option("--stdin-filename", metavar="FILE", help="What standard input is to be called."),
@@ -101,6 +115,8 @@ def lint(  # noqa: PLR0913, PLR0917 - typer reads the options from the parameter
         raise UsageError(
             "a baseline is written instead of a report", hint="`--baseline` with the same file gives the report"
         )
+    if unsafe_fixes and not (fix or diff):
+        raise UsageError("nothing is to be fixed", hint="add `--fix`, or `--diff` to see what it would change")
     on_paper, on_screen = paired(formats, output or [])
     settings = settings_from(config).with_flags(
         select=codes_in(select),
@@ -111,9 +127,23 @@ def lint(  # noqa: PLR0913, PLR0917 - typer reads the options from the parameter
     known = None if baseline is None else read_baseline_file(baseline)
     named = [path for path in paths or () if path != "-"]
     piped = _standard_input(stdin_filename) if "-" in (paths or ()) else None
+    from bufscan.checking.fixing import changes_for, diff_of, write
     from bufscan.checking.linting import lint as read
 
     result = read(*named, config=settings, baseline=known, stdin=piped)
+    if fix or diff:
+        texts = {} if piped is None else {piped.filename: piped.text}
+        changes = list(changes_for(result, unsafe=unsafe_fixes, texts=texts))
+        if diff:
+            return Outcome("".join(map(diff_of, changes)), exit_code=DONE if exit_zero else result.exit_code)
+        if piped is not None:
+            after = next((change.after for change in changes), piped.text)
+            left = read(config=settings, baseline=known, stdin=piped._replace(text=after))
+            return Outcome(after, exit_code=left.exit_code)
+        for change in changes:
+            with about(change.file):
+                write(change)
+        result = _with_fixed(read(*named, config=settings, baseline=known), changes)
     reads = tuple(
         Path(file) for file in (settings.file, baseline, *(each.file for each in result.targets)) if file
     )
@@ -128,6 +158,14 @@ def lint(  # noqa: PLR0913, PLR0917 - typer reads the options from the parameter
         complaints=tuple(complaints_of(result)),
         reads=reads,
     )
+
+
+def _with_fixed(result: CheckResult, changes: Iterable[Change]) -> CheckResult:
+    """What is left, and how much was mended."""
+    if result.source is None:
+        return result
+    source = msgspec.structs.replace(result.source, fixed=sum(change.mended for change in changes))
+    return msgspec.structs.replace(result, source=source)
 
 
 def _standard_input(filename: str | None) -> StandardInput:

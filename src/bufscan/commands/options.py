@@ -52,8 +52,7 @@ Rehearse = Annotated[
     typer.Option(
         "--rehearse",
         metavar="INPUTS",
-        help="Pretend to move the model to a GPU and call it: with `randn(2, 16)`, `m.py:make_inputs` or `auto`. "
-        "Or `reload` and `meta`: load its state_dict into another one. Repeatable.",
+        help="Rehearse a move, as with `randn(2, 16)`; repeatable.",
     ),
 ]
 Method = Annotated[

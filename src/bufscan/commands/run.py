@@ -55,6 +55,13 @@ def run(  # noqa: PLR0913, PLR0917 - typer reads the options from the parameters
             "--source", metavar="PACKAGE", help="Whose faults count; all that is not installed when left out."
         ),
     ] = None,
+    rehearse: Annotated[
+        bool,
+        typer.Option(
+            "--rehearse",
+            help="Rehearse each model's first forward pass as it would be on another device (BUF202).",
+        ),
+    ] = False,
     select: Annotated[
         list[str] | None,
         typer.Option("--select", metavar="CODE", help="Only these rules, as `BUF0,BUF101`; repeatable."),
@@ -115,7 +122,7 @@ def run(  # noqa: PLR0913, PLR0917 - typer reads the options from the parameters
     from bufscan.watching.watch import Watch
 
     rules, folder, process = selected_rules(settings), Path.cwd(), os.getpid()
-    watch = Watch(rules, sources=source or ())
+    watch = Watch(rules, sources=source or (), rehearses=rehearse)
     ending = _run(watch, program, is_module=module)
     if os.getpid() != process:  # the program forked, and this is the child: the report is the parent's
         return Outcome("", exit_code=ending.code, beside=True)

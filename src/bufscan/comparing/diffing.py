@@ -19,7 +19,7 @@ from bufscan.comparing.ties import tie_changes
 from bufscan.comparing.verdict import Verdict
 from bufscan.comparing.verdicts import Verdicts, compare_values
 from bufscan.errors import UsageError, about
-from bufscan.formats.pickled_checkpoint import NO_TENSOR
+from bufscan.formats.checkpoint.pickled_checkpoint import NO_TENSOR
 from bufscan.inventory import Inventory
 from bufscan.opening.artefact import Artefact, BuildOptions, files_first, open_target
 from bufscan.target import name_of, require_target

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from bufscan.dtypes import DTYPES
 from bufscan.errors import UnreadableError
-from bufscan.formats.coverage import Region, fault_in_coverage
+from bufscan.formats.tensors.coverage import Region, fault_in_coverage
 from bufscan.values.decoding import has_values, numbers_in_element
 from bufscan.values.reading import ElementReader
 from bufscan.values.strided import Strided, Walk, strided_of, walk_together

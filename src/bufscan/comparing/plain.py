@@ -8,9 +8,9 @@ from itertools import islice, takewhile
 from typing import TYPE_CHECKING, NamedTuple
 
 from bufscan.comparing.difference import NotCompared, PlainEntry
+from bufscan.formats.checkpoint.plain_values import text_of
 from bufscan.formats.listing import counted, listed
-from bufscan.formats.object_graph import MAX_DEPTH
-from bufscan.formats.plain_values import text_of
+from bufscan.formats.pickle.object_graph import MAX_DEPTH
 from bufscan.inventory import PlainValue
 
 if TYPE_CHECKING:

@@ -35,43 +35,43 @@ if TYPE_CHECKING:
 
 
 def _zip(source: ByteSource, target: str, plain: bool) -> Inventory:
-    from bufscan.formats.torch_zip import read_torch_zip
+    from bufscan.formats.containers.torch_zip import read_torch_zip
 
     return read_torch_zip(source, target, plain=plain)
 
 
 def _legacy(source: ByteSource, target: str, plain: bool) -> Inventory:
-    from bufscan.formats.torch_legacy import read_torch_legacy
+    from bufscan.formats.containers.torch_legacy import read_torch_legacy
 
     return read_torch_legacy(source, target, plain=plain)
 
 
 def _tar(source: ByteSource, target: str, plain: bool) -> Inventory:  # noqa: ARG001 - it is only named
-    from bufscan.formats.archives import what_tar_is
+    from bufscan.formats.containers.archives import what_tar_is
 
     raise what_tar_is(source, target)
 
 
 def _safetensors(source: ByteSource, target: str, plain: bool) -> Inventory:  # noqa: ARG001 - it has none
-    from bufscan.formats.safetensors import read_safetensors
+    from bufscan.formats.containers.safetensors import read_safetensors
 
     return read_safetensors(source, target)
 
 
 def _npy(source: ByteSource, target: str, plain: bool) -> Inventory:  # noqa: ARG001 - it has none
-    from bufscan.formats.numpy_files import read_npy
+    from bufscan.formats.containers.numpy_files import read_npy
 
     return read_npy(source, target)
 
 
 def _pickle(source: ByteSource, target: str, plain: bool) -> Inventory:
-    from bufscan.formats.plain_pickle import read_plain_pickle
+    from bufscan.formats.containers.plain_pickle import read_plain_pickle
 
     return read_plain_pickle(source, target, plain=plain)
 
 
 def _gguf(source: ByteSource, target: str, plain: bool) -> Inventory:  # noqa: ARG001 - it has none
-    from bufscan.formats.gguf import read_gguf
+    from bufscan.formats.containers.gguf import read_gguf
 
     return read_gguf(source, target)
 
@@ -144,7 +144,10 @@ def read_path(path: Path, target: str, files: OpenFiles, *, plain: bool = False)
         source = files.open(path, name=target)
         if not is_shard_index(_head_of(source)):
             return read_file(source, target, plain=plain)
-    from bufscan.formats.sharded import read_index, read_sharded  # only checkpoints of several files need it
+    from bufscan.formats.folders.sharded import (  # only checkpoints of several files need it
+        read_index,
+        read_sharded,
+    )
 
     read = partial(read_file, plain=plain)
     if in_folder:

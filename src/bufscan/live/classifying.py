@@ -7,7 +7,7 @@ from collections import defaultdict
 from functools import cached_property
 from itertools import accumulate, pairwise
 from operator import itemgetter
-from types import FunctionType
+from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, NamedTuple
 
 from bufscan.inventory import HARMLESS_HOLDINGS
@@ -92,8 +92,11 @@ class Classifier:
         self._moved = moved
         self._was_made = was_made
         registered, reached = list(registered), list(reached)
-        homes = [*(entry.owner.module for entry in registered), *(found.place.home.module for found in reached)]
-        self._classes = {id(type(module)): type(module) for module in homes}
+        self._homes = [
+            *(entry.owner.module for entry in registered),
+            *(found.place.home.module for found in reached),
+        ]
+        self._classes = {id(type(module)): type(module) for module in self._homes}
         self._reached = {id(found.tensor) for found in reached}
         self._methods: dict[int, Methods] = {}
         self._uses: dict[int, Uses] = {}
@@ -168,7 +171,7 @@ class Classifier:
             ("framework", _is_example_input, "an example input, which Lightning takes to the device"),
             ("follows_device", self._follows_device, "a cache that is made anew for another device"),
             ("seed", self._only_seeds, "a class attribute that objects are made from"),
-            ("made_by_forward", _is_noted_by_hook, "noted by a hook at every pass"),
+            ("made_by_forward", self._is_noted_by_hook, "noted by a hook at every pass"),
             ("recomputed", self._is_renewed_by_hook, "a pre-forward hook computes it at every pass"),
         )
         for holding, holds, evidence in reasons:
@@ -221,12 +224,14 @@ class Classifier:
 
     def _follows_device(self, place: Place) -> bool:
         """Whether it is a cache with an entry for each device, or one that is made anew on another device."""
-        if place.is_by_device:
-            return True
         name = place.first_attribute
+        if place.is_by_device:
+            return name is None or self._fate_by_forward(place) != "state"
         if name is None or place.holding not in ("attribute", "container", "object"):
             return False
-        return self._is_made_by_forward(place) and self.uses_of(type(place.home.module)).makes_for_device(name)
+        if not self._is_made_by_forward(place) or self._fate_by_forward(place) == "state":
+            return False
+        return self.uses_of(type(place.home.module)).makes_for_device(name)
 
     def _is_carried_over(self, place: Place) -> bool:
         if place.first_attribute is None or place.holding == "object":
@@ -241,13 +246,45 @@ class Classifier:
 
     def _only_seeds(self, place: Place) -> bool:
         """Whether it is a class attribute that objects are made from, and that no forward pass reads."""
-        if place.holding != "class_attribute" or place.first_attribute is None:
+        first = place.first_step.anchor
+        if place.holding != "class_attribute" or first is None or first.want != "class_value":
             return False
-        cls, name = type(place.home.module), place.first_attribute
+        cls, name = type(place.home.module), first.name
         if name in self._names_in_methods:
             return False
         makes = (class_dict(base).get("__init__") for base in mro_of(cls))
         return any(name in code.co_names for init in makes if is_a(init, FunctionType) for code in codes_of(init))
+
+    def _is_noted_by_hook(self, place: Place) -> bool:
+        """Whether it lies in something that the code of a hook after forward fills: the latest activation, say."""
+        chain = [place]
+        while chain[0].parent is not None:
+            chain.insert(0, chain[0].parent)
+        for step, following in pairwise(chain):
+            anchor = following.anchor
+            if (
+                step.suffix.startswith("._forward_hooks.")
+                and anchor is not None
+                and is_a(anchor.owner, FunctionType)
+            ):
+                return any(fills(code) for code in codes_of(anchor.owner))
+        name = place.first_attribute
+        noting = self._hook_methods.get(id(place.home.module))
+        if name is None or noting is None or not Uses(noting).gives(name):
+            return False
+        reached = self._methods_of(type(place.home.module)).reached_from(_FORWARD)
+        return not any(name in code.co_names for each in reached for code in codes_of(each))
+
+    @cached_property
+    def _hook_methods(self) -> dict[int, list[FunctionType]]:
+        """By the id of a module, its methods that are hooks after the forward pass of any module."""
+        found: dict[int, list[FunctionType]] = {}
+        for module in self._homes:
+            hooks = instance_dict(module).get("_forward_hooks")
+            for hook in dict.values(hooks) if isinstance(hooks, dict) else ():
+                if is_a(hook, MethodType) and is_a(hook.__func__, FunctionType):
+                    found.setdefault(id(hook.__self__), []).append(unwrapped(hook.__func__))
+        return found
 
     @cached_property
     def _names_in_methods(self) -> set[str]:
@@ -348,18 +385,6 @@ def _is_example_input(place: Place) -> bool:
         module_of(base).startswith(("pytorch_lightning.", "lightning."))
         for base in mro_of(type(place.home.module))
     )
-
-
-def _is_noted_by_hook(place: Place) -> bool:
-    """Whether it lies in something that the code of a hook after forward fills: the latest activation, say."""
-    chain = [place]
-    while chain[0].parent is not None:
-        chain.insert(0, chain[0].parent)
-    for step, following in pairwise(chain):
-        anchor = following.anchor
-        if step.suffix.startswith("._forward_hooks.") and anchor is not None and is_a(anchor.owner, FunctionType):
-            return any(fills(code) for code in codes_of(anchor.owner))
-    return False
 
 
 def _is_attribute_itself(place: Place) -> bool:

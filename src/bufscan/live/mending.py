@@ -100,6 +100,8 @@ def suggestion_at(
         target=target,
         target_is_replaced=target is not None and _is_replaced(type(place.home.module), target),
         is_module=is_hidden,
+        trains=place.holder_trains if is_hidden else _wants_to_train(tensor),
+        is_complex=tensor.is_complex(),
     )
     return _suggest(fault, _assignment_of(way), place.home.module, found_at)
 

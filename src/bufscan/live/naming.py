@@ -57,6 +57,7 @@ class Place(NamedTuple):
         spelling: what the code of a function calls it: the name of a global, dots included; None after any other.
         depth: steps from the registered module.
         is_by_device: whether it is the entry of a mapping whose key names the device.
+        holder_trains: whether something in `holder` requires grad.
     """
 
     parent: Place | None
@@ -70,6 +71,7 @@ class Place(NamedTuple):
     spelling: str | None = None
     depth: int = 0
     is_by_device: bool = False
+    holder_trains: bool = False
 
     @property
     def path(self) -> str:
@@ -90,10 +92,16 @@ class Place(NamedTuple):
     @property
     def first_attribute(self) -> str | None:
         """The attribute of the registered module that leads here; None on a way that begins otherwise."""
+        anchor = self.first_step.anchor
+        return anchor.name if anchor is not None else None
+
+    @property
+    def first_step(self) -> Place:
+        """The first step from the registered module; itself where there is none."""
         place = self
         while place.parent is not None and place.parent.parent is not None:
             place = place.parent
-        return place.anchor.name if place.anchor is not None else None
+        return place
 
     def step(
         self, suffix: str, holding: Holding | None = None, anchor: Anchor | None = None, *, prefix: str = ""
@@ -110,6 +118,7 @@ class Place(NamedTuple):
             self.holder,
             depth=self.depth + 1,
             is_by_device=self.is_by_device,
+            holder_trains=self.holder_trains,
         )
 
     def attribute(self, owner: type, name: str, holding: Holding | None = None) -> Place:
@@ -140,9 +149,11 @@ class Place(NamedTuple):
         child = self.step(f".{name}", "global", Anchor(namespace, name, want))
         return child._replace(spelling=f"{self.spelling}.{name}")
 
-    def hidden(self) -> Place:
+    def hidden(self, *, trains: bool) -> Place:
         """This place, seen as the inside of a module that no module registers."""
-        return self._replace(holding="hidden_module", holder=self.holder or self)
+        if self.holder is not None:
+            return self._replace(holding="hidden_module")
+        return self._replace(holding="hidden_module", holder=self, holder_trains=trains)
 
 
 def root_place(home: RegisteredModule) -> Place:

@@ -63,6 +63,8 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
         target_is_replaced: of a stale alias: whether the class gives the buffer another tensor later.
         persistent: of a registered buffer.
         is_module: whether it is a module rather than a tensor, or hides one.
+        trains: whether it, or something in it, requires grad.
+        is_complex: whether its elements are complex numbers.
     """
 
     kind: Holding | Misregistration
@@ -80,6 +82,13 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
     target_is_replaced: bool = False
     persistent: bool = True
     is_module: bool = False
+    trains: bool = True
+    is_complex: bool = False
+
+    @property
+    def new_keys(self) -> str:
+        """What registering it means for checkpoints and, where something in it trains, for the optimizer."""
+        return NEW_PARAMETERS if self.trains else NEW_KEYS
 
 
 def suggest(fault: Fault, assignment: Assignment | None, setting: Setting = _ANYWHERE) -> Suggestion | None:
@@ -121,7 +130,7 @@ def _registered(fault: Fault, words: Words, value: str) -> Suggestion:
 def _in_container(fault: Fault, words: Words) -> Suggestion | None:
     if fault.is_parameter:
         return _registered_container(fault, words, "Parameter")
-    if words.set_later or fault.kind in ("cache", "state"):
+    if words.set_later or (words.made_empty and fault.kind in ("cache", "state")):
         return None  # forward fills it: there is nothing in it to register when the model is made
     note = words.before_using(words.value) + words.instead
     source = words.value
@@ -164,14 +173,14 @@ def _hidden_module(fault: Fault, words: Words) -> Suggestion | None:
     if fault.container:
         return _registered_container(fault, words, "Module")
     if not fault.inner:
-        note = words.before_using(words.value) + NEW_PARAMETERS
+        note = words.before_using(words.value) + fault.new_keys
         return Suggestion(line=f"{words.receiver}.{words.name} = {words.value}", note=note)
     if fault.owner:
-        return _owner_as_module(fault, words, NEW_PARAMETERS)
+        return _owner_as_module(fault, words, fault.new_keys)
     if words.set_later or not _can_be_written(fault.inner):
         return None
     source = words.take_from_inside(fault, as_buffer=False)
-    return Suggestion(line=f"{words.receiver}.{words.name} = {source}", note=words.before + NEW_PARAMETERS)
+    return Suggestion(line=f"{words.receiver}.{words.name} = {source}", note=words.before + fault.new_keys)
 
 
 def _registered_container(fault: Fault, words: Words, of: Literal["Module", "Parameter"]) -> Suggestion:
@@ -184,7 +193,7 @@ def _registered_container(fault: Fault, words: Words, of: Literal["Module", "Par
         note += "its keys must be strings without a dot; "
         value = f"{{{key}: value for key, value in {atom(value)}.items()}}" if value else ""
     line = f"{words.receiver}.{words.name} = {words.nn}.{of}{kind}({value})"
-    return Suggestion(line=line, note=note + NEW_PARAMETERS)
+    return Suggestion(line=line, note=note + fault.new_keys)
 
 
 def _stale_alias(fault: Fault, words: Words) -> Suggestion | None:

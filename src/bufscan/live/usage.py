@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from bufscan.live.assignments import walk
 from bufscan.live.sources import source_of_function
-from bufscan.source.slots import Receivers, last_name
+from bufscan.source.slots import INSERTING, Receivers, last_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -53,6 +53,15 @@ class Uses:
                 return True
         return False
 
+    def gives(self, attribute: str) -> bool:
+        """Whether something is assigned to it, or put into the container that it is."""
+        return any(
+            _is(node, attribute, receivers) and _is_given(node, parents)
+            for parents, receivers in self._bodies()
+            for node in parents
+            if isinstance(node, ast.Attribute)
+        )
+
     def writes(self, attribute: str) -> bool:
         """Whether something is written into the tensor: `self.step += 1`, `self.step[0] = x`, `add_`."""
         return any(
@@ -81,6 +90,17 @@ def _parents_in(function: Function) -> dict[ast.AST, ast.AST | None]:
 def _is(node: ast.expr, attribute: str, receivers: Receivers) -> bool:
     found = receivers.slot(node)
     return found is not None and found[1] == attribute
+
+
+def _is_given(node: ast.Attribute, parents: dict[ast.AST, ast.AST | None]) -> bool:
+    parent = parents[node]
+    match parent:
+        case ast.Subscript(ctx=ast.Store()):
+            return parent.value is node
+        case ast.Attribute(attr=name):
+            return name in INSERTING
+        case _:
+            return isinstance(node.ctx, ast.Store)
 
 
 def _is_written(node: ast.AST, parents: dict[ast.AST, ast.AST | None]) -> bool:

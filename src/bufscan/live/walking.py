@@ -18,7 +18,7 @@ from bufscan.live.anatomy import class_dict, kind_of, mro_of
 from bufscan.live.describing import brief, subclasses_not_asked
 from bufscan.live.functions import files_of, functions_in, globals_of
 from bufscan.live.naming import Anchor, Place, key_step, root_place
-from bufscan.live.registry import child_step, is_script, table_of
+from bufscan.live.registry import child_step, is_script, registered_modules, registered_tensors, table_of
 from bufscan.tensor_names import spell_key
 
 if TYPE_CHECKING:
@@ -212,7 +212,7 @@ class _Walker:
 
     def _hidden_module(self, place: Place, module: nn.Module) -> Iterator[tuple[Place, Any]]:
         """Everything of a module that no module registers, its registered tensors and children first."""
-        inside = place.hidden()
+        inside = place.hidden(trains=place.holder is None and _trains(module))
         for table in ("_parameters", "_buffers"):
             for name, tensor in table_of(module, table).items():
                 if tensor is not None:
@@ -263,6 +263,14 @@ def _attribute_of_module(place: Place, module: nn.Module, name: str) -> Place:
     if not any(name in table_of(module, table) for table in ("_parameters", "_buffers", "_modules")):
         return child
     return child._replace(suffix=f".__dict__[{name!r}]", anchor=Anchor(type(module), name, "hiding"))
+
+
+def _trains(module: nn.Module) -> bool:
+    """Whether something that is registered in it requires grad."""
+    entries = (entry for each in registered_modules(module)[0] for entry in registered_tensors(each))
+    return any(
+        entry.kind == "parameter" and entry.tensor is not None and entry.tensor.requires_grad for entry in entries
+    )
 
 
 def _is_parameter_list(module: nn.Module) -> bool:

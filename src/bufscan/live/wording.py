@@ -19,6 +19,7 @@ KEEPS_CHECKPOINTS = (
 )
 NEW_KEYS = "this adds keys to the state_dict: load old checkpoints once with strict=False"
 NEW_PARAMETERS = f"{NEW_KEYS}, and give the optimizer the new parameters"
+STAYS_COMPLEX = "a real dtype in `.to(dtype)` makes a complex buffer real: torch.view_as_real of it is kept whole"
 SAME_KEY = "the key stays the same, so old checkpoints still load"
 NOTHING_SAVED = "nothing more is saved, so old checkpoints still load"
 
@@ -70,6 +71,8 @@ class Words:
         is_state = fault.kind == "state"
         self.flag = "" if is_state else ", persistent=False"
         self.saving = NEW_KEYS if is_state else KEEPS_CHECKPOINTS
+        if fault.is_complex and not fault.is_parameter:
+            self.saving = f"{STAYS_COMPLEX}; {self.saving}"
         uses_buffer_class = assignment is not None and assignment.uses_buffer_class
         self._uses_buffer_class = setting.has_buffer_class and uses_buffer_class
         self._where, self._assignment, self._setting = fault.where, assignment, setting

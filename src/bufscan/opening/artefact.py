@@ -14,10 +14,10 @@ import msgspec
 
 from bufscan.bytesource import MemorySource, exists
 from bufscan.errors import UnreadableError, UsageError, did_you_mean
-from bufscan.formats.folder_choice import is_unzipped
+from bufscan.formats.folders.folder_choice import is_unzipped
+from bufscan.formats.folders.shard_files import shard_folder
 from bufscan.formats.listing import skip_each
 from bufscan.formats.reading import read_file, read_path
-from bufscan.formats.shard_files import shard_folder
 from bufscan.roles.deciding import decide
 from bufscan.target import (
     FileTarget,
@@ -25,6 +25,7 @@ from bufscan.target import (
     MemberTarget,
     ModuleTarget,
     ObjectTarget,
+    RemoteTarget,
     StandardInput,
     name_of,
     parse_code_or_target,
@@ -106,7 +107,7 @@ Sides: TypeAlias = tuple[Artefact, Artefact]
 """The old artefact of a comparison, and the new one."""
 
 
-def open_target(
+def open_target(  # noqa: PLR0911 - one for each kind of target
     target: str | nn.Module, files: OpenFiles, build: BuildOptions, *, plain: bool = False
 ) -> Artefact:
     """Open one target. Of a file or a folder, what was opened stays open in `files`.
@@ -125,6 +126,8 @@ def open_target(
         case StandardInput() as piped:
             source = _standard_input()
             return _in_one(piped, source, lambda: read_file(source, target, plain=plain))
+        case RemoteTarget(url) as remote:
+            return _remote(remote, url, plain=plain)
         case MemberTarget() as member:
             return _member(member, target, files, plain=plain)
         case FolderTarget(path) as folder if is_unzipped(path):
@@ -139,8 +142,22 @@ def open_target(
 # Few targets are of these two kinds: the others do not wait for what reads them.
 
 
+def _remote(remote: RemoteTarget, url: str, *, plain: bool) -> Artefact:
+    from bufscan.opening.remote_artefact import read_url
+
+    openers: list[Callable[[str | None], ByteSource]] = []
+
+    def read() -> Inventory:
+        inventory, opener = read_url(url, plain=plain)
+        openers.append(opener)
+        return inventory
+
+    inventory = _decided(read)
+    return Artefact(remote, inventory, FileStorages(openers[0]))
+
+
 def _member(member: MemberTarget, target: str, files: OpenFiles, *, plain: bool) -> Artefact:
-    from bufscan.formats.archives import open_member
+    from bufscan.formats.containers.archives import open_member
 
     source, others = open_member(files.open(member.path), member.member)
     artefact = _in_one(member, source, lambda: read_file(source, target, plain=plain))
@@ -150,8 +167,8 @@ def _member(member: MemberTarget, target: str, files: OpenFiles, *, plain: bool)
 
 
 def _unzipped(folder: FolderTarget, target: str, files: OpenFiles, *, plain: bool) -> Artefact:
-    from bufscan.formats.torch_zip import read_unzipped
-    from bufscan.formats.unzipped import UnzippedFolder
+    from bufscan.formats.containers.torch_zip import read_unzipped
+    from bufscan.formats.containers.unzipped import UnzippedFolder
 
     source = UnzippedFolder(folder.path, files)
     return _in_one(folder, source, lambda: read_unzipped(source, target, plain=plain))

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from bufscan.checking.results import CheckResult, TargetResult, Watched
-    from bufscan.findings import Finding
+    from bufscan.findings import Edit, Finding
 
 SCHEMA: Final = "bufscan.check/1"
 
@@ -73,6 +73,7 @@ def finding_fields(finding: Finding) -> dict[str, Any]:
         "suggestion": None if finding.suggestion is None else _text(finding.suggestion),
         "suggestion_note": None if finding.suggestion_note is None else _text(finding.suggestion_note),
         **certainty,
+        **({} if finding.edits is None else {"fix": _fix(finding.edits, is_safe=finding.is_safe)}),
     }
     if seen is not None:
         fields["seen"] = {
@@ -94,6 +95,11 @@ def _watched(watched: Watched) -> dict[str, Any]:
     }
 
 
+def _fix(edits: Iterable[Edit], *, is_safe: bool) -> dict[str, Any]:
+    fields = ("line", "column", "end_line", "end_column", "text")
+    return {"safe": is_safe, "edits": [{field: getattr(edit, field) for field in fields} for edit in edits]}
+
+
 def _summary(result: CheckResult) -> dict[str, int]:
     return {
         "findings": len(result.findings),
@@ -101,6 +107,7 @@ def _summary(result: CheckResult) -> dict[str, int]:
         "skipped": sum(len(target.skipped) for target in result.targets),
         "failing": result.failing,
         "failures": sum(not target.is_complete for target in result.targets),
+        **({"read_from_source": read} if (read := sum(target.read for target in result.targets)) else {}),
         **({} if result.source is None else {"files": result.source.files, "classes": result.source.classes}),
     }
 

@@ -10,6 +10,7 @@ import msgspec
 
 from bufscan.report.check_view import CheckView
 from bufscan.report.findings import counted, not_counted, sighting, verdict, without_repeats
+from bufscan.report.sizes import plural
 from bufscan.report.text.layout import BLANK, Cell, Line, Style, line, paint, wrapped
 
 if TYPE_CHECKING:
@@ -120,6 +121,8 @@ def _state(target: TargetResult) -> str:
     if target.failure is not None:
         return "could not be checked"
     parts = [counted(target.findings)]
+    if target.read:
+        parts.append(f"{plural(target.read, 'class')} read from source")
     if target.ignored:
         parts.append(f"{len(target.ignored):,} ignored")
     if target.skipped:

@@ -83,6 +83,15 @@ def verdict(result: CheckResult) -> str:
     parts = [f"{counted(result.findings)} in {_extent(result)}"]
     if result.findings and not result.failing:
         parts.append(f"none of them {_at_least(result)}")
+    if result.source is not None:
+        safe = sum(finding.is_safe for finding in result.findings)
+        unsafe = sum(finding.edits is not None for finding in result.findings) - safe
+        parts += [f"{result.source.fixed:,} fixed"] * bool(result.source.fixed)
+        parts += [f"{safe:,} can be fixed with --fix"] * bool(safe)
+        parts += [f"{unsafe:,} with --unsafe-fixes"] * bool(unsafe)
+    read = sum(target.read for target in result.targets)
+    if read:
+        parts.append(f"{plural(read, 'class')} read from source")
     ignored = sum(len(target.ignored) for target in result.targets)
     if ignored:
         parts.append(f"{ignored:,} ignored")
@@ -106,6 +115,8 @@ def sighting(finding: Finding) -> str | None:
     within = f"as `{seen.path}` of {seen.model}" if seen.path != finding.tensor else ""
     test = f"in {seen.test}" if seen.test is not None else ""
     first = " ".join(filter(None, (within, test)))
+    if seen.models == 1:
+        return first or None
     return f"in {plural(seen.models, 'model')}" + (f", first {first}" if first else "")
 
 

@@ -18,7 +18,7 @@ from bufscan.report.selecting import count_ties_once, select
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from bufscan.inventory import Inventory, Join, Part, RoleTotal, Skipped, Tensor
+    from bufscan.inventory import Inventory, Join, PackedWeight, Part, RoleTotal, Skipped, Tensor
     from bufscan.report.view import View
 
 SCHEMA: Final = "bufscan.inspect/1"
@@ -96,6 +96,7 @@ def render(inventory: Inventory, view: View) -> str:
             _encode({"section": _text(each.section), "parameters": sum(each.sizes), "groups": each.sizes})
             for each in shown.optimizers
         ),
+        "packed": _lines(_encode(_packed(each)) for each in shown.packed),
         "joins": _lines(_encode(_join(join)) for join in shown.joins),
         "findings": _lines(_encode(finding_fields(finding)) for finding in view.findings),
         "skipped": _lines(_encode(_skipped(each)) for each in shown.skipped),
@@ -109,6 +110,19 @@ def render(inventory: Inventory, view: View) -> str:
         text += lines  # CPython grows it in place; joined at the end, all lines would be there twice
     text += ",\n " + _members(after) + "}\n"
     return text
+
+
+def _packed(weight: PackedWeight) -> dict[str, Any]:
+    return {
+        "name": _text(weight.name),
+        "section": _text(weight.section),
+        "scheme": weight.scheme,
+        "bits": weight.bits,
+        "shape": weight.shape,
+        "numel": weight.numel,
+        "stored_bytes": weight.stored_bytes,
+        "members": [_text(name) for name in weight.members],
+    }
 
 
 def _members(fields: dict[str, str]) -> str:

@@ -74,6 +74,7 @@ def _results(target: TargetResult, positions: dict[str, int]) -> Iterator[dict[s
 
 def _result(target: TargetResult, finding: Finding, positions: dict[str, int]) -> dict[str, Any]:
     text = finding.message if finding.suggestion is None else f"{finding.message}; fix: {with_note(finding)}"
+    fixes = {} if finding.edits is None or finding.location is None else {"fixes": [_fix(finding)]}
     return {
         "ruleId": finding.code,
         "ruleIndex": positions[finding.code],
@@ -81,6 +82,29 @@ def _result(target: TargetResult, finding: Finding, positions: dict[str, int]) -
         "message": {"text": _text(text)},
         "locations": [_location(target, finding)],
         "partialFingerprints": {_FINGERPRINT: _fingerprint(target, finding)},
+        **fixes,
+    }
+
+
+def _fix(finding: Finding) -> dict[str, Any]:
+    """The change of the source that mends it."""
+    replacements = [
+        {
+            "deletedRegion": {
+                "startLine": edit.line,
+                "startColumn": edit.column,
+                "endLine": edit.end_line,
+                "endColumn": edit.end_column,
+            },
+            "insertedContent": {"text": edit.text},
+        }
+        for edit in finding.edits or ()
+    ]
+    file = "" if finding.location is None else finding.location.file
+    kind = "safe" if finding.is_safe else "unsafe"
+    return {
+        "description": {"text": _text(f"{kind}: {finding.suggestion_note or 'register it'}")},
+        "artifactChanges": [{"artifactLocation": _artifact(file), "replacements": replacements}],
     }
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, NamedTuple
 
-from bufscan.report.json import SCHEMA
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -52,5 +50,7 @@ def _in_short(each: Inspected, view: View) -> str:
 
 
 def _failure(each: Inspected) -> str:
+    from bufscan.report.json import SCHEMA
+
     failure = each.failure and {"message": each.failure.message, "hint": each.failure.hint}
     return json.dumps({"schema": SCHEMA, "target": each.target, "failure": failure}, separators=(",", ":"))

@@ -67,7 +67,10 @@ def decide(inventory: Inventory) -> Inventory:
     _draw_consequences(checkpoint)
     notes = tuple(note for note in checkpoint.notes if note not in inventory.notes)
     return msgspec.structs.replace(
-        inventory, tensors=_judged_tensors(inventory.tensors, checkpoint), notes=inventory.notes + notes
+        inventory,
+        tensors=_judged_tensors(inventory.tensors, checkpoint),
+        notes=inventory.notes + notes,
+        packed=tuple(checkpoint.packed),
     )
 
 

@@ -23,12 +23,13 @@ def claim_random_states(checkpoint: Checkpoint) -> None:
     A module's entry has a dot in its name; without one, no packed weight has this length by chance.
     """
     for section in checkpoint.sections:
-        lengths = {position: _length(tensor) for position, tensor in enumerate(section.tensors)}
+        tensors = enumerate(section.tensors)
+        lengths = {position: _length(tensor) for position, tensor in tensors if tensor.dtype == "uint8"}
         if _CPU_BYTES in lengths.values():
             states = (position for position, length in lengths.items() if length in (_CPU_BYTES, _CUDA_BYTES))
             section.settle(states, RANDOM_STATE)
 
 
 def _length(tensor: Tensor) -> int | None:
-    is_state = tensor.dtype == "uint8" and tensor.shape is not None and len(tensor.shape) == 1
-    return tensor.numel if is_state and "." not in tensor.name else None
+    is_vector = tensor.shape is not None and len(tensor.shape) == 1
+    return tensor.numel if is_vector and "." not in tensor.name else None

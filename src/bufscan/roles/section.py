@@ -14,7 +14,7 @@ from bufscan.roles.module_order import lies_in_module_order
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from bufscan.inventory import Certainty, Holding, Inventory, Optimizer, Role, Tensor
+    from bufscan.inventory import Certainty, Holding, Inventory, Optimizer, PackedWeight, Role, Tensor
 
 BUFFERS: frozenset[Role] = frozenset({"persistent_buffer", "non_persistent_buffer"})
 
@@ -127,12 +127,14 @@ class Checkpoint:
     Attributes:
         optimizers: the first few that the artefact holds.
         notes: sentences for the user about evidence that was disregarded.
+        packed: quantised weights that were recognised.
     """
 
     def __init__(self, sections: list[Section], optimizers: Sequence[Optimizer] = ()) -> None:
         self.sections = sections
         self.optimizers = optimizers[:_MOST_OPTIMIZERS]
         self.notes: list[str] = []
+        self.packed: list[PackedWeight] = []
         if len(optimizers) > _MOST_OPTIMIZERS:
             self.notes.append(f"only {_MOST_OPTIMIZERS} of {len(optimizers)} optimizers were weighed as evidence")
 

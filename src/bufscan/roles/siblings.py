@@ -120,9 +120,11 @@ def _claim_diffusion_schedule(section: Section, _owner: str, entries: Entries) -
 
 def _claim_loss_weight(section: Section, owner: str, entries: Entries) -> None:
     """`_WeightedLoss` of torch/nn/modules/loss.py: a weight for each class, and nothing that it would train."""
-    if len(entries) > 1 or not _is_vector(section, entries["weight"]):
+    if len(entries) > 1 or not ("loss" in owner or "criterion" in owner):
         return
     name = owner.rpartition(".")[2]
+    if not _is_vector(section, entries["weight"]):
+        return
     if name.startswith(("criterion", "loss")) or name.endswith(("criterion", "loss", "loss_fn")):
         section.settle([entries["weight"]], LOSS_WEIGHT)
 

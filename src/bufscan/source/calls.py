@@ -5,8 +5,9 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING
 
+from bufscan.source.abstract_pass import TooLongError
 from bufscan.source.annotations import annotated
-from bufscan.source.expressions import Expressions, derived, starred, viewed
+from bufscan.source.expressions import MOST_STEPS, Expressions, derived, starred, viewed
 from bufscan.source.objects import Frame, hold
 from bufscan.source.torch_facts import (
     BUFFERS,
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     from bufscan.source.classes import ClassInfo
     from bufscan.source.values import How
 
+_MOST_STEPS_OF_CALL = 2_500
 _DEEPEST = 14  # calls in one another
 _PLAIN_RESULTS = frozenset(
     (
@@ -158,13 +160,22 @@ class Calls(Expressions):
         if function.receiver is not None:
             given.insert(0, function.receiver)
         frame.names = self._bound(function, given, named)
-        statement = self.statement
+        statement, most_steps = self.statement, self.most_steps
+        # What is called from a constructor may go far afield: then that call is given up, and not the class.
+        is_bounded = most_steps == MOST_STEPS and name != "__init__" and len(self.frames) > 0
+        if is_bounded:
+            self.most_steps = min(most_steps, self.steps + _MOST_STEPS_OF_CALL)
         self.frames.append(frame)
+        depth = len(self.frames)
         try:
             found = self.evaluate(node.body) if isinstance(node, ast.Lambda) else self._ran(frame, node.body)
+        except TooLongError:
+            if not is_bounded or self.steps > most_steps:
+                raise
+            found = UNKNOWN
         finally:
-            self.frames.pop()
-            self.statement = statement
+            del self.frames[depth - 1 :]
+            self.statement, self.most_steps = statement, most_steps
         if isinstance(found, Unknown):
             return self._by_annotation(function) if not found.may_train else found
         return found

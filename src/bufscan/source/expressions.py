@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
     from bufscan.source.values import Grad, How
 
-_MOST_STEPS = 40_000
+MOST_STEPS = 40_000
 _MOST_ROUNDS = 16  # of a loop over what the source spells
 
 _FOLDED: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
@@ -72,10 +72,11 @@ class Expressions(Objects):
     """Follows expressions. See `Objects` for what they read and change."""
 
     steps = 0
+    most_steps = MOST_STEPS
 
     def evaluate(self, node: ast.expr) -> Value:
         self.steps += 1
-        if self.steps > _MOST_STEPS:
+        if self.steps > self.most_steps:
             raise TooLongError
         match node:
             case ast.Constant(value=value):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from bufscan.source.abstract_pass import TooLongError
 from bufscan.source.code_globals import code_tensors
 from bufscan.source.construction import Construction
-from bufscan.source.lifetime import Upkeep
+from bufscan.source.lifetime import Upkeep, initialises_after, is_assigned_plain
 from bufscan.source.torch_facts import has_no_tensors
 from bufscan.source.values import (
     Container,
@@ -17,9 +17,12 @@ from bufscan.source.values import (
     Instance,
     Memory,
     Module,
+    Outside,
     Parameter,
+    Plain,
     Site,
     Tensor,
+    Unknown,
     Value,
     options_of,
 )
@@ -51,6 +54,9 @@ class Fault(NamedTuple):
         site: the statement to change.
         attribute: of `self`.
         kind: what a fix has to know: how the tensor is held.
+        sites: all statements that give the attribute such a value.
+        is_sure: whether the attribute can be registered there: nothing that is no tensor is ever assigned to it,
+            and the module has been initialised by then.
     """
 
     code: str
@@ -60,6 +66,8 @@ class Fault(NamedTuple):
     site: Site
     attribute: str
     kind: str
+    sites: tuple[Site, ...] = ()
+    is_sure: bool = False
 
 
 class Reader:
@@ -91,7 +99,9 @@ class Reader:
                     # What somebody hands in, and is registered in another case, hardly ever comes to this one.
                     is_given = isinstance(each.value, Tensor) and each.value.is_given
                     if not is_given or kinds == {"plain"}:
-                        yield from self._of_plain(cls, name, each, upkeep)
+                        sites, is_sure = _sites_of(name, each, held, construction)
+                        for fault in self._of_plain(cls, name, each, upkeep):
+                            yield fault._replace(sites=sites, is_sure=is_sure)
             for each in held:
                 yield from _of_registered(cls, name, each)
         yield from _of_names(cls, construction)
@@ -102,7 +112,9 @@ class Reader:
     # What is held without being registered.
 
     def _of_plain(self, cls: ClassInfo, name: str, held: Held, upkeep: Upkeep) -> Iterator[Fault]:
-        if held.registration not in ("plain", "direct") or upkeep.looks_after(name):
+        if held.registration not in ("plain", "direct") or isinstance(held.value, Plain | Unknown | Outside):
+            return
+        if upkeep.looks_after(name):
             return
         shown = f"{_owner(cls, held.site)}.{name}"
         match held.value:
@@ -336,6 +348,22 @@ def _in_object(instance: Instance, shown: str, depth: int) -> Iterator[tuple[str
                     yield from _in_object(deeper, path, depth + 1)
                 case value:
                     yield path, value
+
+
+def _sites_of(
+    name: str, chosen: Held, held: Iterable[Held], construction: Construction
+) -> tuple[tuple[Site, ...], bool]:
+    """The statements of one file that give an attribute tensors, and whether these can be registered instead."""
+    same = [each for each in held if each.site.file is chosen.site.file and isinstance(each.value, Tensor)]
+    sites = {id(each.site.statement): each.site for each in same}
+    values = [each.value for each in held if id(each.site.statement) in sites]
+    fits = all(isinstance(value, Tensor) and not value.is_given for value in values)
+    hinders = (
+        is_assigned_plain(cls.node, name) or initialises_after(cls.node, site.statement)
+        for cls in construction.lineage.classes
+        for site in sites.values()
+    )
+    return tuple(sites.values()), fits and not any(hinders)
 
 
 def _keys_in(instance: Instance) -> dict[str, frozenset[str]]:

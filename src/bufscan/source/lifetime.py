@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
 from bufscan.source.abstract_pass import Routine, fate_of
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _REGISTERING = frozenset(("register_buffer", "register_parameter", "register_module", "add_module", "add_state"))
 _DYNAMIC = frozenset(("__dict__", "vars", "setattr", "getattr"))
+_NO_BUFFER = (ast.Constant, ast.List, ast.Tuple, ast.Dict, ast.Set, ast.ListComp, ast.DictComp, ast.JoinedStr)
 _ALL = frozenset(("__dict__", "vars"))
 
 
@@ -81,7 +82,7 @@ class Upkeep:
 
     @cached_property
     def _registered_later(self) -> frozenset[str]:
-        return frozenset(name for cls in self._lineage.classes for name in _registered_in(cls.node))
+        return frozenset().union(*(_registered_in(cls.node) for cls in self._lineage.classes))
 
     def _words(self, name: str) -> frozenset[str]:
         """Attributes and texts that a method, and those that it calls, mention."""
@@ -110,8 +111,13 @@ def _words_in(method: Method) -> Iterator[str]:
                 pass
 
 
-def _registered_in(node: ast.ClassDef) -> Iterator[str]:
+@lru_cache(maxsize=4096)
+def _registered_in(node: ast.ClassDef) -> frozenset[str]:
     """Names that some method registers, or takes away."""
+    return frozenset(_registrations(node))
+
+
+def _registrations(node: ast.ClassDef) -> Iterator[str]:
     for each in ast.walk(node):
         match each:
             case ast.Call(func=ast.Attribute(attr=method), args=[ast.Constant(value=str() as name), *_]) if (
@@ -124,3 +130,33 @@ def _registered_in(node: ast.ClassDef) -> Iterator[str]:
                 yield from (target.attr for target in targets if isinstance(target, ast.Attribute))
             case _:
                 pass
+
+
+def is_assigned_plain(node: ast.ClassDef, attribute: str) -> bool:
+    """Whether a class somewhere gives the attribute what no buffer can be: a number, a text, a container."""
+    for each in ast.walk(node):
+        match each:
+            case ast.Assign(targets=[ast.Attribute(attr=name)], value=value) if name == attribute:
+                is_none = isinstance(value, ast.Constant) and value.value is None
+                if isinstance(value, _NO_BUFFER) and not is_none:
+                    return True
+            case _:
+                pass
+    return False
+
+
+def initialises_after(node: ast.ClassDef, statement: ast.stmt) -> bool:
+    """Whether the `__init__` around a statement runs that of the base class only after it."""
+    for method in node.body:
+        if not isinstance(method, ast.FunctionDef) or method.name != "__init__":
+            continue
+        if not method.lineno <= statement.lineno <= (method.end_lineno or method.lineno):
+            continue
+        calls = [
+            each.lineno
+            for each in ast.walk(method)
+            if isinstance(each, ast.Call) and isinstance(each.func, ast.Attribute) and each.func.attr == "__init__"
+        ]
+        if calls and min(calls) > statement.lineno:
+            return True
+    return False

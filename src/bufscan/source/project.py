@@ -21,6 +21,7 @@ Definition: TypeAlias = ast.ClassDef | FunctionNode | ast.expr | str
 """
 
 _LARGEST_FILE = 8 << 20
+_ALWAYS_OUTSIDE = frozenset(("torch", "numpy"))  # known by tables, wherever they are installed
 _MOST_STEPS = 12  # from one import to the next
 
 
@@ -139,6 +140,19 @@ class Project:
         """
         return self._by_path.get(path) or self.read(path)
 
+    def with_text(self, path: Path, text: str) -> tuple[Project, SourceFile]:
+        """The same project, in which one file has another text.
+
+        Raises:
+            UnreadableError: the text is no Python.
+        """
+        other = Project(self._folder)
+        other._by_path = dict(self._by_path)
+        other._by_module = {
+            key: file for key, file in self._by_module.items() if file is None or file.path != path
+        }
+        return other, other.read(path, text)
+
     def module(self, root: Path, dotted: str) -> SourceFile | None:
         """The project's file of that name, below the folder that names are counted from."""
         key = (root, dotted)
@@ -209,6 +223,8 @@ class Project:
         return self._found[key]
 
     def _locate(self, root: Path, dotted: str) -> tuple[SourceFile, str] | str:
+        if dotted.partition(".")[0] in _ALWAYS_OUTSIDE:
+            return dotted
         whole = self.module(root, dotted)
         if whole is not None:
             return whole, ""

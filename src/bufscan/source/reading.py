@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from typing import TYPE_CHECKING
 
@@ -11,11 +12,13 @@ from bufscan.errors import UnreadableError
 from bufscan.findings import SEVERITIES, Severity
 from bufscan.source.abstract_pass import TooLongError
 from bufscan.source.classes import Classes
+from bufscan.source.edits import Fix, advice_for, changed_line
 from bufscan.source.faults import Reader
-from bufscan.source.project import Project, parse
+from bufscan.source.mending import key_of, verified_fixes
+from bufscan.source.project import Project
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from bufscan.source.faults import Fault
@@ -28,6 +31,9 @@ class FileFault(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         file, line: where.
         code, severity, name, message: as in `Fault`.
+        fix: what mends it, verified; None where nothing is known to.
+        suggestion: the line that the fix makes, where it is one.
+        advice: what to do, where no edit does it.
     """
 
     file: str
@@ -36,6 +42,9 @@ class FileFault(msgspec.Struct, frozen=True, kw_only=True):
     severity: Severity
     name: str
     message: str
+    fix: Fix | None = None
+    suggestion: str | None = None
+    advice: str | None = None
 
     @property
     def identity(self) -> tuple[str, str, str]:
@@ -56,12 +65,16 @@ class Reading(msgspec.Struct, kw_only=True):
         failures: why a file could not be read.
         too_long: classes whose construction could not be followed, by file.
         classes: of modules, in all.
+        read: the classes of modules that were found, by file.
+        digests: of the texts that fixes are for, by file.
     """
 
     faults: dict[str, list[FileFault]] = {}
     failures: dict[str, str] = {}
     too_long: dict[str, list[str]] = {}
     classes: int = 0
+    read: dict[str, list[str]] = {}
+    digests: dict[str, str] = {}
 
     def named(self) -> list[str]:
         """The files that there is something to say of."""
@@ -88,16 +101,23 @@ class Reading(msgspec.Struct, kw_only=True):
             whole.failures |= reading.failures
             whole.too_long |= reading.too_long
             whole.classes += reading.classes
+            whole.digests |= reading.digests
         return whole
 
 
-def read_all(files: Sequence[Path], folder: Path, piped: tuple[Path, str] | None = None) -> Reading:
+def read_all(
+    files: Sequence[Path],
+    folder: Path,
+    piped: tuple[Path, str] | None = None,
+    only: Mapping[Path, Collection[str]] | None = None,
+) -> Reading:
     """Read files, and the text of one more as if it stood in a file.
 
     Args:
         files: which.
         folder: where names of modules may be counted from, beside the roots of packages.
         piped: a path and the text that goes by it.
+        only: the classes to read of each file, by qualified name; None for all.
     """
     project = Project(folder)
     reading = Reading()
@@ -115,25 +135,26 @@ def read_all(files: Sequence[Path], folder: Path, piped: tuple[Path, str] | None
     classes = Classes(project)
     reader = Reader(project, classes)
     for source in sources:
-        _read_classes(source, classes, reader, reading)
+        found: list[Fault] = []
+        for cls in classes.of(source):
+            wanted = only is None or cls.name in only.get(source.path, ())
+            if wanted and classes.lineage(cls).is_module:
+                reading.classes += 1
+                reading.read.setdefault(shown(source.path), []).append(cls.name)
+                try:
+                    found += reader.faults(cls)
+                except TooLongError:
+                    reading.too_long.setdefault(shown(source.path), []).append(cls.name)
+        own = [fault for fault in found if fault.site.file is source]
+        fixes = verified_fixes(project, source, own) if own else {}
+        if fixes:
+            reading.digests[shown(source.path)] = digest_of(source.text)
+        for fault in found:
+            reading.add(_plain(fault, fixes.get(key_of(fault)) if fault.site.file is source else None))
     return reading
 
 
-def _read_classes(source: SourceFile, classes: Classes, reader: Reader, reading: Reading) -> None:
-    for cls in classes.of(source):
-        if not classes.lineage(cls).is_module:
-            continue
-        reading.classes += 1
-        try:
-            found = list(reader.faults(cls))
-        except TooLongError:
-            reading.too_long.setdefault(shown(source.path), []).append(cls.name)
-            continue
-        for fault in found:
-            reading.add(_plain(fault))
-
-
-def _plain(fault: Fault) -> FileFault:
+def _plain(fault: Fault, fix: Fix | None) -> FileFault:
     return FileFault(
         file=shown(fault.site.file.path),
         line=fault.site.line,
@@ -141,7 +162,15 @@ def _plain(fault: Fault) -> FileFault:
         severity=fault.severity,
         name=fault.name,
         message=fault.message,
+        fix=fix,
+        suggestion=None if fix is None else changed_line(fault.site.file.text, fix),
+        advice=advice_for(fault) if fix is None else None,
     )
+
+
+def digest_of(text: str) -> str:
+    """The same as long as a text is."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def shown(path: Path) -> str:
@@ -149,6 +178,3 @@ def shown(path: Path) -> str:
     absolute = os.path.abspath(path)  # noqa: PTH100 - links stay
     relative = os.path.relpath(absolute)
     return absolute if relative.startswith("..") else relative.replace(os.sep, "/")
-
-
-__all__ = ["FileFault", "Reading", "parse", "read_all", "shown"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from bufscan.errors import UnreadableError
@@ -24,8 +25,8 @@ _MOST_AT_ONCE = 1 << 24
 
 # Elements that do not lie side by side are looked for in many places at once, so that one read finds several.
 _GATHERED = 1 << 19  # elements
-_BLOCK = 1 << 10  # bytes, the least that is read of a place
-_MOST_BLOCKS = 1 << 14
+_BLOCK = 1 << 8  # bytes, the least that is read of a place
+_MOST_BLOCKS = 1 << 16
 _LONGEST_SPAN = 1 << 22  # blocks
 _TWO_WORDS = 16  # bytes of a complex128
 
@@ -86,26 +87,33 @@ class ElementReader:
         import numpy as np
 
         in_block = _BLOCK // self.itemsize
-        block = places // in_block
-        first = int(block.min())
-        block -= first
-        span = int(block.max()) + 1
-        touched = np.zeros(min(span, _LONGEST_SPAN), bool)
-        if span <= _LONGEST_SPAN:
-            touched[block] = True
-        if len(places) > 1 and (span > _LONGEST_SPAN or np.count_nonzero(touched) > _MOST_BLOCKS):
+        blocks, rank = _ranked(places // in_block)
+        if len(blocks) > _MOST_BLOCKS:
             half = len(places) // 2
             return np.concatenate((self._picked(places[:half], word), self._picked(places[half:], word)))
-        rank = np.cumsum(touched, dtype=np.int32) - 1
-        found = np.empty((int(rank[-1]) + 1) * _BLOCK, np.uint8)
+        found = np.empty(len(blocks) * _BLOCK, np.uint8)
         storage = self._strided.storage
-        edges = np.flatnonzero(np.diff(touched, prepend=False, append=False)).tolist()
-        for begin, end in zip(edges[::2], edges[1::2], strict=True):
-            start, to = (first + begin) * _BLOCK, int(rank[begin]) * _BLOCK
+        edges = [0, *(np.flatnonzero(np.diff(blocks) != 1) + 1).tolist(), len(blocks)]
+        for begin, end in pairwise(edges):
+            start, to = int(blocks[begin]) * _BLOCK, begin * _BLOCK
             nbytes = min((end - begin) * _BLOCK, storage.nbytes - start)
             self._strided.reader.read_into(storage, start, found.data[to : to + nbytes])
-        picked: NDArray[Any] = found.view(word)[rank[block] * in_block + places % in_block]
+        picked: NDArray[Any] = found.view(word)[rank * in_block + places % in_block]
         return picked.view(np.uint8)
+
+
+def _ranked(numbers: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.integer[Any]]]:
+    """The distinct ones in ascending order, and the place of each number among them."""
+    import numpy as np
+
+    first = int(numbers.min())
+    span = int(numbers.max()) - first + 1
+    if span > _LONGEST_SPAN:
+        return np.unique(numbers, return_inverse=True)
+    marks = np.zeros(span, bool)  # in so narrow a range sorting takes longer
+    marks[numbers - first] = True
+    rank = np.cumsum(marks, dtype=np.int32) - 1
+    return np.flatnonzero(marks) + first, rank[numbers - first]
 
 
 class _Gathered:

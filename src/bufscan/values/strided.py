@@ -93,8 +93,8 @@ class Dimension(NamedTuple):
 class Walk(NamedTuple):
     """An order in which to walk the elements of two tensors of equal shape.
 
-    Dimensions are taken in the order in which the old side stores them, so that tensors transposed in the same
-    way are still read from front to back.
+    Dimensions are taken in the order in which one side stores them, so that tensors transposed in the same way are
+    still read from front to back.
 
     Attributes:
         axes: the tensors' dimensions in the order of the walk, each with its size.
@@ -141,7 +141,10 @@ def walk_together(old: Strided, new: Strided) -> Walk:
             repeats *= size
         elif size != 1:
             axes.append((axis, Dimension(size, strides)))
-    axes.sort(key=lambda each: each[1].strides, reverse=True)  # stable: equal strides stay as they are
+    # Stable: equal strides stay as they are.
+    orders = (sorted(axes, key=lambda each: each[1].strides[::direction], reverse=True) for direction in (1, -1))
+    # The other side is then read at as many places at once as the last dimension has indices.
+    axes = min(orders, key=lambda order: order[-1][1].size if order else 0)
     merged: list[Dimension] = []
     for _, dimension in axes:
         if merged and _follow_on(merged[-1], dimension):

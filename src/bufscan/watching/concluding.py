@@ -103,4 +103,6 @@ def _failure(seen: Sightings, *, needs_models: bool) -> Failure | None:
         return Failure(message=f"a model could not be measured, which is a bug in bufscan: {last}")
     if needs_models and not seen.models:
         return Failure(message="it made no model, so there was nothing to look at")
+    if needs_models and not seen.tensors:
+        return Failure(message="its models hold no tensor, so there was nothing to look at")
     return None

@@ -20,6 +20,7 @@ from bufscan.findings import Subject
 from bufscan.judging import judge
 from bufscan.live.registry import table_of
 from bufscan.live.scanning import scan
+from bufscan.rehearsal import told
 from bufscan.tensor_names import without_keys
 from bufscan.watching.faults import Fault, Sight, Sightings
 from bufscan.watching.ownership import Ownership
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
     from bufscan.findings import Finding, Rule
     from bufscan.inventory import Tensor
+    from bufscan.rehearsal import Rehearsal
     from bufscan.watching.structure import Structure
 
 
@@ -84,7 +86,7 @@ class Measurer:
         """Whether a look at a model of this structure, and perhaps known kind, would tell nothing new."""
         return (structure.key if kind is None else kind.key, structure.key) in self._measured
 
-    def look(
+    def look(  # noqa: PLR0913 - all but the model and what it is have names and defaults
         self,
         model: nn.Module,
         structure: Structure,
@@ -92,6 +94,7 @@ class Measurer:
         *,
         known: Collection[int] = (),
         is_sure: bool = True,
+        first_call: tuple[tuple[Any, ...], dict[str, Any]] | None = None,
     ) -> None:
         """Measure the model, unless one of its kind was seen like this before.
 
@@ -101,6 +104,7 @@ class Measurer:
             kind: what it was when it was met.
             known: ids of those of its modules that nothing is to be said of.
             is_sure: whether the model is known to be complete; if not, a probe that fails says nothing.
+            first_call: the arguments of the forward pass that is about to run, where it is to be rehearsed.
         """
         if (kind.key, structure.key) in self._measured:
             return
@@ -109,7 +113,8 @@ class Measurer:
         gc.disable()  # whatever it frees would be lost to the watch, which looks at one model at a time
         self.is_looking = True
         try:
-            self._measure(model, structure, kind, known, is_sure=is_sure)
+            rehearsal = None if first_call is None else _rehearsed(model, *first_call)
+            self._measure(model, structure, kind, known, rehearsal, is_sure=is_sure)
         except Exception:  # noqa: BLE001 - the program must not fail of it; it is told as the bug that it is
             self._seen.bugs.append(traceback.format_exc())
         finally:
@@ -130,13 +135,22 @@ class Measurer:
             fault.models = sum(kind.models for kind in self._kinds.values() if key in kind.faults)
         return seen
 
-    def _measure(
-        self, model: nn.Module, structure: Structure, kind: Kind, known: Collection[int], *, is_sure: bool
+    def _measure(  # noqa: PLR0913 - what `look` was given
+        self,
+        model: nn.Module,
+        structure: Structure,
+        kind: Kind,
+        known: Collection[int],
+        rehearsal: Rehearsal | None,
+        *,
+        is_sure: bool,
     ) -> None:
         target = _target_of(type(model))
         with _function_modes_off():
             inventory = scan(model, target, was_made=partial(self._was_made, kind, known))
-            said = judge([Subject(inventory=inventory, is_stand_in=True)], self._rules)
+            if rehearsal is not None:
+                inventory = told(inventory, rehearsal)
+            said = judge([Subject(inventory=inventory, is_stand_in=True, rehearsal=rehearsal)], self._rules)
         if structure.key == kind.key:
             kind.names = frozenset(tensor.path for tensor in inventory.tensors if _was_there(tensor))
         self._seen.kinds.add(target)
@@ -145,7 +159,9 @@ class Measurer:
             self._add(finding, target, model, kind)
         if self._ownership.package_of(None, type(model)) is None:
             for each in (*inventory.skipped, *said.skipped):
-                self._seen.skipped.add((target, each.what, each.reason, each.failed and is_sure))
+                # Of the many models of a program some cannot be rehearsed: that is told, and fails nothing.
+                failed = each.failed and is_sure and not each.reason.startswith("not rehearsed")
+                self._seen.skipped.add((target, each.what, each.reason, failed))
 
     def _was_made(
         self, kind: Kind, known: Collection[int], path: str, home: nn.Module, tensor: torch.Tensor
@@ -180,6 +196,12 @@ class Measurer:
     def _running_test(self) -> str | None:
         test = os.environ.get(_PYTEST_SAYS)
         return None if test is None or test == self._outer_test else test.rpartition(" (")[0]
+
+
+def _rehearsed(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Rehearsal:
+    from bufscan.rehearsing import rehearse
+
+    return rehearse(model, args, kwargs, train=None)
 
 
 def _was_there(tensor: Tensor) -> bool:

@@ -61,9 +61,22 @@ class Watch:
     """Looks on while a program runs, between `start` and `stop`."""
 
     def __init__(
-        self, rules: Iterable[Rule], *, sources: Sequence[str] = (), observers: Sequence[Observer] = ()
+        self,
+        rules: Iterable[Rule],
+        *,
+        sources: Sequence[str] = (),
+        rehearses: bool = False,
+        observers: Sequence[Observer] = (),
     ) -> None:
-        """`sources`: the packages whose code is the user's own; () for all that is not installed."""
+        """Begin with nothing.
+
+        Args:
+            rules: judge the models.
+            sources: the packages whose code is the user's own; () for all that is not installed.
+            rehearses: whether the first forward pass of each kind of model is rehearsed on another device before.
+            observers: told of first forward passes.
+        """
+        self._rehearses = rehearses
         self._observers = tuple(observers)
         self._hooks = ModuleHooks(self)
         self._measurer = Measurer(rules, sources)
@@ -123,7 +136,7 @@ class Watch:
     ) -> Any:
         """A module is called: perhaps the first forward pass of its model."""
         __tracebackhide__ = True
-        model = None if self._in_pass or self._is_away() else self._model_before_its_pass(module)
+        model = None if self._in_pass or self._is_away() else self._model_before_its_pass(module, args, kwargs)
         root = None if model is None else model.root()
         if model is None or root is None:
             return call(module, *args, **kwargs)
@@ -173,7 +186,9 @@ class Watch:
         """Whether this is a look itself, or a process that the watched one forked."""
         return self._measurer.is_looking or os.getpid() != self._process
 
-    def _model_before_its_pass(self, module: nn.Module) -> _Model | None:
+    def _model_before_its_pass(
+        self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> _Model | None:
         """The model that the module is or is a part of, where this is the first call of any of its parts."""
         model, pending = self._model_of.get(id(module)), self._pending.get(id(module))
         waits = model is not None and model.waits
@@ -188,15 +203,23 @@ class Watch:
         if waits:
             return model
         root = _root_above(module, self._parents())
-        return None if _is_being_made(root) else self._meet(root)
+        if _is_being_made(root):
+            return None
+        return self._meet(root, first_call=(args, kwargs) if self._rehearses and root is module else None)
 
-    def _meet(self, root: nn.Module, *, is_dying: bool = False) -> _Model | None:
+    def _meet(
+        self,
+        root: nn.Module,
+        *,
+        is_dying: bool = False,
+        first_call: tuple[tuple[Any, ...], dict[str, Any]] | None = None,
+    ) -> _Model | None:
         """The first look at a model. What is given back waits for its first pass; None where none is of use."""
         structure = structure_of(root)
         for part in structure.modules:
             self._pending.pop(id(part), None)
         kind = self._measurer.kind_of(structure)
-        self._look(root, structure, kind, is_sure=not is_dying)
+        self._look(root, structure, kind, is_sure=not is_dying, first_call=first_call)
         if is_dying:
             return None
         model = _Model(root, kind, tuple(map(id, structure.modules)))
@@ -217,14 +240,22 @@ class Watch:
         if root is not None:
             self._look(root, structure_of(root), model.kind)
 
-    def _look(self, root: nn.Module, structure: Structure, kind: Kind, *, is_sure: bool = True) -> None:
+    def _look(
+        self,
+        root: nn.Module,
+        structure: Structure,
+        kind: Kind,
+        *,
+        is_sure: bool = True,
+        first_call: tuple[tuple[Any, ...], dict[str, Any]] | None = None,
+    ) -> None:
         """Of what was looked at as a model before it became a part of this one, all has been said."""
         known = {
             part
             for part in map(id, structure.modules)
             if (model := self._model_of.get(part)) is not None and model.root() is not root
         }
-        self._measurer.look(root, structure, kind, known=known, is_sure=is_sure)
+        self._measurer.look(root, structure, kind, known=known, is_sure=is_sure, first_call=first_call)
         forget_local_classes()
 
     def _parents(self) -> dict[int, nn.Module]:

@@ -11,7 +11,6 @@ from bufscan.report.text.layout import BLANK, Line, paint
 from bufscan.report.text.listing import list_tensors
 from bufscan.report.text.particulars import list_particulars, ties_of
 from bufscan.report.text.summary import known_from, sentence, verdict
-from bufscan.report.text.tree import draw_tree
 
 if TYPE_CHECKING:
     from bufscan.inventory import Inventory
@@ -29,7 +28,7 @@ def render(inventory: Inventory, view: View) -> str:
     blocks: list[list[Line]] = [verdict(counted, by_role, view, of)]
     if shown.tensors:
         blocks += [
-            draw_tree(counted, view) if view.by_module else list_tensors(counted, view),
+            _tree(counted, view) if view.by_module else list_tensors(counted, view),
             known_from(counted, by_role, view),
         ]
     blocks.append(list_particulars(counted, by_role, ties_of(shown), view))
@@ -37,6 +36,12 @@ def render(inventory: Inventory, view: View) -> str:
     for block in filter(None, blocks):
         lines += [BLANK, *block] if lines else block
     return paint(lines, view.display)
+
+
+def _tree(inventory: Inventory, view: View) -> list[Line]:
+    from bufscan.report.text.tree import draw_tree  # few reports are trees
+
+    return draw_tree(inventory, view)
 
 
 def summary(inventory: Inventory, view: View) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from itertools import groupby
+from operator import attrgetter
 from os.path import commonprefix
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -39,6 +40,9 @@ MOST_ROWS = 200
 # In a narrower table the evidence would cost more room than it gives light; it has a table of its own.
 _WIDE = 120
 
+
+_ROLE, _FACTS = attrgetter("role", "certainty"), attrgetter("saved", "moves", "trains")
+_DTYPE, _DEVICE = attrgetter("dtype"), attrgetter("device")
 
 _TIMES = re.compile(r" x[0-9]+$")
 
@@ -87,11 +91,11 @@ def _set_training_state_apart(inventory: Inventory, view: View) -> tuple[list[Te
 def _fitting_table(tensors: Sequence[Tensor], of: Sequence[Tensor], view: View) -> list[Line]:
     """The columns that tell rows apart: what is the same for all that the report counts, its first lines say."""
     columns = _Columns(
-        role=len({role_of(tensor) for tensor in of}) > 1,
+        role=len(set(map(_ROLE, of))) > 1,
         words=ROLE_WORDS,
-        dtype=len({tensor.dtype for tensor in of}) > 1,
-        device=len({tensor.device for tensor in of}) > 1,
-        facts=len({facts_of(tensor) for tensor in tensors}) > 1,
+        dtype=len(set(map(_DTYPE, of))) > 1,
+        device=len(set(map(_DEVICE, of))) > 1,
+        facts=len(set(map(_FACTS, tensors))) > 1,
         files=_short_file_names(tensors, view),
         evidence=False,
         mark=any(tensor.lacks_registration for tensor in tensors),

@@ -12,7 +12,7 @@ from bufscan.report.wording import ROLE_WORDS, dimensions, shape_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from bufscan.inventory import Inventory, Join, Location, Mismatch, Role, RoleTotal, Tensor
+    from bufscan.inventory import Inventory, Join, Location, Mismatch, PackedWeight, Role, RoleTotal, Tensor
     from bufscan.report.view import View
 
 # Ties, views, globals ... that are shown one by one unless everything is asked for.
@@ -90,6 +90,7 @@ def _particulars(
     yield _Particular("types", _subclasses(tensors), in_a_row=True)
     yield _Particular("files", _files(tensors, view))
     yield _Particular("stored", _stored(inventory, by_role, view))
+    yield _Particular("packed", list(_packed(inventory, view)))
     yield _Particular("views", _views(inventory, view), "warning")
     yield _Particular("origins", _origins(tensors))
     yield _Particular("moves", [f"{each.path}: by hand in forward" for each in tensors if each.moved_by_hand])
@@ -103,6 +104,23 @@ def _particulars(
     yield _Particular("anomalies", [anomaly.message for anomaly in inventory.anomalies], "warning")
     skipped = _together(((each.what, each.reason) for each in inventory.skipped), view)
     yield _Particular("skipped", skipped, "warning")
+
+
+def _packed(inventory: Inventory, view: View) -> Iterator[str]:
+    """Quantised weights by how they are packed: how many, what they hold, and what that takes."""
+    schemes: dict[tuple[str, int | None], list[PackedWeight]] = {}
+    for weight in inventory.packed:
+        schemes.setdefault((weight.scheme, weight.bits), []).append(weight)
+    for (scheme, bits), weights in schemes.items():
+        stored = sum(weight.stored_bytes for weight in weights)
+        numbers = [weight.numel for weight in weights]
+        text = f"{plural(len(weights), 'weight')} of {scheme}{'' if bits is None else f', {bits} bits'}: "
+        if None in numbers:
+            yield f"{text}{size(stored, exact=view.exact)}; how many elements only the configuration tells"
+        else:
+            total = sum(number or 0 for number in numbers)
+            each = f", {8 * stored / total:.2f} bits an element with their scales" if total else ""
+            yield f"{text}{count(total)} elements in {size(stored, exact=view.exact)}{each}"
 
 
 def _optimizers(inventory: Inventory) -> Iterator[str]:

@@ -1,0 +1,1 @@
+"""Files: one reader for each format, from its bytes to an inventory."""

@@ -1,0 +1,1 @@
+"""Pickles: the machine that runs them over inert values, what it makes, and the names that they mention."""

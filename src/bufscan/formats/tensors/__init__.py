@@ -1,0 +1,1 @@
+"""Tensors: what the calls in a pickle would build, over storages whose sizes are checked."""
