@@ -199,8 +199,8 @@ def severity_of(tensor: Tensor) -> Severity:
     if tensor.shape == () or tensor.numel == 0:
         return "note"
     harm_is_sure = (
-        tensor.holding not in ("cache", "carried", "constant", "maybe_computed")
+        tensor.holding not in ("cache", "constant", "maybe_computed")
         and tensor.moves is not None
-        and (tensor.lost_on_reload or not tensor.moved_by_hand)
+        and (tensor.lost_on_reload or not (tensor.moved_by_hand or tensor.holding == "carried"))
     )
     return "error" if harm_is_sure else "warning"

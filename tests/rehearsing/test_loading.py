@@ -34,6 +34,11 @@ class Random(nn.Module):
         return self.fc(x) + self.noise.to(x) + self.table.to(x)
 
 
+class Clashes(Random):
+    def forward(self, x):
+        return self.fc(x) + self.noise + self.table
+
+
 class Unused(Random):
     def forward(self, x):
         return self.fc(x)
@@ -91,7 +96,7 @@ def test_a_tensor_that_a_fresh_model_draws_anew_is_proven_lost() -> None:
 
 
 def test_then_the_advice_is_to_save_it() -> None:
-    found = findings("Random", "reload")
+    found = findings("Clashes", "reload")
     assert 'self.register_buffer("noise", torch.randn(8))' == found["noise"].suggestion
     assert 'self.register_buffer("table", torch.ones(8), persistent=False)' == found["table"].suggestion
 

@@ -47,6 +47,25 @@ class Model(nn.Module):
     def broken(self, x):
         raise ValueError("no")
 """
+HELPED = """\
+import torch
+from torch import nn
+
+
+def beside(x, tensors):
+    return [tensor.to(x.device) for tensor in tensors]
+
+
+class Model(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(2, 2)
+        self.scales = [torch.ones(2)]
+
+    def forward(self, x):
+        (scale,) = beside(x, self.scales)
+        return self.fc(x) * scale
+"""
 INPUTS = "randn(2, 4, 8)"
 
 
@@ -94,10 +113,18 @@ def test_the_words_name_the_place_to_mend() -> None:
 
 def test_what_is_carried_over_by_hand_is_a_warning_that_says_what_remains() -> None:
     (scale,) = [each for each in rehearsed().findings if each.tensor == "scale"]
-    assert (
-        "`scale` is a plain attribute: it is not saved; the forward pass moves it by hand at each use"
-        == scale.message
-    )
+    words = "it is not saved (a buffer would move, and be cast with the model)"
+    held = "is a plain attribute that the forward pass takes to a device at each use"
+    assert f"`scale` {held}: {words}" == scale.message
+
+
+def test_so_is_what_only_a_rehearsal_can_tell(tmp_path: Path) -> None:
+    """A helper elsewhere carries it over, which no reading of the class shows."""
+    (tmp_path / "helped.py").write_text(HELPED)
+    (finding,) = check("helped.py:Model", rehearse=Plan(inputs="randn(1, 2)")).findings
+    assert ("BUF001", "warning") == (finding.code, finding.severity)
+    assert finding.message.endswith("it is not saved; the forward pass moves it by hand at each use")
+    assert "error" == check("helped.py:Model").findings[0].severity
 
 
 def test_another_method_is_another_verdict() -> None:

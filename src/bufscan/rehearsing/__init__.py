@@ -244,7 +244,8 @@ def _quietly() -> Iterator[None]:
     """Without what the user's code prints and warns of: it will do both again when it really runs."""
     import torch
 
-    set_stance = getattr(torch.compiler, "set_stance", None)  # since torch 2.6
+    # Since torch 2.6. A model that was compiled has imported dynamo, which takes seconds.
+    set_stance = getattr(torch.compiler, "set_stance", None) if "torch._dynamo" in sys.modules else None
     eager: Any = contextlib.nullcontext() if set_stance is None else set_stance("force_eager")
     with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings(), eager:
         warnings.simplefilter("ignore")

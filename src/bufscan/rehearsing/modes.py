@@ -24,6 +24,10 @@ def rehearsing(translator: Translator, dispatcher: Dispatcher) -> Iterator[None]
             return translator.call(func, args, kwargs or {})
 
     class Operators(TorchDispatchMode):  # type: ignore[no-untyped-call]
+        @classmethod
+        def _should_skip_dynamo(cls) -> bool:
+            return False  # nothing is compiled here, and importing dynamo takes seconds
+
         def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
             # An operator that Python calls asks the function mode first, and this is no call of the user's.
             with torch._C.DisableTorchFunction():  # noqa: SLF001  # the documented way has no public name

@@ -85,6 +85,8 @@ def loss_of(tensor: Tensor) -> str:
     unknown = ["is saved"] * (tensor.saved is None)
     if tensor.holding == "carried":
         also = " (a buffer would move, and be cast with the model)" * (tensor.dtype == "float32")
+        if tensor.lost_on_reload:
+            return f"it is not saved{proof}"
         return f"it is not saved{also}" if tensor.saved is False else f"whether it is saved is unknown{also}"
     if tensor.shape != ():
         losses += ["does not move with the model"] * (tensor.moves is False and not tensor.moved_by_hand)
