@@ -191,3 +191,10 @@ def test_the_configured_targets_that_are_source_are_read(folder: Path) -> None:
         (folder / name).write_text(MODEL)
     (folder / "bufscan.toml").write_text('targets = ["a.py:Model", "package.models", "other", "weights.pt"]\n')
     assert ["a.py", "package/models.py", "src/other/__init__.py", "src/other/b.py"] == read_in(folder)
+
+
+def test_no_report_overwrites_source_that_was_read(folder: Path) -> None:
+    (folder / "clean.py").write_text("x = 1\n")
+    done = bufscan("lint", "--format", "json", "--output", "clean.py", cwd=folder)
+    assert done.returncode == 2
+    assert "x = 1\n" == (folder / "clean.py").read_text()

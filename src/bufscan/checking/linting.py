@@ -77,7 +77,10 @@ def lint(
         fixed=fixed,
         fail_on=config.fail_on,
         source=SourceRead(
-            files=len(files) + (stdin is not None), classes=reading.classes, digests=reading.digests
+            files=len(files) + (stdin is not None),
+            paths=tuple(map(str, files)),
+            classes=reading.classes,
+            digests=reading.digests,
         ),
     )
 

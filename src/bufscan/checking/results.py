@@ -101,12 +101,14 @@ class SourceRead(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         files: how many.
+        paths: of these, where they are files.
         classes: how many classes of modules are in them.
         fixed: how many findings were mended, which are none any more.
         digests: of the texts that edits are for, by file.
     """
 
     files: int
+    paths: tuple[str, ...] = ()
     classes: int
     fixed: int = 0
     digests: dict[str, str] = {}

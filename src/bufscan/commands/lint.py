@@ -48,7 +48,8 @@ def lint(  # noqa: PLR0913, PLR0917 - typer reads the options from the parameter
     paths: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="PATH", help="Files and folders; the current folder when left out. - is standard input."
+            metavar="PATH",
+            help="Files and folders; the configured ones or this folder when left out. - is standard input.",
         ),
     ] = None,
     select: Annotated[
@@ -144,9 +145,8 @@ def lint(  # noqa: PLR0913, PLR0917 - typer reads the options from the parameter
             with about(change.file):
                 write(change)
         result = _with_fixed(read(*named, config=settings, baseline=known), changes)
-    reads = tuple(
-        Path(file) for file in (settings.file, baseline, *(each.file for each in result.targets)) if file
-    )
+    sources = () if result.source is None else result.source.paths
+    reads = tuple(Path(file) for file in (settings.file, baseline, *sources) if file)
     if write_baseline is not None:
         return write_baseline_file(result, write_baseline, reads)
     text, papers = reports_of(result, on_paper, on_screen, quiet=quiet, shown_on=display(None, no_color=no_color))
