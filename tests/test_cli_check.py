@@ -30,7 +30,7 @@ def folder(tmp_path: Path) -> Path:
     for name in ("plain_attribute", "closure"):
         shutil.copy(FAULTS / f"{name}.py", tmp_path)
     (tmp_path / "clean.py").write_text("from torch import nn\nclass Model(nn.Linear):\n    pass\n")
-    (tmp_path / "fine.py").write_text("from torch import nn\nclass Model(nn.ReLU):\n    pass\n")
+    (tmp_path / "fine.py").write_text("from torch import nn\nclass Model(nn.PReLU):\n    pass\n")
     return tmp_path
 
 
