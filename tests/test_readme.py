@@ -88,4 +88,4 @@ def test_the_readme_has_one_command_that_installs_and_one_that_tests() -> None:
     assert ["torch" in command or "test" in command for command in commands] == [False, True]
     assert "-c tests/constraints.txt" in commands[1]  # else torch comes with gigabytes that no test needs
     assert commands[0].endswith("bufscan demo")
-    assert commands[1].endswith("pytest")
+    assert commands[1].endswith("pytest -n auto")

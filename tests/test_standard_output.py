@@ -62,7 +62,7 @@ def test_whatever_the_users_code_prints_is_not_in_the_result(tmp_path: Path, arg
 
 def test_code_that_closes_or_replaces_standard_output_takes_nothing_away(tmp_path: Path) -> None:
     for name, deed in (("closing", "sys.stdout.close()"), ("replacing", "sys.stdout = io.StringIO()")):
-        code = f"import io, sys\n{deed}\nfrom torch import nn\nclass Model(nn.ReLU): ...\n"
+        code = f"import io, sys\n{deed}\nfrom torch import nn\nclass Model(nn.PReLU): ...\n"
         (tmp_path / f"{name}.py").write_text(code)
     done = bufscan("check", "closing.py:Model", "replacing.py:Model", "missing.pt", "--quiet", cwd=tmp_path)
     assert (2, b"no findings in 3 targets; 1 target could not be checked\n") == (done.returncode, done.stdout)

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, get_args
 
 import msgspec
 
-from bufscan.inventory import Location  # noqa: TC001 - msgspec reads it where findings are decoded
+from bufscan.inventory import Certainty, Location  # noqa: TC001 - msgspec reads them where findings are decoded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from bufscan.inventory import Certainty, Inventory, Skipped, Tensor
+    from bufscan.inventory import Inventory, Skipped, Tensor
     from bufscan.rehearsal import Rehearsal
 
 Severity = Literal["error", "warning", "note"]

@@ -217,7 +217,7 @@ def test_a_check_of_a_folder_looks_at_every_checkpoint_in_it(tmp_path: Path) -> 
     save_file({"w": torch.ones(2)}, tmp_path / "model.safetensors")
     torch.save(Unregistered(), tmp_path / "faulty.pt")
     torch.save({"state": {}}, tmp_path / "optimizer.pt")
-    assert {".": [], "faulty.pt": ["BUF001"]} == codes(tmp_path)
+    assert {".": [], "faulty.pt": ["BUF401", "BUF001"]} == codes(tmp_path)
     (first, _) = check(tmp_path).targets
     assert ["optimizer.pt"] == [skipped.what for skipped in first.skipped]
 

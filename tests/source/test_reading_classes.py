@@ -222,6 +222,10 @@ CLEAN = {
     ),
     "modules of somebody else": init("self.m = [parent]", arguments=", parent: nn.Module"),
     "modules without tensors": init("self.m = [nn.ReLU(), nn.MaxPool2d(2)]"),
+    "the number of several that one of two functions returns": (
+        "def one(): return torch.ones(3), 1.0\ndef two(): return torch.zeros(3), 2.0\n"
+        + init("make = one if flag else two\nt, self.scaling = make()\nself.register_buffer('t', t)", "", ", flag")
+    ),
     "a ModuleList": init("self.m = nn.ModuleList([nn.Linear(3, 3)])"),
     "a list that becomes a ModuleList": init("self.m = [nn.Linear(3, 3)]\nself.m = nn.ModuleList(self.m)"),
     "a ParameterList": init("self.p = nn.ParameterList([nn.Parameter(torch.ones(3))])"),

@@ -263,6 +263,9 @@ class Expressions(Objects):
                 pass
 
     def _unpacked(self, value: Value, targets: Sequence[ast.expr]) -> list[Value]:
+        if isinstance(value, Either):
+            rows = [self._unpacked(option, targets) for option in value.options]
+            return [either(column) for column in zip(*rows, strict=True)]
         starred = any(isinstance(target, ast.Starred) for target in targets)
         if (
             isinstance(value, Container)
