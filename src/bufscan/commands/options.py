@@ -8,10 +8,11 @@ import msgspec
 import typer
 
 from bufscan.errors import UsageError, did_you_mean
-from bufscan.rehearsal import Plan, plan_for
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from bufscan.rehearsal import Plan
 
 MOST_DIGITS = 4
 """Of a number on the command line or in the environment: more is no width and no depth."""
@@ -85,6 +86,8 @@ def plan_of(rehearse: Sequence[str] | None, method: str | None, dtype: str | Non
         UsageError: an option says how, and none says with what; two say with what.
     """
     if rehearse:
+        from bufscan.rehearsal import plan_for
+
         plan = plan_for(rehearse)
         return msgspec.structs.replace(plan, method=method or "forward", train=train, dtype=dtype)
     given = {"--method": method is not None, "--rehearse-dtype": dtype is not None, "--train": train}
