@@ -66,7 +66,7 @@ class _Looking:
 
     def __init__(self, config: pytest.Config) -> None:
         from bufscan.checking.selecting import selected_rules
-        from bufscan.commands.check import read_baseline_file, settings_from
+        from bufscan.commands.gate import read_baseline_file, settings_from
         from bufscan.errors import BufscanError
 
         try:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import random
 import zipfile
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
+from canary import Canary
 from torch import nn
 from torch._export.serde.serialize import serialize
 from torch.package import PackageExporter
@@ -156,17 +157,6 @@ def test_a_canary_beside_the_program_is_told_and_never_runs(folder: Path, tmp_pa
             new.writestr(name, data)
     assert ("BUF401", "error") in [(each.code, each.severity) for each in check(tmp_path / "bad.pt2").findings]
     assert not Canary.ran
-
-
-class Canary:
-    ran = False
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _run, ("pwned",)
-
-
-def _run(_word: str) -> None:
-    Canary.ran = True
 
 
 def test_compiled_code_alone_is_named(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed.checkpoint as dcp
+from canary import Canary
 from torch.distributed.checkpoint.format_utils import dcp_to_torch_save
 from two_ranks import Model
 
@@ -145,17 +146,6 @@ def test_without_its_metadata_the_folder_says_what_is_missing(copy: Path) -> Non
     (copy / ".metadata").unlink()
     with pytest.raises(UnreadableError, match=r"without its `\.metadata`"):
         inspect(copy)
-
-
-class Canary:
-    ran = False
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _run, ("pwned",)
-
-
-def _run(_word: str) -> None:
-    Canary.ran = True
 
 
 def test_a_canary_in_the_metadata_is_told_and_never_runs(copy: Path) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
+from canary import Canary
 from safetensors.torch import save_file
 from torch import nn
 
@@ -31,17 +32,6 @@ class Model(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.last(self.norm(self.first(x)))
-
-
-class Canary:
-    ran = False
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _run, ("pwned",)
-
-
-def _run(_word: str) -> None:
-    Canary.ran = True
 
 
 def roles(found: Inventory) -> dict[str, tuple[str, str]]:

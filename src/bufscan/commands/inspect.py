@@ -32,7 +32,6 @@ from bufscan.inventory import ROLES
 from bufscan.report import REPORTS, WITH_FINDINGS
 from bufscan.report.selecting import SORT_KEYS, Selection
 from bufscan.report.several import Inspected, join_reports
-from bufscan.report.text import summary
 from bufscan.report.view import View
 from bufscan.target import matching, name_of
 
@@ -113,6 +112,9 @@ def inspect(  # noqa: PLR0913, PLR0917 - typer reads the options from the parame
     from bufscan.inspecting import inspect as read
 
     named = matching(targets)
+    in_one_line = msgspec.structs.replace(
+        view, quiet=True, display=msgspec.structs.replace(view.display, width=None)
+    )
     with OpenFiles() as files:
 
         def inspected(target: str) -> Inspected:
@@ -125,7 +127,10 @@ def inspect(  # noqa: PLR0913, PLR0917 - typer reads the options from the parame
                 from bufscan.checking.inspected import findings_in
 
                 shown = msgspec.structs.replace(view, findings=findings_in(inventory))
-            return Inspected(name_of(target), render(inventory, shown), summary(inventory, view))
+            needs_summary = format_ == "text" and len(named) > 1
+            return Inspected(
+                name_of(target), render(inventory, shown), render(inventory, in_one_line) if needs_summary else ""
+            )
 
         if len(named) == 1:
             return Outcome(inspected(named[0]).report, output, reads=files.paths)

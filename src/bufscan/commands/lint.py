@@ -9,21 +9,22 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 import typer
 
-from bufscan.commands.check import (
-    codes_in,
-    complaints_of,
-    paired,
-    read_baseline_file,
-    reports_of,
-    settings_from,
-    write_baseline_file,
+from bufscan.commands.gate import (
+    Baseline,
+    ConfigFile,
+    ExitZero,
+    FailOn,
+    Formats,
+    Ignore,
+    Outputs,
+    Select,
+    WriteBaseline,
+    gate_of,
 )
-from bufscan.commands.options import Debug, NoColor, Quiet, one_of
-from bufscan.commands.outcome import DIFFERENT, DONE, Outcome
+from bufscan.commands.options import Debug, NoColor, Quiet
+from bufscan.commands.outcome import DONE, Outcome
 from bufscan.commands.terminal import display
 from bufscan.errors import UsageError, about
-from bufscan.findings import SEVERITIES
-from bufscan.report.check_reports import CHECK_REPORTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -52,32 +53,17 @@ def lint(  # noqa: PLR0913, PLR0917 - typer reads the options from the parameter
             help="Files and folders; else the configured ones, or the current folder. - is standard input.",
         ),
     ] = None,
-    select: Annotated[
-        list[str] | None,
-        typer.Option("--select", metavar="CODE", help="Only these rules, as `BUF0,BUF101`; repeatable."),
-    ] = None,
-    ignore: Annotated[
-        list[str] | None, typer.Option("--ignore", metavar="CODE", help="Not these rules; repeatable.")
-    ] = None,
+    select: Select = None,
+    ignore: Ignore = None,
     exclude: Annotated[
         list[str] | None,
         typer.Option("--exclude", metavar="PATTERN", help="Leave out files, as a .gitignore would; repeatable."),
     ] = None,
-    fail_on: Annotated[
-        str | None,
-        typer.Option("--fail-on", metavar="SEVERITY", help="Fail from error (the default), warning or note on."),
-    ] = None,
-    exit_zero: Annotated[bool, typer.Option("--exit-zero", help="Exit with 0 whatever is found.")] = False,
-    baseline: Annotated[
-        str | None, typer.Option("--baseline", metavar="FILE", help="Let pass what FILE lists.")
-    ] = None,
-    write_baseline: Annotated[
-        str | None, typer.Option("--write-baseline", metavar="FILE", help="List what is found now in FILE.")
-    ] = None,
-    config: Annotated[
-        str | None,
-        typer.Option("--config", metavar="FILE", help="Instead of bufscan.toml or pyproject.toml of this folder."),
-    ] = None,
+    fail_on: FailOn = None,
+    exit_zero: ExitZero = False,
+    baseline: Baseline = None,
+    write_baseline: WriteBaseline = None,
+    config: ConfigFile = None,
     fix: Annotated[bool, typer.Option("--fix", help="Mend what can be mended safely.")] = False,
     unsafe_fixes: Annotated[
         bool,
@@ -90,19 +76,8 @@ def lint(  # noqa: PLR0913, PLR0917 - typer reads the options from the parameter
         str | None,
         typer.Option("--stdin-filename", metavar="FILE", help="What standard input is to be called."),
     ] = None,
-    format_: Annotated[
-        list[str] | None,
-        typer.Option("-f", "--format", metavar="FORMAT", help=f"One of {', '.join(CHECK_REPORTS)}; repeatable."),
-    ] = None,
-    output: Annotated[
-        list[str] | None,
-        typer.Option(
-            "-o",
-            "--output",
-            metavar="FILE",
-            help="Write the format given in the same place to FILE, beside the text.",
-        ),
-    ] = None,
+    formats: Formats = None,
+    outputs: Outputs = None,
     no_color: NoColor = False,
     quiet: Quiet = False,
     debug: Debug = False,  # noqa: ARG001 - `main` looks for it
@@ -111,27 +86,27 @@ def lint(  # noqa: PLR0913, PLR0917 - typer reads the options from the parameter
 
     Exits with 1 when there are findings, and with 2 when a file could not be read.
     """
-    formats = [one_of("format", each, tuple(CHECK_REPORTS)) for each in format_ or ()]
-    if write_baseline is not None and (formats or output):
-        raise UsageError(
-            "a baseline is written instead of a report", hint="`--baseline` with the same file gives the report"
-        )
+    gate = gate_of(
+        select=select,
+        ignore=ignore,
+        fail_on=fail_on,
+        baseline=baseline,
+        write_baseline=write_baseline,
+        config=config,
+        formats=formats,
+        outputs=outputs,
+        exit_zero=exit_zero,
+        quiet=quiet,
+        exclude=exclude,
+    )
     if unsafe_fixes and not (fix or diff):
         raise UsageError("nothing is to be fixed", hint="add `--fix`, or `--diff` to see what it would change")
-    on_paper, on_screen = paired(formats, output or [])
-    settings = settings_from(config).with_flags(
-        select=codes_in(select),
-        ignore=codes_in(ignore),
-        exclude=exclude or (),
-        fail_on=None if fail_on is None else one_of("severity", fail_on, SEVERITIES),
-    )
-    known = None if baseline is None else read_baseline_file(baseline)
     named = [path for path in paths or () if path != "-"]
     piped = _standard_input(stdin_filename) if "-" in (paths or ()) else None
     from bufscan.checking.fixing import changes_for, diff_of, write
     from bufscan.checking.linting import lint as read
 
-    result = read(*named, config=settings, baseline=known, stdin=piped)
+    result = read(*named, config=gate.settings, baseline=gate.known, stdin=piped)
     if fix or diff:
         texts = {} if piped is None else {piped.filename: piped.text}
         changes = list(changes_for(result, unsafe=unsafe_fixes, texts=texts))
@@ -139,25 +114,14 @@ def lint(  # noqa: PLR0913, PLR0917 - typer reads the options from the parameter
             return Outcome("".join(map(diff_of, changes)), exit_code=DONE if exit_zero else result.exit_code)
         if piped is not None:
             after = next((change.after for change in changes), piped.text)
-            left = read(config=settings, baseline=known, stdin=piped._replace(text=after))
+            left = read(config=gate.settings, baseline=gate.known, stdin=piped._replace(text=after))
             return Outcome(after, exit_code=left.exit_code)
         for change in changes:
             with about(change.file):
                 write(change)
-        result = _with_fixed(read(*named, config=settings, baseline=known), changes)
+        result = _with_fixed(read(*named, config=gate.settings, baseline=gate.known), changes)
     sources = () if result.source is None else result.source.paths
-    reads = tuple(Path(file) for file in (settings.file, baseline, *sources) if file)
-    if write_baseline is not None:
-        return write_baseline_file(result, write_baseline, reads)
-    text, papers = reports_of(result, on_paper, on_screen, quiet=quiet, shown_on=display(None, no_color=no_color))
-    code = result.exit_code
-    return Outcome(
-        text,
-        exit_code=DONE if exit_zero and code == DIFFERENT else code,
-        papers=papers,
-        complaints=tuple(complaints_of(result)),
-        reads=reads,
-    )
+    return gate.outcome(result, display(None, no_color=no_color), reads=map(Path, sources))
 
 
 def _with_fixed(result: CheckResult, changes: Iterable[Change]) -> CheckResult:

@@ -50,6 +50,18 @@ _NO_VALUE = frozenset(
 _OVERWRITING = frozenset(("copy_", "zero_", "fill_", "set_", "normal_", "uniform_", "resize_", "clear"))
 
 
+def combined_truth(test: ast.UnaryOp | ast.BoolOp, truth: Callable[[ast.expr], bool | None]) -> bool | None:
+    """What `not`, `and` or `or` makes of what `truth` knows of its parts; None where that does not decide it."""
+    if isinstance(test, ast.UnaryOp):
+        known = truth(test.operand)
+        return None if known is None else not known
+    decisive = isinstance(test.op, ast.Or)
+    truths = [truth(value) for value in test.values]
+    if decisive in truths:
+        return decisive
+    return None if None in truths else not decisive
+
+
 class Routine(NamedTuple):
     """A function that runs at every forward pass.
 
@@ -262,15 +274,8 @@ class Pass:
         match test:
             case ast.Attribute(value=inner, attr="training") if self._here.receivers.of(inner):
                 return self._training
-            case ast.UnaryOp(op=ast.Not(), operand=operand):
-                truth = self._truth(operand)
-                return None if truth is None else not truth
-            case ast.BoolOp(op=op, values=values):
-                decisive = isinstance(op, ast.Or)
-                truths = [self._truth(value) for value in values]
-                if decisive in truths:
-                    return decisive
-                return None if None in truths else not decisive
+            case ast.UnaryOp(op=ast.Not()) | ast.BoolOp():
+                return combined_truth(test, self._truth)
             case _:
                 return None
 

@@ -6,7 +6,7 @@ import ast
 import operator
 from typing import TYPE_CHECKING, Any
 
-from bufscan.source.abstract_pass import TooLongError
+from bufscan.source.abstract_pass import TooLongError, combined_truth
 from bufscan.source.objects import Objects, hold
 from bufscan.source.project import dotted_name
 from bufscan.source.torch_facts import (
@@ -377,15 +377,8 @@ class Expressions(Objects):
     def truth(self, test: ast.expr) -> bool | None:
         """What is known of a condition before the objects are there."""
         match test:
-            case ast.UnaryOp(op=ast.Not(), operand=operand):
-                truth = self.truth(operand)
-                return None if truth is None else not truth
-            case ast.BoolOp(op=op, values=values):
-                decisive = isinstance(op, ast.Or)
-                truths = [self.truth(value) for value in values]
-                if decisive in truths:
-                    return decisive
-                return None if None in truths else not decisive
+            case ast.UnaryOp(op=ast.Not()) | ast.BoolOp():
+                return combined_truth(test, self.truth)
             case ast.Compare(
                 left=left, ops=[ast.Is() | ast.IsNot() as op], comparators=[ast.Constant(value=None)]
             ):

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from bufscan.report.selecting import count_ties_once, select
 from bufscan.report.text.layout import BLANK, Line, paint
 from bufscan.report.text.listing import list_tensors
@@ -42,10 +40,3 @@ def _tree(inventory: Inventory, view: View) -> list[Line]:
     from bufscan.report.text.tree import draw_tree  # few reports are trees
 
     return draw_tree(inventory, view)
-
-
-def summary(inventory: Inventory, view: View) -> str:
-    """The sentence that says it all, as one line without its end."""
-    shown = count_ties_once(select(inventory, view.selection))
-    cells = sentence(shown, shown.totals(), view, of=len(inventory.tensors))
-    return paint(cells, msgspec.structs.replace(view.display, width=None)).rstrip("\n")

@@ -70,10 +70,10 @@ def _roles(inventory: Inventory, by_role: dict[Role, RoleTotal], view: View) -> 
     nbytes = {role: total.nbytes for role, total in by_role.items()}
     several = len(by_role) > 1
     cells = [Cell(signs[role] * length, role) for role, length in _shares(nbytes).items()] * several
+    assumed_of = Counter(tensor.role for tensor in inventory.tensors if tensor.certainty == "assumed")
     for role, total in by_role.items():
-        assumed = sum(tensor.role == role and tensor.certainty == "assumed" for tensor in inventory.tensors)
         text = f"{count(total.tensors)} {ROLE_NOUNS[role][total.tensors != 1]}"
-        if assumed:
+        if assumed := assumed_of[role]:
             text += f" ({_of_all(assumed, total.tensors)} assumed)"
         cells += [Cell("  ")] * several + [Cell(f"{signs[role]} {text}" if several else text, role)]
     return cells
