@@ -117,4 +117,4 @@ def check(  # noqa: PLR0913, PLR0917 - typer reads the options from the paramete
             rehearse=plan,
             files=files,
         )
-    return gate.outcome(result, display(None, no_color=no_color), reads=files.paths, updates=True)
+    return gate.outcome(result, display(None, no_color=no_color), reads=files.paths)
