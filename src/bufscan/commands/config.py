@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from bufscan.commands.gate import ConfigFile, settings_from
-from bufscan.commands.options import Debug, NoColor, Output, one_of
+from bufscan.commands.options import Color, Debug, Output, one_of
 from bufscan.commands.outcome import Outcome
 from bufscan.commands.terminal import display
 
@@ -21,7 +21,7 @@ def config(
         str, typer.Option("-f", "--format", metavar="FORMAT", help=f"One of {', '.join(_FORMATS)}.")
     ] = "text",
     output: Output = None,
-    no_color: NoColor = False,
+    color: Color = None,
     debug: Debug = False,  # noqa: ARG001 - `main` looks for it
 ) -> Outcome:
     """Show the configuration that holds in this folder, and where each value comes from."""
@@ -29,5 +29,5 @@ def config(
 
     is_json = one_of("format", format_, _FORMATS) == "json"
     settings = settings_from(file)
-    text = render_json(settings) if is_json else render(settings, display(output, no_color=no_color))
+    text = render_json(settings) if is_json else render(settings, display(output, color=color))
     return Outcome(text, output, reads=() if settings.file is None else (Path(settings.file),))

@@ -257,6 +257,6 @@ def _write_baseline(result: CheckResult, file: str, folder: str, reads: tuple[Pa
         refuse_to_overwrite(file, reads)
         write_whole(Path(file), written_baseline(known).encode())
     text = f"wrote {show(file)}: {plural(len(known), 'finding')}\n"
-    left_out = render_incomplete(result, display(None, no_color=True))
+    left_out = render_incomplete(result, display(None, color="never"))
     code = FAILED if left_out else DONE
     return Outcome(left_out + text, exit_code=code, complaints=tuple(_complaints(result)))
