@@ -118,6 +118,7 @@ _COMMANDS = {
     "diff": "Show what changed between two of them.",
     "explain": "List the rules of `check`, or explain one.",
     "config": "Show the settings that hold here.",
+    "completion": "Print what teaches a shell to complete.",
     "demo": "Inspect a small model with the classic faults.",
 }
 """Each a module of `commands` with a function of its name, and what the list of commands says of it."""
