@@ -119,6 +119,7 @@ _COMMANDS = {
     "explain": "List the rules of `check`, or explain one.",
     "config": "Show the settings that hold here.",
     "completion": "Print what teaches a shell to complete.",
+    "schema": "Print the JSON Schema of an output, or of the configuration.",
     "demo": "Inspect a small model with the classic faults.",
 }
 """Each a module of `commands` with a function of its name, and what the list of commands says of it."""

@@ -126,6 +126,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
 
 
 KEYS: Final = ("targets", "select", "ignore", "fail-on", "build", "exclude", "baseline", "format")
+"""Those of the file; the other fields of `Config` come from elsewhere."""
+
 _ENTRY_KEYS: Final = {
     "ignore": ("code", "tensor", "reason"),
     "build": ("target", "kwargs", "skip", "rehearse", "method", "train", "dtype"),
