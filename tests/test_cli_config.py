@@ -66,7 +66,7 @@ def test_each_value_is_shown_with_where_it_comes_from(project: Path) -> None:
 def test_without_a_file_all_are_defaults(tmp_path: Path) -> None:
     (tmp_path / ".git").mkdir()
     report = json.loads(bufscan("config", "--format", "json", cwd=tmp_path)[1])
-    assert ("bufscan.config/1", None, []) == (report["schema"], report["file"], report["stated"])
+    assert ("bufscan.settings/1", None, []) == (report["schema"], report["file"], report["stated"])
     assert "error" == report["settings"]["fail-on"]
 
 

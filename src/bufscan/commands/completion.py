@@ -18,6 +18,7 @@ from bufscan.inventory import ROLES
 from bufscan.report import REPORTS
 from bufscan.report.check_reports import CHECK_REPORTS
 from bufscan.report.difference import DIFF_REPORTS
+from bufscan.report.schemas import SCHEMAS
 from bufscan.report.selecting import SORT_KEYS
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ _WORDS: dict[str, Iterable[str]] = {
     "--role": ROLES,
     "--sort": SORT_KEYS,
     "completion": _SCRIPTS,
+    "schema": SCHEMAS,
 }
 """What options, and commands themselves, can be given."""
 

@@ -9,12 +9,29 @@ import msgspec
 
 from bufscan.config import KEYS, Config
 from bufscan.report.escaping import show
+from bufscan.report.machine import Spread, written
 from bufscan.report.text.layout import Cell, Line, line, paint, table
 
 if TYPE_CHECKING:
     from bufscan.report.view import Display
 
-SCHEMA: Final = "bufscan.config/1"
+SCHEMA: Final = "bufscan.settings/1"
+
+
+class SettingsRecord(Spread, frozen=True, kw_only=True):
+    """The configuration that holds.
+
+    Attributes:
+        file: where it stands; null where there is none.
+        settings: every key with its value.
+        stated: keys that the file gives another value than the default.
+    """
+
+    schema: str
+    file: str | None
+    settings: dict[str, Any]
+    stated: tuple[str, ...]
+
 
 _WITHOUT = {"select": "all rules", "format": "text", "targets": "none", "baseline": "none"}
 
@@ -36,13 +53,9 @@ def render(config: Config, display: Display) -> str:
 
 def render_json(config: Config) -> str:
     """The file and every value, and which of them it states."""
-    report = {
-        "schema": SCHEMA,
-        "file": config.file,
-        "settings": _values(config),
-        "stated": sorted(_stated(config)),
-    }
-    return json.dumps(report, indent=1) + "\n"
+    stated = tuple(sorted(_stated(config)))
+    record = SettingsRecord(schema=SCHEMA, file=config.file, settings=_values(config), stated=stated)
+    return written(record) + "\n"
 
 
 def _values(config: Config) -> dict[str, Any]:
