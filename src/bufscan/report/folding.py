@@ -68,7 +68,7 @@ def fold(entries: Iterable[tuple[str, Hashable]]) -> list[Fold]:
     for (_, pieces), group in groups.items():
         products = _products(tuple(group))
         for slots in products:
-            members = group.values()  # of a single product, in their order
+            members: Iterable[int] = group.values()  # of a single product, in their order
             if products[1:]:
                 members = sorted(group[numbers] for numbers in product(*(map(str, slot) for slot in slots)))
             folds.append(Fold(_pattern(pieces, slots), tuple(members)))
