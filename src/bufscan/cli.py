@@ -110,6 +110,7 @@ _COMMANDS = {
     "run": "Watch the models that a program builds.",
     "diff": "Show what changed between two of them.",
     "explain": "List the rules of `check`, or explain one.",
+    "schema": "Print the JSON Schema of an output, or of the configuration.",
     "demo": "Inspect a small model with the classic faults.",
 }
 """Each a module of `commands` with a function of its name, and what the list of commands says of it."""

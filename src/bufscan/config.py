@@ -113,7 +113,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
         )
 
 
-_KEYS: Final = ("targets", "select", "ignore", "fail-on", "build", "exclude")
+KEYS: Final = ("targets", "select", "ignore", "fail-on", "build", "exclude")
+"""Those of the file; the other fields of `Config` come from elsewhere."""
+
 _ENTRY_KEYS: Final = {
     "ignore": ("code", "tensor", "reason"),
     "build": ("target", "kwargs", "skip", "rehearse", "method", "train", "dtype"),
@@ -176,7 +178,7 @@ def _table(path: Path, name: str) -> Mapping[str, Any] | None:
 
 
 def _config(table: Mapping[str, Any], name: str) -> Config:
-    _refuse_unknown(table, _KEYS, name, "")
+    _refuse_unknown(table, KEYS, name, "")
     for key, known in _ENTRY_KEYS.items():
         entries = table.get(key, [])
         for position, entry in enumerate(entries if isinstance(entries, list) else []):

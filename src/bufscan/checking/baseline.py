@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 SCHEMA: Final = "bufscan.baseline/1"
 
 
-class _File(msgspec.Struct, frozen=True):
+class BaselineFile(msgspec.Struct, frozen=True):
+    """The file as a whole."""
+
     schema: str
     findings: tuple[Known, ...]
 
@@ -40,7 +42,7 @@ def read_baseline(data: bytes) -> frozenset[Known]:
         UsageError: it is no baseline.
     """
     try:
-        file = msgspec.json.decode(data, type=_File)
+        file = msgspec.json.decode(data, type=BaselineFile)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UsageError(f"no baseline: {error}", hint="`--write-baseline FILE` makes one") from error
     if file.schema != SCHEMA:

@@ -216,8 +216,8 @@ def _version(formats: Collection[str]) -> str:
 
 
 def _folder_in_workspace() -> str:
-    """Where this is in the repository that a GitHub workflow checked out: GitHub counts paths from its root."""
-    workspace = os.environ.get("GITHUB_WORKSPACE")
+    """Where this is in the repository that a workflow of GitHub or a job of GitLab checked out."""
+    workspace = os.environ.get("GITHUB_WORKSPACE") or os.environ.get("CI_PROJECT_DIR")
     here = Path.cwd()
     return here.relative_to(workspace).as_posix() if workspace and here.is_relative_to(workspace) else "."
 
