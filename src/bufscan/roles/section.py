@@ -5,6 +5,7 @@ Evidence reads it and claims entries in it; a claimed or stated entry is never c
 
 from __future__ import annotations
 
+from collections import defaultdict
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -71,12 +72,9 @@ class Section:
             None if tensor.certainty == "assumed" else tensor.role for tensor in tensors
         ]
         self.claims: dict[int, Claim] = {}
-        self.owners: list[str] = []
-        self.leaves: list[str] = []
-        for tensor in tensors:
-            owner, _, leaf = tensor.name.rpartition(".")
-            self.owners.append(owner)
-            self.leaves.append(leaf)
+        cut = [tensor.name.rpartition(".") for tensor in tensors]
+        self.owners = [owner for owner, _, _ in cut]
+        self.leaves = [leaf for _, _, leaf in cut]
 
     @cached_property
     def modules(self) -> dict[str, dict[str, int]]:
@@ -141,10 +139,10 @@ class Checkpoint:
     @classmethod
     def of(cls, inventory: Inventory) -> Checkpoint:
         """Group an inventory's tensors by section, training state left out."""
-        grouped: dict[str, list[Tensor]] = {}
+        grouped: defaultdict[str, list[Tensor]] = defaultdict(list)
         for tensor in inventory.tensors:
             if is_entry(tensor):
-                grouped.setdefault(tensor.section, []).append(tensor)
+                grouped[tensor.section].append(tensor)
         trees = {tree.section: tree.versions for tree in inventory.module_trees}
         torch_order = inventory.format.startswith("torch")
         sections = [
