@@ -21,7 +21,7 @@ from bufscan.commands.gate import (
     WriteBaseline,
     gate_of,
 )
-from bufscan.commands.options import Debug, NoColor, Quiet
+from bufscan.commands.options import Color, Debug, Quiet
 from bufscan.commands.outcome import DONE, Outcome
 from bufscan.commands.terminal import display
 from bufscan.errors import UsageError, about
@@ -78,7 +78,7 @@ def lint(  # noqa: PLR0913, PLR0917 - typer reads the options from the parameter
     ] = None,
     formats: Formats = None,
     outputs: Outputs = None,
-    no_color: NoColor = False,
+    color: Color = None,
     quiet: Quiet = False,
     debug: Debug = False,  # noqa: ARG001 - `main` looks for it
 ) -> Outcome:
@@ -121,7 +121,7 @@ def lint(  # noqa: PLR0913, PLR0917 - typer reads the options from the parameter
                 write(change)
         result = _with_fixed(read(*named, config=gate.settings, baseline=gate.known), changes)
     sources = () if result.source is None else result.source.paths
-    return gate.outcome(result, display(None, no_color=no_color), reads=map(Path, sources))
+    return gate.outcome(result, display(None, color=color), reads=map(Path, sources))
 
 
 def _with_fixed(result: CheckResult, changes: Iterable[Change]) -> CheckResult:
