@@ -90,6 +90,8 @@ CERTAINTIES: tuple[Certainty, ...] = get_args(Certainty)
 
 ASSUMED_EVIDENCE = "nothing says otherwise"
 
+_DTYPES = frozenset({None, *DTYPES})
+
 
 class Location(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A place in source text. `line` counts from 1."""
@@ -227,9 +229,10 @@ class Tensor(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     pending: tuple[Literal["conj", "neg"], ...] = ()
 
     def __post_init__(self) -> None:
-        if self.shape and min(self.shape) < 0:
+        shape = self.shape
+        if shape and min(shape) < 0:
             raise ValueError(f"tensor {self.name!r} has a negative dimension")
-        if self.dtype is not None and self.dtype not in DTYPES:
+        if self.dtype not in _DTYPES:
             raise ValueError(f"tensor {self.name!r} has no torch dtype: {self.dtype!r}")
 
     @property
