@@ -64,6 +64,14 @@ Outputs = Annotated[
 ]
 
 
+Fix = Annotated[bool, typer.Option("--fix", help="Mend what can be mended safely.")]
+UnsafeFixes = Annotated[
+    bool,
+    typer.Option("--unsafe-fixes", help="With --fix or --diff: mend what adds keys to the state_dict too."),
+]
+Diff = Annotated[bool, typer.Option("--diff", help="Show what --fix would change, and change nothing.")]
+
+
 class Gate(NamedTuple):
     """What was asked of a command that fails on findings.
 
@@ -156,6 +164,17 @@ def gate_of(  # noqa: PLR0913 - the options, as the commands have them
     )
     known = None if baseline is None else read_baseline_file(baseline)
     return Gate(settings, known, on_paper, on_screen, baseline, write_baseline, exit_zero, quiet)
+
+
+def require_fixes(*, fix: bool, unsafe: bool, diff: bool) -> bool:
+    """Whether anything is to be fixed, or shown as it would be.
+
+    Raises:
+        UsageError: only which fixes is said.
+    """
+    if unsafe and not (fix or diff):
+        raise UsageError("nothing is to be fixed", hint="add `--fix`, or `--diff` to see what it would change")
+    return fix or diff
 
 
 def _complaints(result: CheckResult) -> Iterator[Complaint]:
