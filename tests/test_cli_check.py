@@ -44,7 +44,7 @@ class Run(Protocol):
 def out(folder: Path, monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]) -> Iterator[Run]:
     monkeypatch.chdir(folder)
     monkeypatch.setattr(sys, "dont_write_bytecode", True)  # a cached file of the same second counts as current
-    for name in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY", "GITHUB_WORKSPACE", "COLUMNS"):
+    for name in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY", "GITHUB_WORKSPACE", "CI_PROJECT_DIR", "COLUMNS"):
         monkeypatch.delenv(name, raising=False)
 
     def run(*arguments: str, **settings: str) -> tuple[int, str]:
@@ -222,6 +222,11 @@ def test_on_github_files_are_named_from_the_root_of_the_repository(folder: Path,
     assert f"{folder.name}/plain_attribute.py" == place["uri"]
     _, text = out("plain_attribute.py:Model", "--format", "json", **workspace)
     assert "plain_attribute.py" == json.loads(text)["targets"][0]["findings"][0]["location"]["file"]
+
+
+def test_on_gitlab_files_are_named_from_the_root_of_the_repository(folder: Path, out: Run) -> None:
+    _, text = out("plain_attribute.py:Model", "--format", "gitlab", CI_PROJECT_DIR=str(folder.parent))
+    assert {f"{folder.name}/plain_attribute.py"} == {each["location"]["path"] for each in json.loads(text)}
 
 
 def test_on_github_a_format_that_is_asked_for_stands_alone(out: Run) -> None:

@@ -7,11 +7,14 @@ them. Nothing here reads files or judges.
 from __future__ import annotations
 
 from math import prod
-from typing import Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
 import msgspec
 
 from bufscan.dtypes import DTYPES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 Role = Literal["parameter", "persistent_buffer", "non_persistent_buffer", "unregistered", "training_state"]
 Certainty = Literal["exact", "inferred", "assumed"]
@@ -86,6 +89,8 @@ ROLES: tuple[Role, ...] = get_args(Role)
 CERTAINTIES: tuple[Certainty, ...] = get_args(Certainty)
 
 ASSUMED_EVIDENCE = "nothing says otherwise"
+
+_DTYPES = frozenset({None, *DTYPES})
 
 
 class Location(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -244,9 +249,10 @@ class Tensor(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     pending: tuple[Literal["conj", "neg"], ...] = ()
 
     def __post_init__(self) -> None:
-        if self.shape and min(self.shape) < 0:
+        shape = self.shape
+        if shape and min(shape) < 0:
             raise ValueError(f"tensor {self.name!r} has a negative dimension")
-        if self.dtype is not None and self.dtype not in DTYPES:
+        if self.dtype not in _DTYPES:
             raise ValueError(f"tensor {self.name!r} has no torch dtype: {self.dtype!r}")
 
     @property
@@ -501,15 +507,20 @@ class Inventory(msgspec.Struct, frozen=True, kw_only=True):
 
         A tied entry counts as an entry but adds no elements and no bytes.
         """
-        sums = {role: [0, 0, 0] for role in ROLES}
-        for tensor in self.tensors:
-            total = sums[tensor.role]
-            total[0] += 1
-            if tensor.alias_of is None and tensor.shape is not None:
-                numel = prod(tensor.shape)
-                total[1] += numel
-                total[2] += DTYPES[tensor.dtype].nbytes(numel) if tensor.dtype is not None else 0
-        return {role: RoleTotal(*total) for role, total in sums.items() if total[0]}
+        return role_totals((tensor, 1) for tensor in self.tensors)
+
+
+def role_totals(counted: Iterable[tuple[Tensor, int]]) -> dict[Role, RoleTotal]:
+    """The same of tensors and how many there are of each."""
+    sums = {role: [0, 0, 0] for role in ROLES}
+    for tensor, count in counted:
+        total = sums[tensor.role]
+        total[0] += count
+        if tensor.alias_of is None and tensor.shape is not None:
+            numel = prod(tensor.shape)
+            total[1] += count * numel
+            total[2] += count * DTYPES[tensor.dtype].nbytes(numel) if tensor.dtype is not None else 0
+    return {role: RoleTotal(*total) for role, total in sums.items() if total[0]}
 
 
 class Facts(NamedTuple):

@@ -30,8 +30,15 @@ _EXTRA_STATE = re.compile(r"((?:.*?\.)?_extra_state)(?:\[.*)?", re.DOTALL)
 
 def extra_state_key(name: str) -> str | None:
     """The key of the extra state that an entry is, or that a tensor lies in: `fc._extra_state['amax']`."""
-    found = _EXTRA_STATE.fullmatch(name) if "_extra_state" in name else None
+    if "_extra_state" not in name:
+        return None
+    found = _EXTRA_STATE.fullmatch(name)
     return None if found is None else found[1]
+
+
+def names_entry(name: str) -> bool:
+    """Whether it may be the name of a state_dict's entry: not a tensor's on its own or in a list."""
+    return name[:1] not in ("", "[")
 
 
 def spell_key(key: Any) -> str | None:

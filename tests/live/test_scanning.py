@@ -419,7 +419,7 @@ def test_the_line_that_mends_it_comes_with_the_record() -> None:
     assert 'self.register_buffer("pe", torch.ones(4), persistent=False)' == found["pe"].suggestion
     assert "old checkpoints still load" in (found["pe"].suggestion_note or "")
     temperature = found["temperature"]
-    assert "nn.Parameter" in (temperature.suggestion_note or "")
+    assert "nn.Parameter" in (temperature.suggestion or "")
     assert temperature.origin is not None
     assert _line_of('self.register_buffer("temperature"') == temperature.origin.line
 

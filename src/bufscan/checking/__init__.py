@@ -22,7 +22,7 @@ from bufscan.joining.counterpart import require_one_model
 from bufscan.judging import judge
 from bufscan.opening.artefact import BuildOptions, files_first, is_code
 from bufscan.source.suggesting import Suggestions
-from bufscan.target import named_from_here, require_target
+from bufscan.target import matching, named_from_here, require_target
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -76,7 +76,7 @@ def check(  # noqa: PLR0913 - all but the targets have names and defaults
     """
     config = config or Config()
     rules = selected_rules(config)
-    named = [require_target(target) for target in targets or config.targets]
+    named = [require_target(target) for target in targets or matching(config.targets)]
     if not named:
         raise UsageError("no target", hint="name one, or list `targets` under `[tool.bufscan]` in pyproject.toml")
     with OpenFiles() if files is None else nullcontext(files) as opened:
@@ -201,7 +201,7 @@ def _with(result: TargetResult, findings: Iterable[Finding], policy: Policy) -> 
 
 def _is_all(named: Iterable[str | nn.Module], config: Config) -> bool:
     """Whether these are all targets that the configuration speaks of: it lists no more, or none at all."""
-    listed = map(named_from_here, config.targets)
+    listed = map(named_from_here, matching(config.targets))
     return {named_from_here(target) for target in named if isinstance(target, str)}.issuperset(listed)
 
 

@@ -63,7 +63,7 @@ def lint(
     """
     config = config or Config()
     rules = tuple(rule for rule in selected_rules(config) if rule.code in LINTED)
-    files = python_files(paths or (() if stdin else _configured(config) or (".",)), config.exclude)
+    files = python_files(paths or (() if stdin else _configured(config) or (".",)), config.exclude, config.folder)
     reading = _read(files, stdin)
     texts = {} if stdin is None else {stdin.filename: stdin.text}
     policy = Policy(config, rules, baseline, texts)

@@ -25,12 +25,12 @@ from bufscan.commands.gate import (
 )
 from bufscan.commands.options import (
     Build,
+    Color,
     Debug,
     Device,
     DType,
     Method,
     Model,
-    NoColor,
     Quiet,
     Rehearse,
     RehearseDType,
@@ -87,7 +87,7 @@ def check(  # noqa: PLR0913, PLR0917 - typer reads the options from the paramete
     dtype: DType = None,
     formats: Formats = None,
     outputs: Outputs = None,
-    no_color: NoColor = False,
+    color: Color = None,
     quiet: Quiet = False,
     debug: Debug = False,  # noqa: ARG001 - `main` looks for it
 ) -> Outcome:
@@ -132,4 +132,4 @@ def check(  # noqa: PLR0913, PLR0917 - typer reads the options from the paramete
             return Outcome("".join(map(diff_of, changes)), exit_code=DONE if exit_zero else result.exit_code)
         write(changes)
         result = without_mended(result, changes)
-    return gate.outcome(result, display(None, no_color=no_color), reads=files.paths, updates=True)
+    return gate.outcome(result, display(None, color=color), reads=files.paths)

@@ -25,7 +25,7 @@ from bufscan.commands.gate import (
     gate_of,
     require_fixes,
 )
-from bufscan.commands.options import Debug, NoColor, Quiet
+from bufscan.commands.options import Color, Debug, Quiet
 from bufscan.commands.outcome import DONE, Outcome
 from bufscan.commands.terminal import display
 
@@ -72,7 +72,7 @@ def lint(  # noqa: PLR0913, PLR0917 - typer reads the options from the parameter
     ] = None,
     formats: Formats = None,
     outputs: Outputs = None,
-    no_color: NoColor = False,
+    color: Color = None,
     quiet: Quiet = False,
     debug: Debug = False,  # noqa: ARG001 - `main` looks for it
 ) -> Outcome:
@@ -113,7 +113,7 @@ def lint(  # noqa: PLR0913, PLR0917 - typer reads the options from the parameter
         left = read(*named, config=gate.settings, baseline=gate.known)
         result = msgspec.structs.replace(left, mended=sum(len(change.mended) for change in changes))
     sources = () if result.source is None else result.source.paths
-    return gate.outcome(result, display(None, no_color=no_color), reads=map(Path, sources))
+    return gate.outcome(result, display(None, color=color), reads=map(Path, sources))
 
 
 def _standard_input(filename: str | None) -> StandardInput:

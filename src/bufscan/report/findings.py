@@ -47,6 +47,13 @@ def with_note(finding: Finding) -> str:
     return f"{finding.suggestion} ({finding.suggestion_note})"
 
 
+def fingerprint(code: str, target: str, identity: str) -> str:
+    """The same as long as it is the same fault of the same target, wherever its line has moved to."""
+    from hashlib import sha256
+
+    return sha256(f"{code}\0{target}\0{identity}".encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
 def from_root(result: CheckResult, folder: str) -> CheckResult:
     """The same with files named from the root of the repository, where the check ran in `folder`."""
     if folder == ".":
