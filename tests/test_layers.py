@@ -25,7 +25,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("inspecting", "judging"),
     ("checking", "comparing"),
     ("watching",),
-    ("report", "demo"),
+    ("report", "demo", "help"),
     ("testing",),
     ("",),  # the package itself, the door to the library
     ("commands",),

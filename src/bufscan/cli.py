@@ -116,6 +116,7 @@ _COMMANDS = {
     "lint": "Read source, and find what is not registered.",
     "run": "Watch the models that a program builds.",
     "diff": "Show what changed between two of them.",
+    "help": "Show a page of the manual.",
     "explain": "List the rules of `check`, or explain one.",
     "config": "Show the settings that hold here.",
     "completion": "Print what teaches a shell to complete.",
