@@ -15,8 +15,9 @@ from bufscan.checking.linting import finding_of
 from bufscan.checking.results import Failure
 from bufscan.errors import BufscanError
 from bufscan.findings import Subject
-from bufscan.formats.folders.folder_choice import SeveralCheckpointsError, checkpoints_among, is_unzipped
+from bufscan.formats.folders.folder_choice import SeveralCheckpointsError, checkpoints_among
 from bufscan.formats.folders.sharded import OTHER_CHECKPOINT, list_files
+from bufscan.formats.reading import is_unzipped
 from bufscan.inventory import Skipped
 from bufscan.judging import path_and_code
 from bufscan.opening.artefact import BuildOptions, build_target, open_target
