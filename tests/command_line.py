@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 # What the person who runs the tests may have set, and what would change the output.
 _TELLING = (
-    *("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "TERM", "PYTHONIOENCODING", "PYTHONUTF8"),
+    *("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "CLICOLOR_FORCE", "TERM", "PYTHONIOENCODING", "PYTHONUTF8"),
     *("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY", "GITHUB_WORKSPACE", "CI_PROJECT_DIR"),
 )
 

@@ -45,6 +45,7 @@ COMMANDS: dict[str, tuple[str, int, tuple[str, ...]]] = {
     "a check": ("check", 1, ("check", "model.py", "model.pt")),
     "a failure": ("check", 2, ("check", "no-such-file")),
     "source": ("check", 1, ("lint", "model.py")),
+    "settings": ("settings", 0, ("config",)),
     "equal files": ("diff", 0, ("diff", "model.pt", "model.pt", "--rtol", "0.1")),
     "other values": ("diff", 1, ("diff", "weights.safetensors", "model.py:TinyTransformer")),
 }
@@ -112,6 +113,8 @@ targets = ["package.models"]
 select = ["BUF0"]
 fail-on = "warning"
 exclude = ["tests"]
+baseline = "known.json"
+format = "concise"
 ignore = [{ code = "BUF001", tensor = "*.pe", reason = "made anew" }]
 build = [
     { target = "package.models:A", kwargs = { dim = 64 }, rehearse = "randn(2, 64)", train = true },
@@ -147,6 +150,6 @@ def test_every_schema_is_one_and_can_be_asked_for(name: str) -> None:
 
 
 def test_no_record_is_written_that_takes_unknown_fields() -> None:
-    for name in ("inspect", "check", "diff", "baseline", "config"):
+    for name in SCHEMAS:
         for title, definition in json.loads(render(name))["$defs"].items():
             assert definition["additionalProperties"] is False, title

@@ -66,12 +66,20 @@ def _config() -> tuple[dict[str, Any], Definitions]:
     return schema, definitions
 
 
+def _settings() -> tuple[dict[str, Any], Definitions]:
+    from bufscan.report.settings import SettingsRecord
+
+    (schema,), definitions = _of(SettingsRecord)
+    return schema, definitions
+
+
 SCHEMAS: Final[dict[str, Described]] = {
     "inspect": Described("`inspect --format json`: an object, or a list of several targets", _inspect),
     "check": Described("`check`, `lint` and `run` with `--format json`", _check),
     "diff": Described("`diff --format json`", _diff),
     "baseline": Described("what `--write-baseline` writes", _baseline),
     "config": Described("`[tool.bufscan]` of pyproject.toml, or bufscan.toml", _config),
+    "settings": Described("`config --format json`", _settings),
 }
 """By the name that `bufscan schema` takes."""
 

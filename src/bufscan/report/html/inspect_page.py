@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import structs, to_builtins
 
+from bufscan.inventory import role_totals
 from bufscan.report import json
 from bufscan.report.html.findings import explained, findings_of
 from bufscan.report.html.page import page
 from bufscan.report.selecting import count_ties_once, select
 from bufscan.report.text import render as as_text
+from bufscan.report.text.census import Census
 from bufscan.report.text.particulars import Origin, particulars_of, ties_of
 from bufscan.report.text.summary import evidence_of
 from bufscan.report.view import Display
@@ -29,8 +31,9 @@ def render(inventory: Inventory, view: View) -> str:
     view = structs.replace(view, display=Display())
     shown = select(inventory, view.selection)
     counted = count_ties_once(shown)
-    by_role = counted.totals()
-    groups = particulars_of(counted, by_role, ties_of(shown), view)
+    census = Census.of(counted.tensors)
+    by_role = role_totals(census.kinds.values())
+    groups = particulars_of(counted, census, by_role, ties_of(shown), view)
     return page(
         "inspect",
         json.render(inventory, view),
@@ -38,16 +41,16 @@ def render(inventory: Inventory, view: View) -> str:
         title=inventory.target,
         report=to_builtins(json.record_of(inventory, shown, view)),
         sentence=as_text(inventory, structs.replace(view, quiet=True)).strip(),
-        roles=_roles(counted, by_role),
+        roles=_roles(census, by_role),
         findings=findings_of(view.findings, view.source_line),
         particulars=[group for group in groups if group.items and not isinstance(group.items[0], Origin)],
         explained=explained(view.findings, RULES),
     )
 
 
-def _roles(inventory: Inventory, by_role: dict[Role, RoleTotal]) -> list[dict[str, Any]]:
+def _roles(census: Census, by_role: dict[Role, RoleTotal]) -> list[dict[str, Any]]:
     """A row for each role, with where it begins in a bar of all bytes and how long it is there."""
-    reasons = evidence_of(inventory)
+    reasons = evidence_of(census)
     whole = sum(total.nbytes for total in by_role.values()) or 1
     rows, before = [], 0
     for role, total in by_role.items():
