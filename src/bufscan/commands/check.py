@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -36,8 +36,12 @@ from bufscan.commands.options import (
 from bufscan.commands.outcome import (
     Outcome,
 )
+from bufscan.commands.progress import shown_progress
 from bufscan.commands.terminal import display
 from bufscan.target import matching
+
+if TYPE_CHECKING:
+    from bufscan.ranks import Ranks
 
 EXAMPLES = """
 Examples:
@@ -53,6 +57,7 @@ Examples:
 
 
 def check(  # noqa: PLR0913, PLR0917 - typer reads the options from the parameters
+    context: typer.Context,
     targets: Annotated[
         list[str] | None,
         typer.Argument(
@@ -104,7 +109,8 @@ def check(  # noqa: PLR0913, PLR0917 - typer reads the options from the paramete
     plan = plan_of(rehearse, method, rehearse_dtype, train=train)
     from bufscan import checking
 
-    with OpenFiles() as files:
+    ranks: Ranks = context.obj
+    with OpenFiles() as files, shown_progress(ranks) as progress:
         result = checking.check(
             *matching(targets or ()),
             config=gate.settings,
@@ -116,5 +122,8 @@ def check(  # noqa: PLR0913, PLR0917 - typer reads the options from the paramete
             values=values,
             rehearse=plan,
             files=files,
+            progress=progress,
+            ranks=ranks,
         )
+    ranks.part()
     return gate.outcome(result, display(None, no_color=no_color), reads=files.paths, updates=True)
