@@ -17,7 +17,7 @@ from bufscan.comparing.diffing import diff
 from bufscan.values import workers
 from command_line import bufscan, environment
 
-README = Path(__file__).parent.parent / "README.md"
+PAGE = Path(__file__).parent.parent / "src" / "bufscan" / "help" / "diff.md"
 
 
 @pytest.fixture(scope="module")
@@ -303,14 +303,14 @@ def test_ctrl_c_stops_all_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         diff(*paths, progress=interrupt)
 
 
-# The README
+# The manual
 
 
 def test_every_option_is_explained() -> None:
-    section = README.read_text().partition("\n## Diff\n")[2].partition("\n### ")[0]
+    section = PAGE.read_text().partition("\n## ")[0]
     known = set(re.findall(r"^ +(?:-[^h], )?(--[a-z-]+)", bufscan("diff", "--help").stdout.decode(), re.MULTILINE))
     assert "--map" in known
-    assert known - {"--textconv"} == set(re.findall(r"--[a-z][a-z-]+", section))
+    assert known - {"--textconv"} <= set(re.findall(r"--[a-z][a-z-]+", section))
 
 
 # git

@@ -70,6 +70,13 @@ class _Command(TyperCommand):
     def get_params(self, ctx: Any) -> list[Any]:
         return _without_conversion(super().get_params(ctx))
 
+    def make_parser(self, ctx: Any) -> Any:
+        parser = super().make_parser(ctx)
+        for option in self.get_params(ctx):
+            if option.name == "color":  # the last one of the two holds
+                parser.add_option(option, ["--no-color"], "color", action="store_const", const="never")
+        return parser
+
 
 class _OnTargets(_Command):
     def invoke(self, ctx: Any) -> Any:
@@ -110,10 +117,16 @@ _COMMANDS = {
     "lint": "Read source, and find what is not registered.",
     "run": "Watch the models that a program builds.",
     "diff": "Show what changed between two of them.",
+    "help": "Show a page of the manual.",
     "explain": "List the rules of `check`, or explain one.",
+    "config": "Show the settings that hold here.",
+    "completion": "Print what teaches a shell to complete.",
+    "schema": "Print the JSON Schema of an output, or of the configuration.",
     "demo": "Inspect a small model with the classic faults.",
 }
 """Each a module of `commands` with a function of its name, and what the list of commands says of it."""
+
+_FOR_ALL_COMMANDS = ("--color", "--no-color", "--debug", "--quiet", "-q")  # the first of them with a value
 
 _ON_TARGETS = ("inspect", "check", "lint", "run", "diff")
 
@@ -203,11 +216,13 @@ def _say(line: str) -> None:
 
 
 def _complain_of_usage(error: typer.TyperException, arguments: Sequence[str]) -> int:
-    message = error.format_message().rstrip(".")
+    message = error.format_message().partition(" (Possible options")[0].rstrip(".")
     context = getattr(error, "ctx", None)
     command = context.command_path if context else "bufscan"
     hint = f"`{command} --help` shows how to use it"
-    if command == "bufscan" and arguments:
+    if possible := getattr(error, "possibilities", None):
+        hint = did_you_mean(str(getattr(error, "option_name", "")), possible) or hint
+    elif command == "bufscan" and arguments:
         hint = did_you_mean(arguments[0], _COMMANDS) or hint
     return _complain(message[:1].lower() + message[1:], hint)
 
@@ -316,6 +331,7 @@ def _guarded(given: list[str], ranks: Ranks) -> int:
 
 
 def _run(arguments: list[str], ranks: Ranks) -> int:
+    arguments = _command_first(arguments)
     if arguments and _is_target(arguments[0]):  # the command's name was left out
         arguments = ["inspect", *arguments]
     with ranks.together():
@@ -344,6 +360,14 @@ def _run(arguments: list[str], ranks: Ranks) -> int:
         for message, hint, target in outcome.complaints:
             _complain(message, hint, target=target)
     return outcome.exit_code
+
+
+def _command_first(arguments: list[str]) -> list[str]:
+    """`--debug inspect model.pt` as `inspect --debug model.pt`: what all commands know may stand before them."""
+    count = 0
+    while count < len(arguments) and arguments[count].partition("=")[0] in _FOR_ALL_COMMANDS:
+        count += 2 if arguments[count] in _FOR_ALL_COMMANDS[:1] else 1
+    return [*arguments[count : count + 1], *arguments[:count], *arguments[count + 1 :]]
 
 
 def _is_target(word: str) -> bool:

@@ -10,6 +10,7 @@ import msgspec
 from bufscan.bytesource import OpenFiles
 from bufscan.checking.arguments import idle_entries
 from bufscan.checking.examining import Means, examine
+from bufscan.checking.fixing import Editable
 from bufscan.checking.policy import Policy
 from bufscan.checking.results import CheckResult, Ignored, TargetResult
 from bufscan.checking.selecting import selected_rules
@@ -21,7 +22,8 @@ from bufscan.joining.counterpart import require_one_model
 from bufscan.judging import judge
 from bufscan.opening.artefact import BuildOptions, files_first, is_code
 from bufscan.ranks import ALONE
-from bufscan.target import named_from_here, require_target
+from bufscan.source.suggesting import Suggestions
+from bufscan.target import matching, named_from_here, require_target
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from bufscan.checking.examining import Examined
     from bufscan.checking.results import Known
     from bufscan.findings import Rule
+    from bufscan.judging import Said
     from bufscan.ranks import Ranks
     from bufscan.rehearsal import Plan
     from bufscan.target import Given
@@ -80,7 +83,7 @@ def check(  # noqa: PLR0913 - all but the targets have names and defaults
     """
     config = config or Config()
     rules = selected_rules(config)
-    named = [require_target(target) for target in targets or config.targets]
+    named = [require_target(target) for target in targets or matching(config.targets)]
     if not named:
         raise UsageError("no target", hint="name one, or list `targets` under `[tool.bufscan]` in pyproject.toml")
     with OpenFiles() if files is None else nullcontext(files) as opened:
@@ -111,7 +114,15 @@ def _check(
     at_hand = [rule for rule in rules if rule.needs is None or given.get(rule.needs)]
     policy = Policy(config, at_hand, baseline)
     examined = _never_nothing(_examine_files_first(named, means))
-    results = [_judged(each, rules, policy) for each in examined]
+    said = [judge(each.subjects, rules) for each in examined]
+    suggestions = Suggestions(finding.slot for each in said for finding in each.findings)
+    editable = Editable(target for target in named if isinstance(target, str))
+    for each in examined:
+        suggestions.digests.update(each.digests)
+    results = []
+    for each, judged in zip(examined, said, strict=True):
+        found = [suggestions.on(finding) for finding in judged.findings] + _selected(each.said, rules)
+        results.append(_judged(each, judged, map(editable.without_others, found), policy))
     results = _without_measured(results)
     # When all findings are known, ignores can be: the comment on a class may be needed by another target.
     results = [
@@ -122,7 +133,11 @@ def _check(
         idle = _idle_in_file(config, config.file, policy, [each.target for each in examined])
         results += [idle] if idle.findings or idle.ignored or idle.skipped else []
     return CheckResult(
-        targets=tuple(results), rules=rules, fixed=_fixed(named, results, policy), fail_on=config.fail_on
+        targets=tuple(results),
+        rules=rules,
+        fixed=_fixed(named, results, policy),
+        fail_on=config.fail_on,
+        digests=suggestions.digests,
     )
 
 
@@ -145,8 +160,7 @@ def _never_nothing(examined: list[Examined]) -> list[Examined]:
     return [msgspec.structs.replace(each, failure=each.failure or each.nothing) for each in examined]
 
 
-def _judged(examined: Examined, rules: Iterable[Rule], policy: Policy) -> TargetResult:
-    said = judge(examined.subjects, rules)
+def _judged(examined: Examined, said: Said, findings: Iterable[Finding], policy: Policy) -> TargetResult:
     unread = [skipped for subject in examined.subjects for skipped in subject.inventory.skipped]
     result = TargetResult(
         target=examined.target,
@@ -155,8 +169,12 @@ def _judged(examined: Examined, rules: Iterable[Rule], policy: Policy) -> Target
         file=examined.file,
         read=examined.read,
     )
+    return _with(result, findings, policy)
+
+
+def _selected(findings: Iterable[Finding], rules: Iterable[Rule]) -> list[Finding]:
     codes = {rule.code for rule in rules}
-    return _with(result, [*said.findings, *(each for each in examined.said if each.code in codes)], policy)
+    return [finding for finding in findings if finding.code in codes]
 
 
 def _without_measured(results: Sequence[TargetResult]) -> list[TargetResult]:
@@ -192,7 +210,7 @@ def _with(result: TargetResult, findings: Iterable[Finding], policy: Policy) -> 
 
 def _is_all(named: Iterable[str | nn.Module], config: Config) -> bool:
     """Whether these are all targets that the configuration speaks of: it lists no more, or none at all."""
-    listed = map(named_from_here, config.targets)
+    listed = map(named_from_here, matching(config.targets))
     return {named_from_here(target) for target in named if isinstance(target, str)}.issuperset(listed)
 
 

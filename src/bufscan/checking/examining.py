@@ -15,8 +15,9 @@ from bufscan.checking.linting import finding_of
 from bufscan.checking.results import Failure
 from bufscan.errors import BufscanError
 from bufscan.findings import Subject
-from bufscan.formats.folders.folder_choice import SeveralCheckpointsError, checkpoints_among, is_unzipped
+from bufscan.formats.folders.folder_choice import SeveralCheckpointsError, checkpoints_among
 from bufscan.formats.folders.sharded import OTHER_CHECKPOINT, list_files
+from bufscan.formats.reading import is_unzipped
 from bufscan.inventory import Skipped
 from bufscan.judging import path_and_code
 from bufscan.opening.artefact import BuildOptions, build_target, open_target
@@ -60,6 +61,7 @@ class Examined(msgspec.Struct, frozen=True, kw_only=True):
         file: path of the file or folder that the target is; None for a model.
         read: how many classes, which could not be built, were read from source.
         said: what their source says.
+        digests: of the texts that its edits are for, by file.
     """
 
     target: str
@@ -71,6 +73,7 @@ class Examined(msgspec.Struct, frozen=True, kw_only=True):
     file: str | None = None
     read: int = 0
     said: tuple[Finding, ...] = ()
+    digests: dict[str, str] = {}
 
 
 class Means(msgspec.Struct, frozen=True, kw_only=True):
@@ -251,7 +254,9 @@ def _read(unbuilt: Mapping[str, tuple[Candidate, str]], target: str) -> Examined
             skipped.append(Skipped(what=name, reason="its construction is too long to follow"))
     faults = (fault for several in reading.faults.values() for fault in several)
     said = sorted(map(finding_of, faults), key=path_and_code)
-    return Examined(target=target, read=reading.classes, said=tuple(said), skipped=tuple(skipped))
+    return Examined(
+        target=target, read=reading.classes, said=tuple(said), digests=reading.digests, skipped=tuple(skipped)
+    )
 
 
 def _file_of(candidate: Candidate) -> Path | None:

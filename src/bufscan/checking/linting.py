@@ -63,7 +63,7 @@ def lint(
     """
     config = config or Config()
     rules = tuple(rule for rule in selected_rules(config) if rule.code in LINTED)
-    files = python_files(paths or (() if stdin else _configured(config) or (".",)), config.exclude)
+    files = python_files(paths or (() if stdin else _configured(config) or (".",)), config.exclude, config.folder)
     reading = _read(files, stdin)
     texts = {} if stdin is None else {stdin.filename: stdin.text}
     policy = Policy(config, rules, baseline, texts)
@@ -80,8 +80,8 @@ def lint(
             files=len(files) + (stdin is not None),
             paths=tuple(map(str, files)),
             classes=reading.classes,
-            digests=reading.digests,
         ),
+        digests=reading.digests,
     )
 
 
@@ -146,7 +146,7 @@ def finding_of(fault: FileFault) -> Finding:
         message=fault.message,
         location=Location(file=fault.file, line=fault.line),
         suggestion=fault.suggestion,
-        suggestion_note=fault.advice if fault.fix is None else fault.fix.note,
+        suggestion_note=fault.note,
         edits=None if fault.fix is None else fault.fix.edits,
         is_safe=fault.fix is not None and fault.fix.applicability == "safe",
         certainty="inferred",

@@ -9,10 +9,10 @@ import typer
 
 from bufscan.bytesource import OpenFiles
 from bufscan.commands.options import (
+    Color,
     Debug,
     Device,
     DType,
-    NoColor,
     Output,
     Quiet,
     count_of,
@@ -102,7 +102,7 @@ def diff(  # noqa: PLR0913, PLR0917 - typer reads the options from the parameter
     dtype: DType = None,
     format_: Format = "text",
     output: Output = None,
-    no_color: NoColor = False,
+    color: Color = None,
     quiet: Quiet = False,
     debug: Debug = False,  # noqa: ARG001 - `main` looks for it
 ) -> Outcome:
@@ -124,7 +124,7 @@ def diff(  # noqa: PLR0913, PLR0917 - typer reads the options from the parameter
         top=None if top is None else count_of("rows", top, hint="`--top 10` shows ten"),
         everything=everything,
         quiet=quiet,
-        display=display(output, no_color=no_color),
+        display=display(output, color=color),
     )
     ranks: Ranks = context.obj
     with OpenFiles() as files, shown_progress(ranks) as progress:

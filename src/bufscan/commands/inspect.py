@@ -10,12 +10,12 @@ import typer
 from bufscan.bytesource import OpenFiles
 from bufscan.commands.options import (
     Build,
+    Color,
     Debug,
     Device,
     DType,
     Method,
     Model,
-    NoColor,
     Output,
     Quiet,
     Rehearse,
@@ -89,7 +89,7 @@ def inspect(  # noqa: PLR0913, PLR0917 - typer reads the options from the parame
     train: Train = False,
     format_: Format = "text",
     output: Output = None,
-    no_color: NoColor = False,
+    color: Color = None,
     quiet: Quiet = False,
     debug: Debug = False,  # noqa: ARG001 - `main` looks for it
 ) -> Outcome:
@@ -106,7 +106,7 @@ def inspect(  # noqa: PLR0913, PLR0917 - typer reads the options from the parame
         everything=everything,
         exact=exact,
         quiet=quiet,
-        display=display(output, no_color=no_color),
+        display=display(output, color=color),
     )
     plan = plan_of(rehearse, method, rehearse_dtype, train=train)
     from bufscan.inspecting import inspect as read

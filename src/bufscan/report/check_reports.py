@@ -44,6 +44,12 @@ def _github(result: CheckResult, view: CheckView) -> str:
     return render(result, folder=view.folder)
 
 
+def _gitlab(result: CheckResult, view: CheckView) -> str:
+    from bufscan.report.gitlab import render
+
+    return render(result, folder=view.folder)
+
+
 def _junit(result: CheckResult, _view: CheckView) -> str:
     from bufscan.report.junit import render
 
@@ -62,6 +68,7 @@ CHECK_REPORTS: Final[dict[str, Callable[[CheckResult, CheckView], str]]] = {
     "json": _json,
     "sarif": _sarif,
     "github": _github,
+    "gitlab": _gitlab,
     "junit": _junit,
     "markdown": _markdown,
 }

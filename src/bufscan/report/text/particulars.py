@@ -10,9 +10,10 @@ from bufscan.report.text.layout import Cell, Line, Style, flowed, wrapped
 from bufscan.report.wording import ROLE_WORDS, dimensions, shape_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
     from bufscan.inventory import Inventory, Join, Location, Mismatch, PackedWeight, Role, RoleTotal, Tensor
+    from bufscan.report.text.census import Census, Kind
     from bufscan.report.view import View
 
 # Ties, views, globals ... that are shown one by one unless everything is asked for.
@@ -55,12 +56,12 @@ class _Particular(NamedTuple):
 
 
 def list_particulars(
-    inventory: Inventory, by_role: dict[Role, RoleTotal], ties: list[str], view: View
+    inventory: Inventory, census: Census, by_role: dict[Role, RoleTotal], ties: list[str], view: View
 ) -> list[Line]:
     """Element types and devices, stored against logical bytes, ties, files, and everything odd or left out."""
     return [
         each
-        for particular in _particulars(inventory, by_role, ties, view)
+        for particular in _particulars(inventory, census, by_role, ties, view)
         if particular.items
         for each in _labelled(particular, view)
     ]
@@ -78,20 +79,20 @@ def ties_of(inventory: Inventory) -> list[str]:
 
 
 def _particulars(
-    inventory: Inventory, by_role: dict[Role, RoleTotal], ties: list[str], view: View
+    inventory: Inventory, census: Census, by_role: dict[Role, RoleTotal], ties: list[str], view: View
 ) -> Iterator[_Particular]:
-    tensors = inventory.tensors
-    if len({tensor.dtype for tensor in tensors}) > 1:  # else the first line says it
-        dtypes = _tally(tensors, lambda tensor: tensor.dtype or "none yet", view)
+    tensors, kinds = inventory.tensors, census.kinds.values()
+    if len({tensor.dtype for tensor, _ in kinds}) > 1:  # else the first line says it
+        dtypes = _tally(kinds, lambda tensor: tensor.dtype or "none yet", view)
         yield _Particular("dtypes", dtypes, in_a_row=True)
-    if len({tensor.device for tensor in tensors}) > 1:  # the same
-        devices = _tally(tensors, lambda tensor: tensor.device or "not recorded", view)
+    if len({tensor.device for tensor, _ in kinds}) > 1:  # the same
+        devices = _tally(kinds, lambda tensor: tensor.device or "not recorded", view)
         yield _Particular("devices", devices, in_a_row=True)
-    yield _Particular("types", _subclasses(tensors), in_a_row=True)
-    yield _Particular("files", _files(tensors, view))
+    yield _Particular("types", _subclasses(kinds), in_a_row=True)
+    yield _Particular("files", _files(kinds, view))
     yield _Particular("stored", _stored(inventory, by_role, view))
     yield _Particular("packed", list(_packed(inventory, view)))
-    yield _Particular("views", _views(inventory, view), "warning")
+    yield _Particular("views", _views(inventory, census, view), "warning")
     yield _Particular("origins", _origins(tensors))
     yield _Particular("moves", [f"{each.path}: by hand in forward" for each in tensors if each.moved_by_hand])
     yield _Particular("tied", ties)
@@ -191,43 +192,43 @@ def _difference(each: Mismatch) -> str:
     return "; ".join(differences)
 
 
-def _tally(tensors: tuple[Tensor, ...], value_of: Callable[[Tensor], str], view: View) -> list[str]:
+def _tally(kinds: Collection[Kind], value_of: Callable[[Tensor], str], view: View) -> list[str]:
     """`float32 70 (9.4 MB)`, `int64 3 (24 B)`; the most frequent first."""
     numbers: Counter[str] = Counter()
     nbytes: Counter[str] = Counter()
-    for tensor in tensors:
-        value = value_of(tensor)
-        numbers[value] += 1
-        if tensor.alias_of is None:
-            nbytes[value] += tensor.nbytes or 0
+    for kind in kinds:
+        value = value_of(kind.first)
+        numbers[value] += kind.times
+        nbytes[value] += kind.nbytes or 0
     return [
         f"{value} {count(number)} ({size(nbytes[value], exact=view.exact)})"
         for value, number in numbers.most_common()
     ]
 
 
-def _subclasses(tensors: tuple[Tensor, ...]) -> list[str]:
-    found = Counter(tensor.type_name for tensor in tensors if tensor.type_name is not None)
+def _subclasses(kinds: Collection[Kind]) -> list[str]:
+    found: Counter[str] = Counter()
+    for tensor, number in kinds:
+        if tensor.type_name is not None:
+            found[tensor.type_name] += number
     return [f"{name} {count(number)}" for name, number in found.most_common()]
 
 
-def _files(tensors: tuple[Tensor, ...], view: View) -> list[str]:
-    inside: defaultdict[str, list[Tensor]] = defaultdict(list)
-    for tensor in tensors:
-        if tensor.file is not None:
-            inside[tensor.file].append(tensor)
-    sizes = {
-        file: sum(tensor.nbytes or 0 for tensor in held if tensor.alias_of is None)
-        for file, held in inside.items()
-    }
-    if len(inside) > _MOST_FILES and not view.everything:
-        first, *_, last = inside
-        least, most = min(map(len, inside.values())), max(map(len, inside.values()))
+def _files(kinds: Collection[Kind], view: View) -> list[str]:
+    held: Counter[str] = Counter()
+    sizes: Counter[str] = Counter()
+    for kind in kinds:
+        if kind.first.file is not None:
+            held[kind.first.file] += kind.times
+            sizes[kind.first.file] += kind.nbytes or 0
+    if len(held) > _MOST_FILES and not view.everything:
+        first, *_, last = held
+        least, most = min(held.values()), max(held.values())
         range_ = " to ".join(size(end(sizes.values()), exact=view.exact) for end in (min, max))
-        return [f"{count(len(inside))}: {first} to {last}, {count(least)} to {count(most)} tensors, {range_} each"]
+        return [f"{count(len(held))}: {first} to {last}, {count(least)} to {count(most)} tensors, {range_} each"]
     return [
-        f"{file}: {plural(len(held), 'tensor')}, {size(sizes[file], exact=view.exact)}"
-        for file, held in inside.items()
+        f"{file}: {plural(number, 'tensor')}, {size(sizes[file], exact=view.exact)}"
+        for file, number in held.items()
     ]
 
 
@@ -239,10 +240,12 @@ def _stored(inventory: Inventory, by_role: dict[Role, RoleTotal], view: View) ->
     return [f"{size(stored, exact=view.exact)} for {size(logical, exact=view.exact)} of elements"]
 
 
-def _views(inventory: Inventory, view: View) -> list[str]:
+def _views(inventory: Inventory, census: Census, view: View) -> list[str]:
     """Storages of which the tensors show only a part, the greatest loss first."""
-    unseen = {key: storage.nbytes for key, storage in inventory.storages.items()}
-    for tensor in inventory.tensors:
+    partial = census.where(lambda tensor: tensor.stored_bytes > (tensor.nbytes or 0)).tensors
+    looked_at = {tensor.storage for tensor in partial if tensor.storage is not None} & inventory.storages.keys()
+    unseen = {key: inventory.storages[key].nbytes for key in looked_at}
+    for tensor in inventory.tensors if unseen else ():
         if tensor.storage in unseen and tensor.alias_of is None:
             unseen[tensor.storage] -= tensor.nbytes or 0
     unseen = {key: nbytes for key, nbytes in unseen.items() if nbytes > 0}
