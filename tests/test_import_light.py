@@ -78,6 +78,21 @@ def test_files_are_inspected_with_nothing_heavy(
     assert set() == heavy_modules_after(command, stand_ins, demo_files)
 
 
+def test_a_process_that_a_launcher_started_alone_loads_nothing_heavy(stand_ins: Path, demo_files: Path) -> None:
+    told = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}
+    command = f"""
+import os
+os.environ |= {told!r}
+from bufscan.cli import run
+sys.argv[1:] = ["diff", "model.pt", "model.pt"]
+try:
+    run()
+except SystemExit as end:
+    assert end.code == 0
+"""
+    assert set() == heavy_modules_after(command, stand_ins, demo_files)
+
+
 @pytest.mark.parametrize("name", HEAVY)
 def test_the_proof_notices(name: str, stand_ins: Path) -> None:
     assert {name} == heavy_modules_after(f"import bufscan\ndef f():\n    import {name}\nf()", stand_ins)

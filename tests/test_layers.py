@@ -13,7 +13,7 @@ SOURCES = sources_below(Path(bufscan.__file__).parent)
 
 ROWS: tuple[tuple[str, ...], ...] = (
     ("errors",),
-    ("dtypes", "bytesource", "atomicfile", "tensor_names"),
+    ("dtypes", "bytesource", "atomicfile", "tensor_names", "ranks"),
     ("inventory",),
     ("rehearsal",),
     ("findings", "remote", "ties"),
@@ -36,8 +36,9 @@ ROWS: tuple[tuple[str, ...], ...] = (
 
 BUFSCAN = {name.split(".")[1] if "." in name else "" for name in SOURCES}
 
-WITH_TORCH = ("bufscan.live", "bufscan.values.storages", "bufscan.watching", "bufscan.rehearsing")
-"""What may import torch, in functions: it is for live models. Everything else works on files and records."""
+WITH_TORCH = ("bufscan.live", "bufscan.values.storages", "bufscan.watching", "bufscan.rehearsing", "bufscan.ranks")
+"""What may import torch, in functions: it is for live models, and for several processes. Everything else works on
+files and records."""
 
 
 WITH_NUMPY = {"values", "comparing"}
