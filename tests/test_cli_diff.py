@@ -13,8 +13,8 @@ import torch
 
 from bufscan.cli import main
 from bufscan.commands import progress
-from bufscan.comparing import workers
 from bufscan.comparing.diffing import diff
+from bufscan.values import workers
 from command_line import bufscan, environment
 
 PAGE = Path(__file__).parent.parent / "src" / "bufscan" / "help" / "diff.md"

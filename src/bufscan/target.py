@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import os
 import re
 import sys
@@ -14,6 +13,7 @@ import msgspec
 
 from bufscan.bytesource import exists, is_file, is_folder
 from bufscan.errors import UsageError, without_secrets
+from bufscan.tensor_names import is_pattern
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -276,7 +276,12 @@ def matching(given: Sequence[str]) -> list[str]:
     """
     targets: list[str] = []
     for text in given:
-        is_pattern = glob.has_magic(text) and not (_URL.match(text) or exists(Path(text)))
-        found = sorted(glob.glob(text)) if is_pattern else []  # noqa: PTH207 - what matches is named as it was typed
-        targets += found or [text]
+        may_match = is_pattern(text) and not (_URL.match(text) or exists(Path(text)))
+        targets += (_matches(text) if may_match else []) or [text]
     return targets
+
+
+def _matches(pattern: str) -> list[str]:
+    from glob import glob  # most targets are no patterns
+
+    return sorted(glob(pattern))  # noqa: PTH207 - what matches is named as it was typed

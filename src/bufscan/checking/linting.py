@@ -80,8 +80,8 @@ def lint(
             files=len(files) + (stdin is not None),
             paths=tuple(map(str, files)),
             classes=reading.classes,
-            digests=reading.digests,
         ),
+        digests=reading.digests,
     )
 
 
@@ -146,7 +146,7 @@ def finding_of(fault: FileFault) -> Finding:
         message=fault.message,
         location=Location(file=fault.file, line=fault.line),
         suggestion=fault.suggestion,
-        suggestion_note=fault.advice if fault.fix is None else fault.fix.note,
+        suggestion_note=fault.note,
         edits=None if fault.fix is None else fault.fix.edits,
         is_safe=fault.fix is not None and fault.fix.applicability == "safe",
         certainty="inferred",

@@ -34,10 +34,6 @@ class Site(NamedTuple):
         on_class: whether the class itself gets the slot, rather than an instance.
         key: of an element, where the source spells it.
         is_direct: whether it goes past the object's own `__setattr__`, straight into the instance dict.
-        shares: what it has in common with other targets of its statement: the value, or the statement alone, of
-            which it has a value to itself (`self.a, self.b = x, y`).
-        twin: a plain name that the statement gives the very same value.
-        computed_name: what computes the slot's name (`f"mask_{i}"`), where a call to `setattr` does.
     """
 
     line: int
@@ -48,9 +44,6 @@ class Site(NamedTuple):
     on_class: bool = False
     key: Key | None = None
     is_direct: bool = False
-    shares: Literal["value", "statement"] | None = None
-    twin: str | None = None
-    computed_name: ast.expr | None = None
 
 
 class References(NamedTuple):
@@ -66,12 +59,10 @@ class Sites:
 
     Attributes:
         methods: what each of its methods refers to.
-        initialised: the line of each method that runs `super().__init__()`.
     """
 
     def __init__(self) -> None:
         self.methods: dict[str, References] = {}
-        self.initialised: dict[str, int] = {}
         self._by_slot: dict[str, list[Site]] = {}
         self._by_pattern: list[tuple[re.Pattern[str], Site]] = []
 
@@ -134,11 +125,6 @@ def _add_method(sites: Sites, function: Function, owner: str) -> None:
     sites.add(_found(nodes, Receivers(classes, owner, instances), method=function.name, on_class=True))
     references = sites.methods.setdefault(function.name, References(set(), set(), set()))
     for node in nodes:
-        match node:
-            case ast.Call(func=ast.Attribute(value=maker, attr="__init__")) if (
-                _is_super(maker) or last_name(maker) == "Module"
-            ):
-                sites.initialised.setdefault(function.name, node.lineno)
         match node:
             case ast.Attribute(value=ast.Name(id=name), attr=method) if name in instances | classes:
                 references.own.add(method)
@@ -208,24 +194,13 @@ def _found(
             if found := receivers.slot(target):
                 is_direct = isinstance(target, ast.Subscript)
                 site = Site(target.lineno, kind, value, found[0], method, on_class, None, is_direct)
-                yield found[1], _in_statement(site, target, node)
+                yield found[1], site
             elif inner := receivers.inside(target):
                 yield inner[1], Site(target.lineno, "element", value, inner[0], method, on_class, inner[2])
         if isinstance(node, ast.Call):
             for slot, receiver, kind, value, key in _called(node, receivers):
                 is_direct = kind == "whole" and last_name(node.func) in _DIRECT and not _is_super(node.func)
-                site = Site(node.lineno, kind, value, receiver, method, on_class, key, is_direct)
-                is_computed = kind == "whole" and not isinstance(slot, str)
-                yield slot, site._replace(computed_name=node.args[-2]) if is_computed else site
-
-
-def _in_statement(site: Site, target: ast.expr, node: ast.AST) -> Site:
-    if not isinstance(node, ast.Assign):
-        return site
-    if target not in node.targets:
-        return site._replace(shares="value" if site.value is None else "statement")
-    twin = next((other.id for other in node.targets if isinstance(other, ast.Name)), None)
-    return site._replace(shares="value" if len(node.targets) > 1 else None, twin=twin)
+                yield slot, Site(node.lineno, kind, value, receiver, method, on_class, key, is_direct)
 
 
 def _bindings(node: ast.AST) -> Iterator[tuple[ast.expr, ast.expr | None, Kind]]:

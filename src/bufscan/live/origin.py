@@ -38,7 +38,6 @@ the class itself has under the name, what registers it (`register_buffer`, a Par
 sets it without registering it, or what puts it into the instance dict although it is registered.
 """
 
-_LONGEST_VALUE = 100
 _MOST_IMPORTS_FOLLOWED = 8
 _MODULE_BASE = "torch.nn.modules.module"  # defines nn.Module, which gives its instances no tensor
 
@@ -91,57 +90,35 @@ _on_class_name = functools.lru_cache(maxsize=64)(sites_on_class_name)
 
 
 class Assignment(msgspec.Struct, frozen=True, kw_only=True):
-    """A place in the source, with what a suggestion needs to be written in its words.
+    """A place in the source that gives something its value.
 
     Attributes:
         location: of the target.
-        value: right-hand side on one line; None where there is no single one, or it is too long to repeat.
-        receiver: what the source calls the object there: `self`, nearly always; "" for a plain name.
+        file: the absolute path of that.
+        owner: the qualified name of the class that it stands in; "" for a global.
         in_init: whether building an object runs it; False for what a later `forward` sets.
-        starts_empty: whether what is assigned can hold no tensor: a constant, an empty container.
-        is_only: whether no other line sets the whole attribute anew.
-        is_replaced: whether a line that building an object does not run gives the attribute another object.
-        shares: see `Site`.
-        twin: see `Site`.
-        emptied_at: the line that sets the attribute to what holds no tensor, `None` most often, before this one.
-        initialised_at: the line that runs `super().__init__()`, where that comes only after this one.
-        is_cached_property: whether it is the `def` of one, which sets the attribute when it is first read.
-        computed_name: the expression that computes the attribute's name, where one does: the line gives several.
-        nn: what the file calls `torch.nn`.
-        uses_buffer_class: whether the file registers buffers with `nn.Buffer`.
     """
 
     location: Location
-    value: str | None = None
-    receiver: str = "self"
+    file: str
+    owner: str = ""
     in_init: bool = True
-    starts_empty: bool = False
-    is_only: bool = True
-    is_replaced: bool = False
-    shares: Literal["value", "statement"] | None = None
-    twin: str | None = None
-    emptied_at: int | None = None
-    initialised_at: int | None = None
-    is_cached_property: bool = False
-    computed_name: str | None = None
-    nn: str = "nn"
-    uses_buffer_class: bool = False
 
 
 class _Candidate(NamedTuple):
     """A site that may be the one.
 
     Attributes:
-        position: of its class in the method resolution order.
+        owner: the class that it stands in.
+        position: of that in the method resolution order.
         depth: calls between the constructor and it; None where construction does not run it.
-        initialised_at: the line of its method that runs `super().__init__()`.
     """
 
     site: Site
     source: Source
+    owner: str = ""
     position: int = 0
     depth: int | None = 0
-    initialised_at: int | None = None
 
 
 class _Imported(NamedTuple):
@@ -176,18 +153,18 @@ def find_assignment(
         for position, cls in enumerate(mro_of(owner))
         if class_dict(cls).get("__module__") != _MODULE_BASE and (found := source_of_class(cls))
     ]
-    depths = constructing_methods([SeenClass(at, found.node.name, _in_class(found.node)) for at, found in classes])
+    seen = [SeenClass(at, found.node.name, _in_class(found.node)) for at, found in classes]
+    depths = constructing_methods(seen)
     # A computed name (`f"mask_{i}"`) is believed only where no class spells the name out.
     for sites_of in (Sites.of, Sites.computing):
         candidates: list[_Candidate] = []
-        for position, (source, node) in classes:
+        for position, (source, node, name) in classes:
             for site in sites_of(_in_class(node), attribute):
                 depth = 0 if site.method is None else depths.get((position, site.method))
-                line = _in_class(node).initialised.get(site.method or "")
-                candidates.append(_Candidate(site, source, position, depth, line))
+                candidates.append(_Candidate(site, source, name, position, depth))
             if want == "class_value":
                 outside = sites_of(_on_class_name(source.tree, node.name), attribute)
-                candidates.extend(_Candidate(site, source, position) for site in outside)
+                candidates.extend(_Candidate(site, source, name, position) for site in outside)
         if best := _best(candidates, want, key):
             return best
     return _find_cached_property(owner, attribute)
@@ -196,19 +173,7 @@ def find_assignment(
 def _find_cached_property(owner: type, attribute: str) -> Assignment | None:
     found = next((class_dict(cls)[attribute] for cls in mro_of(owner) if attribute in class_dict(cls)), None)
     function = instance_dict(found).get("func") if is_a(found, functools.cached_property) else None
-    written = source_of_function(function) if isinstance(function, FunctionType) else None
-    if written is None or written.node is None:
-        return None
-    returned = [node.value for node in walk(written.node.body) if isinstance(node, ast.Return) and node.value]
-    simple = len(returned) == 1 and isinstance(written.node.body[0], ast.Return)
-    return Assignment(
-        location=written.source.location(written.line),
-        value=written.source.one_line(returned[0], _LONGEST_VALUE) if simple else None,
-        receiver=written.node.args.args[0].arg if written.node.args.args else "self",
-        is_cached_property=True,
-        nn=written.source.spelling_of_nn,
-        uses_buffer_class=written.source.uses_buffer_class,
-    )
+    return find_function(function) if isinstance(function, FunctionType) else None
 
 
 def find_global_origin(holder: FunctionType | ModuleType, name: str) -> Location | None:
@@ -231,40 +196,27 @@ def find_global_assignment(
         imported = _import_of(name, source.tree, module)
         if imported is None:
             break
-        import_line = import_line or Assignment(location=source.location(imported.line), value=name, receiver="")
+        import_line = import_line or _at(source, imported.line)
         if imported.module is None:
             break
         holder, name = imported.module, imported.name
     return import_line
 
 
-def find_default(function: FunctionType, argument: str) -> Assignment | None:
-    """The expression that makes an argument's default, at the line where it stands."""
+def find_function(function: FunctionType) -> Assignment | None:
+    """A function's `def`: where its default arguments are written and its closure is made."""
     found = source_of_function(function)
-    if found is None or found.node is None:
-        return None
-    arguments = found.node.args
-    named = [*arguments.posonlyargs, *arguments.args][-len(arguments.defaults) :] if arguments.defaults else []
-    pairs = [
-        *zip(named, arguments.defaults, strict=True),
-        *zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True),
-    ]
-    for name, default in pairs:
-        if name.arg == argument and default is not None:
-            return Assignment(
-                location=found.source.location(default.lineno),
-                value=found.source.one_line(default, _LONGEST_VALUE),
-                receiver="",
-                nn=found.source.spelling_of_nn,
-                uses_buffer_class=found.source.uses_buffer_class,
-            )
-    return None
+    return _at(found.source, found.line) if found else None
 
 
 def find_function_origin(function: FunctionType) -> Location | None:
-    """File and line of a function's `def`: where its default arguments are written and its closure is made."""
-    found = source_of_function(function)
-    return found.source.location(found.line) if found else None
+    """File and line of a function's `def`."""
+    found = find_function(function)
+    return found.location if found else None
+
+
+def _at(source: Source, line: int) -> Assignment:
+    return Assignment(location=source.location(line), file=source.file)
 
 
 def _best(candidates: list[_Candidate], want: Want, key: Key | None) -> Assignment | None:
@@ -279,36 +231,9 @@ def _best(candidates: list[_Candidate], want: Want, key: Key | None) -> Assignme
             ranked.append((order, candidate))
     if not ranked:
         return None
-    site, source, _, depth, initialised_at = min(ranked, key=lambda entry: entry[0])[1]
-    setting = [given for given in candidates if given.site.kind in ("whole", "augmented", "registration")]
+    site, source, owner, _, depth = min(ranked, key=lambda entry: entry[0])[1]
     return Assignment(
-        location=source.location(site.line),
-        value=source.one_line(site.value, _LONGEST_VALUE) if site.value and site.kind != "augmented" else None,
-        receiver=site.receiver,
-        in_init=depth is not None,
-        starts_empty=not may_hold_tensor(site.value),
-        is_only=len(setting) <= 1,
-        is_replaced=any(given.depth is None and given.site.kind != "augmented" for given in setting),
-        shares=site.shares,
-        twin=site.twin,
-        emptied_at=_emptied_at([given for given in setting if given.source is source], site),
-        initialised_at=initialised_at if initialised_at is not None and site.line < initialised_at else None,
-        computed_name=source.one_line(site.computed_name, _LONGEST_VALUE) if site.computed_name else None,
-        nn=source.spelling_of_nn,
-        uses_buffer_class=source.uses_buffer_class,
-    )
-
-
-def _emptied_at(setting: list[_Candidate], chosen: Site) -> int | None:
-    """The line, run by construction before the chosen one, that sets the attribute to what holds no tensor."""
-    return next(
-        (
-            site.line
-            for site, _, _, depth, _ in setting
-            if site is not chosen and depth is not None and site.kind == "whole" and not site.on_class
-            if not may_hold_tensor(site.value) and may_hold_tensor(chosen.value)
-        ),
-        None,
+        location=source.location(site.line), file=source.file, owner=owner, in_init=depth is not None
     )
 
 

@@ -53,42 +53,6 @@ class Source:
         }
 
     @cached_property
-    def spelling_of_nn(self) -> str:
-        """What this file calls `torch.nn`."""
-        spelling = "nn"
-        for node in self.tree.body:
-            if not isinstance(node, ast.Import | ast.ImportFrom):
-                continue
-            package = f"{node.module}." if isinstance(node, ast.ImportFrom) else ""
-            for alias in node.names:
-                if f"{package}{alias.name}" == "torch.nn" and (package or alias.asname):
-                    return alias.asname or "nn"
-                if f"{package}{alias.name}" == "torch":
-                    spelling = f"{alias.asname or 'torch'}.nn"
-        return spelling
-
-    @cached_property
-    def uses_buffer_class(self) -> bool:
-        """Whether this file registers buffers by assigning `nn.Buffer` objects."""
-        return any("nn.Buffer(" in line for line in self.lines)
-
-    def one_line(self, node: ast.expr, limit: int) -> str | None:
-        """The expression as the source writes it; None where one line of `limit` characters cannot hold it."""
-        start, end = node.lineno, node.end_lineno or node.lineno
-        if end == start and end <= len(self.lines):
-            # Column offsets count UTF-8 bytes.
-            raw = self.lines[start - 1].encode()[node.col_offset : node.end_col_offset]
-            text = raw.decode(errors="replace")
-        elif end - start <= limit:
-            try:
-                text = ast.unparse(node)
-            except RecursionError:
-                return None
-        else:
-            return None
-        return text if len(text) <= limit and "\n" not in text else None
-
-    @cached_property
     def _definitions(self) -> list[tuple[str, ast.ClassDef | Function]]:
         found: list[tuple[str, ast.ClassDef | Function]] = []
         pending: list[tuple[str, ast.AST]] = [("", self.tree)]
@@ -107,10 +71,11 @@ class Source:
 
 
 class ClassSource(NamedTuple):
-    """A class definition and the file it stands in."""
+    """A class definition, the file it stands in, and its qualified name."""
 
     source: Source
     node: ast.ClassDef
+    name: str
 
 
 _sources: dict[str, Source | None] = {}
@@ -159,7 +124,7 @@ def source_of_class(owner: type) -> ClassSource | None:
     for file in dict.fromkeys([*lines_by_file, *([own_file] if own_file else [])]):
         source = source_of_file(file, module if file == own_file else None)
         if source is not None and (definitions := source.classes.get(qualname)):
-            return ClassSource(source, _defined_around(definitions, lines_by_file.get(file, [])))
+            return ClassSource(source, _defined_around(definitions, lines_by_file.get(file, [])), qualname)
     return None
 
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from bufscan.inventory import Location
 from bufscan.live.sources import shown_path
-from bufscan.live.user_code import is_installed, may_be_named
+from bufscan.live.user_code import may_be_named
+from bufscan.source.files import is_installed
 
 if TYPE_CHECKING:
     from collections.abc import Callable

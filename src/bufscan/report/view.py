@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable  # noqa: TC003 - msgspec reads it
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -48,6 +49,7 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
         quiet: the summary line alone.
         display: the output that text is made for; machine formats ignore it.
         findings: what the rules say of the inventory; only reports in `WITH_FINDINGS` show them.
+        source_line: gives the text of a line of a file, which these show; "" where there is none.
     """
 
     selection: Selection = Selection()
@@ -58,3 +60,4 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     quiet: bool = False
     display: Display = Display()
     findings: tuple[Finding, ...] = ()
+    source_line: Callable[[str, int], str] | None = None

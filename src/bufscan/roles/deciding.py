@@ -15,8 +15,6 @@ from bufscan.roles.element_type import claim_by_element_type
 from bufscan.roles.entry_order import claim_by_entry_order
 from bufscan.roles.known_names import claim_by_known_name
 from bufscan.roles.module_tree import claim_unowned
-from bufscan.roles.optimizer_names import claim_by_optimizer_names
-from bufscan.roles.optimizer_shapes import claim_by_optimizer_shapes
 from bufscan.roles.quantised import claim_quantised
 from bufscan.roles.random_state import claim_random_states
 from bufscan.roles.section import Checkpoint
@@ -31,8 +29,26 @@ if TYPE_CHECKING:
 
 Evidence: TypeAlias = "Callable[[Checkpoint], None]"
 
+
+# Most checkpoints have no optimizer: they do not wait for what weighs one.
+
+
+def _claim_by_optimizer_names(checkpoint: Checkpoint) -> None:
+    if checkpoint.optimizers:
+        from bufscan.roles.optimizer_names import claim_by_optimizer_names
+
+        claim_by_optimizer_names(checkpoint)
+
+
+def _claim_by_optimizer_shapes(checkpoint: Checkpoint) -> None:
+    if checkpoint.optimizers:
+        from bufscan.roles.optimizer_shapes import claim_by_optimizer_shapes
+
+        claim_by_optimizer_shapes(checkpoint)
+
+
 EVIDENCE: tuple[Evidence, ...] = (
-    claim_by_optimizer_names,
+    _claim_by_optimizer_names,
     claim_random_states,
     claim_quantised,
     claim_unowned,
@@ -44,7 +60,7 @@ EVIDENCE: tuple[Evidence, ...] = (
 
 CONSEQUENCES: tuple[Evidence, ...] = (
     claim_by_entry_order,
-    claim_by_optimizer_shapes,
+    _claim_by_optimizer_shapes,
     claim_by_ties,
 )
 """What follows from the entries already known: one claim can lead to the next."""

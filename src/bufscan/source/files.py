@@ -32,6 +32,14 @@ _USUALLY_LEFT_OUT = frozenset(
 """Folders of what others made, beside all whose name begins with a dot."""
 
 
+_INSTALLED = frozenset(("site-packages", "dist-packages"))
+
+
+def is_installed(file: str) -> bool:
+    """Whether the file is part of an installed package, in this environment or in one that it builds on."""
+    return not _INSTALLED.isdisjoint(Path(file).parts)
+
+
 def python_files(paths: Sequence[str], exclude: Sequence[str] = (), root: str = os.curdir) -> list[Path]:
     """The files that are meant, each once: those that are named, and all `.py` in folders that are named.
 

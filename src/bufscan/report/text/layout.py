@@ -141,12 +141,14 @@ def elided(text: str, width: int, sign: str, *, head: int | None = None) -> str:
 
 def flowed(cells: Iterable[Cell], width: int | None) -> list[Line]:
     """One long line, broken before the cells that would make it wider than `width`; never before punctuation."""
+    if width is None:
+        return [list(cells)]
     lines: list[list[Cell]] = [[]]
     taken = 0
     for cell in cells:
         wide = cell_width(cell.text)
         # One column is kept for the punctuation that may follow.
-        if width is not None and taken + wide >= width and cell.text[0] not in ",;:":
+        if taken + wide >= width and cell.text[0] not in ",;:":
             lines.append([])
             taken = 0
         lines[-1].append(cell)
