@@ -369,17 +369,26 @@ class OptimizerGroup(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         shapes: shape of each parameter as its state shows it; None where no state shows one.
         names: the parameters' names, where the optimizer was given them; else None.
+        settings: learning rate, weight decay and so on, as exact text by their names.
     """
 
     shapes: tuple[tuple[int, ...] | None, ...]
     names: tuple[str, ...] | None = None
+    settings: dict[str, str] = {}
 
 
 class Optimizer(msgspec.Struct, frozen=True, kw_only=True):
-    """A saved optimizer: evidence of what was trained. `section` is where it lies."""
+    """A saved optimizer: evidence of what was trained.
+
+    Attributes:
+        section: where it lies.
+        groups: of its parameters.
+        kind: the classes of torch.optim that keep such a state, as `Adam or AdamW`; None where none does.
+    """
 
     section: str
     groups: tuple[OptimizerGroup, ...]
+    kind: str | None = None
 
     @property
     def sizes(self) -> list[int]:
@@ -472,6 +481,8 @@ class Inventory(msgspec.Struct, frozen=True, kw_only=True):
         notes: what a person should know about how this was read, one sentence each.
         joins: how sections of a checkpoint fit the model it was joined to, the best first.
         plain: the values beside the tensors, where these were asked for.
+        training: of a training checkpoint, the values that are neither in a model nor in an optimizer: how far it
+            is, its hyper-parameters, its scheduler. No more than a few hundred.
         packed: quantised weights that take several entries each.
     """
 
@@ -490,6 +501,7 @@ class Inventory(msgspec.Struct, frozen=True, kw_only=True):
     notes: tuple[str, ...] = ()
     joins: tuple[Join, ...] = ()
     plain: tuple[PlainValue, ...] = ()
+    training: tuple[PlainValue, ...] = ()
     packed: tuple[PackedWeight, ...] = ()
 
     @property
@@ -501,6 +513,17 @@ class Inventory(msgspec.Struct, frozen=True, kw_only=True):
     def stored_bytes(self) -> int:
         """Bytes the artefact spends on tensors; a storage that several tensors share counts once."""
         return sum(storage.nbytes for storage in self.storages.values())
+
+    def sections(self) -> dict[str, RoleTotal]:
+        """Totals by section, in the order of the artefact; ties as in `totals`."""
+        sums: dict[str, list[int]] = {}
+        for tensor in self.tensors:
+            total = sums.setdefault(tensor.section, [0, 0, 0])
+            total[0] += 1
+            if tensor.alias_of is None and tensor.shape is not None:
+                total[1] += tensor.numel
+                total[2] += tensor.nbytes
+        return {section: RoleTotal(*total) for section, total in sums.items()}
 
     def totals(self) -> dict[Role, RoleTotal]:
         """Totals by role, in the order of `ROLES`, without the roles that do not occur.
