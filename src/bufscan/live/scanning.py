@@ -13,7 +13,7 @@ from bufscan.live.anatomy import is_torch_class
 from bufscan.live.classifying import Classifier
 from bufscan.live.describing import StorageTable, describe, elements_of, is_uninitialised, subclasses_not_asked
 from bufscan.live.measuring import measure
-from bufscan.live.origin import find_assignment, find_function, find_global_assignment
+from bufscan.live.origin import origin_of, origin_of_function, origin_of_global
 from bufscan.live.registry import registered_modules, registered_tensors, table_of
 from bufscan.live.renewal import is_reset
 from bufscan.live.saving import SavedNames
@@ -33,9 +33,9 @@ if TYPE_CHECKING:
     from bufscan.live.describing import Elements
     from bufscan.live.measuring import Measurement
     from bufscan.live.naming import Anchor
-    from bufscan.live.origin import Assignment
     from bufscan.live.registry import RegisteredModule, RegisteredTensor
     from bufscan.live.walking import Reached
+    from bufscan.source.origins import Origin
 
 _MOST_NAMES = 3  # of what a note is about
 
@@ -132,7 +132,7 @@ class _Scanner:
         # A hidden module is one fault, made where the module is put, whatever its own code holds in its turn.
         anchor = place.anchor if place.holder is None else place.holder.anchor
         nothing_to_mend = verdict.holding in HARMLESS_HOLDINGS or _is_torchs(anchor)
-        found = None if nothing_to_mend else assignment_of(anchor)
+        origin = None if nothing_to_mend else origin_at(anchor)
         record = self._record(
             place.path,
             tensor,
@@ -144,8 +144,8 @@ class _Scanner:
             holding=verdict.holding,
             alias_of=verdict.alias_of,
             holder=place.holder.path if place.holder is not None else None,
-            found=found,
-            slot=None if nothing_to_mend else slot_at(place, tensor, verdict, found),
+            origin=origin,
+            slot=None if nothing_to_mend else slot_at(place, tensor, verdict, origin),
         )
         self._by_prefix.setdefault(place.home.prefix, []).append(record)
 
@@ -184,7 +184,7 @@ class _Scanner:
         role: Role = "parameter" if entry.kind == "parameter" else "persistent_buffer"
         split = self._splits.get(entry.name)
         holding = shadow.holding if shadow else split.holding if split else None
-        found = assignment_of(shadow.anchor) if shadow else _registration_of(entry, is_split=bool(split))
+        origin = origin_at(shadow.anchor) if shadow else _registration_of(entry, is_split=bool(split))
         return self._record(
             entry.name,
             tensor,
@@ -198,8 +198,8 @@ class _Scanner:
             holder=shadow.module if shadow else None,
             is_reset=lacks_values(entry)
             and is_reset((type(entry.owner.module), type(self._modules[0].module)), entry.attribute),
-            found=found,
-            slot=slot_of(entry, holding, found),
+            origin=origin,
+            slot=slot_of(entry, holding, origin),
         )
 
     def _record(
@@ -208,7 +208,7 @@ class _Scanner:
         tensor: torch.Tensor,
         *,
         alias_of: str | None = None,
-        found: Assignment | None = None,
+        origin: Origin | None = None,
         slot: Slot | None = None,
         **facts: Any,
     ) -> Tensor:
@@ -222,7 +222,7 @@ class _Scanner:
             trains=None if trained is None else id(tensor) in trained,
             alias_of=alias_of or self._first_name(tensor, name),
             declared=_declared(tensor),
-            origin=found.location if found else None,
+            origin=origin.location if origin else None,
             slot=slot,
             **facts,
             **msgspec.structs.asdict(described),
@@ -266,23 +266,23 @@ def _is_torchs(anchor: Anchor | None) -> bool:
     return isinstance(owner, type) and is_torch_class(owner)
 
 
-def assignment_of(anchor: Anchor | None) -> Assignment | None:
+def origin_at(anchor: Anchor | None) -> Origin | None:
     """Where the source assigns what the walk came through; None where it does not show it."""
     if anchor is None:
         return None
     owner, name, want, key = anchor
     if isinstance(owner, type):
-        return find_assignment(owner, name or "", want, key)
+        return origin_of(owner, name or "", want, key)
     if isinstance(owner, FunctionType) and name is None:
-        return find_function(owner)
-    return find_global_assignment(owner, name or "")
+        return origin_of_function(owner)
+    return origin_of_global(owner, name or "")
 
 
-def _registration_of(entry: RegisteredTensor, *, is_split: bool) -> Assignment | None:
+def _registration_of(entry: RegisteredTensor, *, is_split: bool) -> Origin | None:
     """Where a buffer is registered that had better be registered otherwise."""
     if not is_split and misregistration_of(entry) is None:
         return None
-    return find_assignment(type(entry.owner.module), entry.attribute, "registration")
+    return origin_of(type(entry.owner.module), entry.attribute, "registration")
 
 
 def _declared(tensor: torch.Tensor) -> Literal["parameter", "buffer"] | None:
