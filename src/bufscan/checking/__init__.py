@@ -21,6 +21,7 @@ from bufscan.inventory import Skipped
 from bufscan.joining.counterpart import require_one_model
 from bufscan.judging import judge
 from bufscan.opening.artefact import BuildOptions, files_first, is_code
+from bufscan.ranks import ALONE
 from bufscan.source.suggesting import Suggestions
 from bufscan.target import matching, named_from_here, require_target
 
@@ -33,8 +34,10 @@ if TYPE_CHECKING:
     from bufscan.checking.results import Known
     from bufscan.findings import Rule
     from bufscan.judging import Said
+    from bufscan.ranks import Ranks
     from bufscan.rehearsal import Plan
     from bufscan.target import Given
+    from bufscan.values.workers import Progress
 
 # Ends the name of a target, or goes on to those of the modules and models in it, and to a model's arguments.
 _AFTER_CODE = "\0.:("
@@ -51,6 +54,8 @@ def check(  # noqa: PLR0913 - all but the targets have names and defaults
     values: bool = False,
     rehearse: Plan | None = None,
     files: OpenFiles | None = None,
+    progress: Progress | None = None,
+    ranks: Ranks = ALONE,
 ) -> CheckResult:
     """Run the rules over the targets.
 
@@ -68,6 +73,8 @@ def check(  # noqa: PLR0913 - all but the targets have names and defaults
         values: whether to read the values of the tensors too.
         rehearse: how to rehearse the move of every model to another device; None to do as the configuration says.
         files: keeps open what is read; None to close it at the end.
+        progress: told now and then how many bytes of how many values have been read.
+        ranks: the processes that share the values of files, all of which make this call.
 
     Raises:
         TargetError: a file was written to while it was read.
@@ -88,6 +95,8 @@ def check(  # noqa: PLR0913 - all but the targets have names and defaults
             build=BuildOptions(device=device, dtype=dtype),
             values=values,
             plan=rehearse,
+            ranks=ranks,
+            progress=progress,
         )
         _require_checkpoint(named, means)
         return _check(named, config, means, rules, baseline)

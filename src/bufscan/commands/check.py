@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -38,8 +38,12 @@ from bufscan.commands.options import (
     plan_of,
 )
 from bufscan.commands.outcome import DONE, Outcome
+from bufscan.commands.progress import shown_progress
 from bufscan.commands.terminal import display
 from bufscan.target import matching
+
+if TYPE_CHECKING:
+    from bufscan.ranks import Ranks
 
 EXAMPLES = """
 Examples:
@@ -56,6 +60,7 @@ Examples:
 
 
 def check(  # noqa: PLR0913, PLR0917 - typer reads the options from the parameters
+    context: typer.Context,
     targets: Annotated[
         list[str] | None,
         typer.Argument(
@@ -111,7 +116,8 @@ def check(  # noqa: PLR0913, PLR0917 - typer reads the options from the paramete
     plan = plan_of(rehearse, method, rehearse_dtype, train=train)
     from bufscan import checking
 
-    with OpenFiles() as files:
+    ranks: Ranks = context.obj
+    with OpenFiles() as files, shown_progress(ranks) as progress:
         result = checking.check(
             *matching(targets or ()),
             config=gate.settings,
@@ -123,7 +129,10 @@ def check(  # noqa: PLR0913, PLR0917 - typer reads the options from the paramete
             values=values,
             rehearse=plan,
             files=files,
+            progress=progress,
+            ranks=ranks,
         )
+    ranks.part()
     if mends:
         from bufscan.checking.fixing import changes_for, diff_of, without_mended, write
 

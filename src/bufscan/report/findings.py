@@ -14,7 +14,7 @@ from bufscan.report.sizes import plural
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from bufscan.checking.results import CheckResult, Watched
+    from bufscan.checking.results import CheckResult, TargetResult, Watched
     from bufscan.findings import Finding
 
 
@@ -82,6 +82,20 @@ def counted(findings: Iterable[Finding]) -> str:
     counts = Counter(finding.severity for finding in findings)
     shown = [plural(counts[severity], severity) for severity in SEVERITIES if counts[severity]]
     return ", ".join(shown) or "no findings"
+
+
+def target_state(target: TargetResult) -> str:
+    """`2 errors, 1 skipped`: what was found in a target and how far it was examined."""
+    if target.failure is not None:
+        return "could not be checked"
+    parts = [counted(target.findings)]
+    if target.read:
+        parts.append(f"{plural(target.read, 'class')} read from source")
+    if target.ignored:
+        parts.append(f"{len(target.ignored):,} ignored")
+    if target.skipped:
+        parts.append(f"{len(target.skipped):,} skipped" if target.is_complete else "not all could be examined")
+    return ", ".join(parts)
 
 
 def verdict(result: CheckResult) -> str:
