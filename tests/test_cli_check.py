@@ -162,7 +162,9 @@ def test_a_mistake_is_one_line_and_two(folder: Path, arguments: tuple[str, ...],
     "codes", [("--select", "BUF1,BUF001"), ("--select", "BUF1", "--select", "BUF001"), ("--ignore", "BUF9, BUF2")]
 )
 def test_codes_are_given_at_once_or_one_by_one(out: Run, codes: tuple[str, ...]) -> None:
-    assert (1, "1 error in 1 target\n") == out("plain_attribute.py:Model", *codes, "--quiet")
+    assert (1, "1 error in 1 target; 1 can be fixed with --fix\n") == out(
+        "plain_attribute.py:Model", *codes, "--quiet"
+    )
 
 
 def test_several_formats_go_to_their_files_beside_the_text(folder: Path, out: Run) -> None:
@@ -196,7 +198,9 @@ def test_on_github_the_annotations_come_before_the_text_and_a_table_goes_to_the_
     code, text = out("plain_attribute.py:Model", **settings)
     expected = (FAULTS / "plain_attribute.github").read_text() + (FAULTS / "plain_attribute.txt").read_text()
     assert (1, expected) == (code, text)
-    assert summary.read_text().startswith("before\n### bufscan: 1 error in 1 target\n\n| severity |")
+    assert summary.read_text().startswith(
+        "before\n### bufscan: 1 error in 1 target; 1 can be fixed with --fix\n\n| severity |"
+    )
 
 
 @pytest.mark.parametrize("where", [{"GITHUB_STEP_SUMMARY": "no/such.md"}, {}], ids=["summary", "output"])
@@ -332,7 +336,7 @@ def test_two_runs_are_byte_identical(folder: Path, arguments: tuple[str, ...]) -
 
 
 def test_quiet_is_one_line(out: Run) -> None:
-    assert (1, "1 error in 1 target\n") == out("plain_attribute.py:Model", "--quiet")
+    assert (1, "1 error in 1 target; 1 can be fixed with --fix\n") == out("plain_attribute.py:Model", "--quiet")
 
 
 def test_explain_lists_the_rules_and_explains_one(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from bufscan.commands.outcome import DONE, FAILED, Outcome, Paper, refuse_to_ove
 from bufscan.commands.terminal import encoding
 from bufscan.errors import BufscanError, TargetError, about, did_you_mean
 from bufscan.live.standard_output import reserve_for_results, results
+from bufscan.ranks import ALONE, Elsewhere, Ranks, RanksError, joined
 from bufscan.report.escaping import show
 
 if TYPE_CHECKING:
@@ -128,6 +129,8 @@ _COMMANDS = {
 _FOR_ALL_COMMANDS = ("--color", "--no-color", "--debug", "--quiet", "-q")  # the first of them with a value
 
 _ON_TARGETS = ("inspect", "check", "lint", "run", "diff")
+
+_SHARED = (["inspect"], ["check"], ["diff"])  # the other commands are no work for several ranks
 
 # What stands behind the program on the command line is the program's; and so are the process and its settings.
 _RUNS_A_PROGRAM = ("run",)
@@ -249,11 +252,29 @@ def run() -> NoReturn:
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _interrupt)
     reserve_for_results()
-    code = main()
+    code = _in_ranks() if "WORLD_SIZE" in os.environ else main()
     # The interpreter's last collection would look through all of torch for a quarter of a second, and free nothing
     # that the end of the process does not.
     gc.freeze()
     sys.exit(code)
+
+
+def _in_ranks() -> int:
+    """`main`, together with the other processes that a launcher started, if it did."""
+    if sys.argv[1:2] == list(_RUNS_A_PROGRAM):
+        return main()
+    try:
+        ranks = joined(os.environ)
+    except BufscanError as error:
+        return _explain(error, sys.argv)
+
+    def end(_signal: int, _frame: object) -> NoReturn:
+        ranks.leave()
+        raise RanksError(BufscanError("ended by its launcher: it says which rank failed"))
+
+    if ranks.size > 1:
+        signal.signal(signal.SIGTERM, end)
+    return ranks.settle(main(ranks=ranks))
 
 
 def _open_closed_descriptors() -> None:
@@ -275,39 +296,48 @@ def _interrupt(_signal: int, _frame: object) -> None:
     raise KeyboardInterrupt
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run bufscan and return its exit code: 0, 1 for findings or differences, 2 where it could not do its work."""
+def main(arguments: Sequence[str] | None = None, *, ranks: Ranks = ALONE) -> int:
+    """Run bufscan and return its exit code: 0, 1 for findings or differences, 2 where it could not do its work.
+
+    Of several ranks the first alone prints and writes.
+    """
     given = list(sys.argv[1:] if arguments is None else arguments)
     collecting = gc.isenabled()
     if given[:1] == ["run"]:
-        return _guarded(given)
+        return _guarded(given, ranks)
     gc.disable()  # it would walk hundreds of thousands of records again and again, and find no cycles
     try:
-        return _guarded(given)
+        return _guarded(given, ranks)
     finally:
         if collecting:
             gc.enable()
 
 
-def _guarded(given: list[str]) -> int:
+def _guarded(given: list[str], ranks: Ranks) -> int:
     try:
-        return _run(given)
+        return _run(given, ranks)
+    except Elsewhere:
+        return FAILED
     except KeyboardInterrupt:
-        _complain("interrupted")
+        if not ranks.rank:
+            _complain("interrupted")
         return INTERRUPTED
     except BrokenPipeError:
         return PIPE_CLOSED
     except Exception as error:  # noqa: BLE001 - the last resort: whatever it is, it must not look like a finding
         if "--debug" in given:
             _show_traceback()
-        return _explain(error, given)
+        return FAILED if ranks.rank else _explain(error.error if isinstance(error, RanksError) else error, given)
 
 
-def _run(arguments: list[str]) -> int:
+def _run(arguments: list[str], ranks: Ranks) -> int:
     arguments = _command_first(arguments)
     if arguments and _is_target(arguments[0]):  # the command's name was left out
         arguments = ["inspect", *arguments]
-    outcome = app(arguments or ["--help"], prog_name="bufscan", standalone_mode=False)
+    with ranks.together():
+        if ranks.size > 1 and arguments[:1] not in _SHARED:
+            ranks.part()
+        outcome = app(arguments or ["--help"], prog_name="bufscan", standalone_mode=False, obj=ranks)
     if not isinstance(outcome, Outcome):  # a code that typer was left with: help, version, Ctrl-C
         if outcome == INTERRUPTED:
             raise KeyboardInterrupt

@@ -154,6 +154,24 @@ class Quantization(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     axis: int | None = None
 
 
+class Slot(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """What a model holds wrongly, by the names that its source has for it: enough to look for an edit.
+
+    Attributes:
+        file: the absolute path of the source that assigns it; "" where that is not known.
+        owner: the qualified name of the class whose body or method does; "" for a global.
+        attribute: what the class, or the code, calls it.
+        code: of the rule that it breaks.
+        kind: how it is held, as in `bufscan.source.faults.Fault`.
+    """
+
+    file: str
+    owner: str
+    attribute: str
+    code: str
+    kind: str
+
+
 class Tensor(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One named tensor and what is known of it.
 
@@ -172,8 +190,9 @@ class Tensor(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         saved, moves, trains: in the state_dict; follows `.to(device)`; an optimizer updates it. None: unknown.
         alias_of: name of the entry in the same section whose very elements it shows.
         origin: where the source assigns it; only for live models.
-        suggestion: the line of source that would register it; only for live models.
-        suggestion_note: where that line goes, and whether old checkpoints still load with it.
+        slot: by which names its source has it, where it is held wrongly; only for live models.
+        suggestion: the line of source that would mend that; only for live models.
+        suggestion_note: what that line does to old checkpoints; what to do, where no line is known.
         holding: how an unregistered tensor is held, one of `Holding`; or what hides a registered one.
         holder: path of the outermost module on the way that no module registers, or whose registered name is
             hidden.
@@ -211,6 +230,7 @@ class Tensor(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     trains: bool | None = None
     alias_of: str | None = None
     origin: Location | None = None
+    slot: Slot | None = None
     suggestion: str | None = None
     suggestion_note: str | None = None
     holding: str | None = None

@@ -65,6 +65,14 @@ Outputs = Annotated[
 ]
 
 
+Fix = Annotated[bool, typer.Option("--fix", help="Mend what can be mended safely.")]
+UnsafeFixes = Annotated[
+    bool,
+    typer.Option("--unsafe-fixes", help="With --fix or --diff: mend what adds keys to the state_dict too."),
+]
+Diff = Annotated[bool, typer.Option("--diff", help="Show what --fix would change, and change nothing.")]
+
+
 class Gate(NamedTuple):
     """What was asked of a command that fails on findings.
 
@@ -109,8 +117,10 @@ class Gate(NamedTuple):
         from linecache import getline  # only a report of findings needs it
 
         formats = {*self.on_screen, *(name for name, _ in self.on_paper)}
-        plain = CheckView(version=_version(formats), folder=_folder_in_workspace(), quiet=self.quiet)
-        view = msgspec.structs.replace(plain, display=shown_on, source_line=getline)
+        plain = CheckView(
+            version=_version(formats), folder=_folder_in_workspace(), quiet=self.quiet, source_line=getline
+        )
+        view = msgspec.structs.replace(plain, display=shown_on)
         papers = [Paper(file, CHECK_REPORTS[format_name](result, plain)) for format_name, file in self.on_paper]
         if page := os.environ.get("GITHUB_STEP_SUMMARY"):  # what a step puts there is shown as Markdown
             papers.append(Paper(page, CHECK_REPORTS["markdown"](result, plain), adds=True))
@@ -157,6 +167,17 @@ def gate_of(  # noqa: PLR0913 - the options, as the commands have them
 
 def _paths(*files: str | None) -> Iterator[Path]:
     return (Path(file) for file in files if file is not None)
+
+
+def require_fixes(*, fix: bool, unsafe: bool, diff: bool) -> bool:
+    """Whether anything is to be fixed, or shown as it would be.
+
+    Raises:
+        UsageError: only which fixes is said.
+    """
+    if unsafe and not (fix or diff):
+        raise UsageError("nothing is to be fixed", hint="add `--fix`, or `--diff` to see what it would change")
+    return fix or diff
 
 
 def _complaints(result: CheckResult) -> Iterator[Complaint]:

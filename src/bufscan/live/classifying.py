@@ -14,7 +14,7 @@ from bufscan.inventory import HARMLESS_HOLDINGS
 from bufscan.live.anatomy import class_dict, instance_dict, is_a, is_torch_class, module_of, mro_of
 from bufscan.live.describing import Places, is_uninitialised
 from bufscan.live.functions import codes_of, fills, functions_in, unwrapped
-from bufscan.live.origin import find_assignment
+from bufscan.live.origin import origin_of
 from bufscan.live.registry import table_of
 from bufscan.live.renewal import Methods, fate_by_hooks
 from bufscan.live.usage import Uses
@@ -221,7 +221,7 @@ class Classifier:
         anchor = place.anchor
         if anchor is None or anchor.want != "element" or anchor.name != place.first_attribute:
             return False
-        filled = find_assignment(type(place.home.module), anchor.name or "", "element", anchor.key)
+        filled = origin_of(type(place.home.module), anchor.name or "", "element", anchor.key)
         return filled is not None and not filled.in_init and self._fate_by_forward(place) is not None
 
     def _follows_device(self, place: Place) -> bool:

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
     from bufscan.bytesource import ByteSource, OpenFiles
     from bufscan.inventory import Inventory
+    from bufscan.ranks import Ranks
     from bufscan.target import Target
     from bufscan.values.storages import StorageReader
 
@@ -99,6 +100,16 @@ class Artefact(NamedTuple):
     def path(self) -> Path | None:
         """Of the file, archive or folder; None for anything else."""
         return self.target.path if isinstance(self.target, FileTarget | FolderTarget | MemberTarget) else None
+
+    def require_same(self, ranks: Ranks) -> None:
+        """Make sure that all ranks have the same before them; a model is each rank's own.
+
+        Raises:
+            RanksError: some have something else.
+        """
+        if ranks.size > 1 and not self.is_live:
+            seen = repr((self.inventory.tensors, self.inventory.storages))
+            ranks.require_same(f"`{self.inventory.target}`", seen.encode())
 
 
 Sides: TypeAlias = tuple[Artefact, Artefact]

@@ -73,7 +73,8 @@ def _results(target: TargetResult, positions: dict[str, int]) -> Iterator[dict[s
 
 
 def _result(target: TargetResult, finding: Finding, positions: dict[str, int]) -> dict[str, Any]:
-    text = finding.message if finding.suggestion is None else f"{finding.message}; fix: {with_note(finding)}"
+    fix = with_note(finding)
+    text = f"{finding.message}; fix: {fix}" if fix else finding.message
     fixes = {} if finding.edits is None or finding.location is None else {"fixes": [_fix(finding)]}
     return {
         "ruleId": finding.code,

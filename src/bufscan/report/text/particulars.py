@@ -40,7 +40,7 @@ _ITEM_LIMIT = 1000
 _INDENT = "  "
 
 
-class _Origin(NamedTuple):
+class Origin(NamedTuple):
     """Where the source assigns a tensor, the line that would be better there, and what that line does."""
 
     place: str
@@ -48,9 +48,11 @@ class _Origin(NamedTuple):
     note: str | None
 
 
-class _Particular(NamedTuple):
+class Particular(NamedTuple):
+    """One kind of thing to know, under its label; `in_a_row` where its items are short."""
+
     label: str
-    items: Sequence[str | _Origin]  # as they come from the file: not escaped yet
+    items: Sequence[str | Origin]  # as they come from the file: not escaped yet
     style: Style = ""
     in_a_row: bool = False  # short things, with commas between them; else each begins a line
 
@@ -61,7 +63,7 @@ def list_particulars(
     """Element types and devices, stored against logical bytes, ties, files, and everything odd or left out."""
     return [
         each
-        for particular in _particulars(inventory, census, by_role, ties, view)
+        for particular in particulars_of(inventory, census, by_role, ties, view)
         if particular.items
         for each in _labelled(particular, view)
     ]
@@ -78,33 +80,34 @@ def ties_of(inventory: Inventory) -> list[str]:
     ]
 
 
-def _particulars(
+def particulars_of(
     inventory: Inventory, census: Census, by_role: dict[Role, RoleTotal], ties: list[str], view: View
-) -> Iterator[_Particular]:
+) -> Iterator[Particular]:
+    """All of them in order; those without items say nothing."""
     tensors, kinds = inventory.tensors, census.kinds.values()
     if len({tensor.dtype for tensor, _ in kinds}) > 1:  # else the first line says it
         dtypes = _tally(kinds, lambda tensor: tensor.dtype or "none yet", view)
-        yield _Particular("dtypes", dtypes, in_a_row=True)
+        yield Particular("dtypes", dtypes, in_a_row=True)
     if len({tensor.device for tensor, _ in kinds}) > 1:  # the same
         devices = _tally(kinds, lambda tensor: tensor.device or "not recorded", view)
-        yield _Particular("devices", devices, in_a_row=True)
-    yield _Particular("types", _subclasses(kinds), in_a_row=True)
-    yield _Particular("files", _files(kinds, view))
-    yield _Particular("stored", _stored(inventory, by_role, view))
-    yield _Particular("packed", list(_packed(inventory, view)))
-    yield _Particular("views", _views(inventory, census, view), "warning")
-    yield _Particular("origins", _origins(tensors))
-    yield _Particular("moves", [f"{each.path}: by hand in forward" for each in tensors if each.moved_by_hand])
-    yield _Particular("tied", ties)
+        yield Particular("devices", devices, in_a_row=True)
+    yield Particular("types", _subclasses(kinds), in_a_row=True)
+    yield Particular("files", _files(kinds, view))
+    yield Particular("stored", _stored(inventory, by_role, view))
+    yield Particular("packed", list(_packed(inventory, view)))
+    yield Particular("views", _views(inventory, census, view), "warning")
+    yield Particular("origins", _origins(tensors))
+    yield Particular("moves", [f"{each.path}: by hand in forward" for each in tensors if each.moved_by_hand])
+    yield Particular("tied", ties)
     if not view.selection.narrows:  # else somebody looks at some tensors, and this is about the whole
-        yield _Particular("metadata", [f"{key}: {value}" for key, value in inventory.metadata.items()])
-        yield _Particular("globals", list(inventory.globals), in_a_row=True)
-        yield _Particular("notes", list(inventory.notes))
-        yield _Particular("optimizer", list(_optimizers(inventory)))
+        yield Particular("metadata", [f"{key}: {value}" for key, value in inventory.metadata.items()])
+        yield Particular("globals", list(inventory.globals), in_a_row=True)
+        yield Particular("notes", list(inventory.notes))
+        yield Particular("optimizer", list(_optimizers(inventory)))
         yield from _fit(inventory.joins, view)
-    yield _Particular("anomalies", [anomaly.message for anomaly in inventory.anomalies], "warning")
+    yield Particular("anomalies", [anomaly.message for anomaly in inventory.anomalies], "warning")
     skipped = _together(((each.what, each.reason) for each in inventory.skipped), view)
-    yield _Particular("skipped", skipped, "warning")
+    yield Particular("skipped", skipped, "warning")
 
 
 def _packed(inventory: Inventory, view: View) -> Iterator[str]:
@@ -142,17 +145,17 @@ def _optimizers(inventory: Inventory) -> Iterator[str]:
         yield f"{optimizer.section}: {text}" if optimizer.section else text
 
 
-def _fit(joins: tuple[Join, ...], view: View) -> Iterator[_Particular]:
+def _fit(joins: tuple[Join, ...], view: View) -> Iterator[Particular]:
     """What keeps a checkpoint from fitting the model it was joined to."""
     for join in joins:
         start = f"{join.section}." if join.section else ""
         missing = [f"{start}{each.name} ({ROLE_WORDS[each.role]}, {shape_of(each)})" for each in join.missing]
         missing += [f"{start}{key} (extra state)" for key in join.missing_extra_states]
-        yield _Particular("missing", missing, "warning")
-        yield _Particular("unexpected", [start + name for name in join.unexpected], "warning")
+        yield Particular("missing", missing, "warning")
+        yield Particular("unexpected", [start + name for name in join.unexpected], "warning")
         saved = [f"{start}{name}: a non-persistent buffer of the model" for name in join.saved_non_persistent]
-        yield _Particular("unexpected", saved, "warning")
-        yield _Particular("mismatched", _mismatched(join.mismatched, start, view), "warning")
+        yield Particular("unexpected", saved, "warning")
+        yield Particular("mismatched", _mismatched(join.mismatched, start, view), "warning")
 
 
 def _mismatched(mismatches: Sequence[Mismatch], start: str, view: View) -> list[str]:
@@ -266,7 +269,7 @@ def _first_of(names: list[str]) -> str:
     return f"{names[0]} and {plural(others, 'tensor')} more show" if others else f"{names[0]} shows"
 
 
-def _origins(tensors: tuple[Tensor, ...]) -> list[_Origin]:
+def _origins(tensors: tuple[Tensor, ...]) -> list[Origin]:
     """One for all that the same line of source makes; a note that several share is said once."""
     held: dict[tuple[Location | None, str | None, str | None], list[str]] = {}
     for tensor in tensors:
@@ -278,12 +281,12 @@ def _origins(tensors: tuple[Tensor, ...]) -> list[_Origin]:
         place = (f"{origin.file}:{origin.line} " if origin else "") + ", ".join(names[:_MOST_NAMES])
         if len(names) > _MOST_NAMES:
             place += f" and {plural(len(names) - _MOST_NAMES, 'tensor')} more"
-        origins.append(_Origin(place, suggestion, None if note in told else note))
+        origins.append(Origin(place, suggestion, None if note in told else note))
         told.add(note)
     return origins
 
 
-def _labelled(particular: _Particular, view: View) -> Iterator[Line]:
+def _labelled(particular: Particular, view: View) -> Iterator[Line]:
     """The items beside their label; what does not fit goes on below, indented as far."""
     items = list(particular.items)
     if not view.everything and len(items) > _MOST_ITEMS:
@@ -300,7 +303,7 @@ def _labelled(particular: _Particular, view: View) -> Iterator[Line]:
         yield (Cell(f"{particular.label if number == 0 else '':<{_LABEL}}", "dim"), *each)
 
 
-def _lines_of(item: str | _Origin, style: Style, view: View, room: int | None) -> Iterator[Line]:
+def _lines_of(item: str | Origin, style: Style, view: View, room: int | None) -> Iterator[Line]:
     if isinstance(item, str):
         for text in wrapped(_shown(item, view), room):
             yield (Cell(text, style),)
