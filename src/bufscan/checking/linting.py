@@ -15,7 +15,7 @@ from bufscan.findings import Finding
 from bufscan.inventory import Location, Skipped
 from bufscan.judging import path_and_code
 from bufscan.rules import RULES
-from bufscan.source.files import python_files
+from bufscan.source.files import python_files, shown
 from bufscan.source.reading import Reading, read_all
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def lint(
     codes = frozenset(rule.code for rule in rules)
     results = [_result(name, reading, codes, policy) for name in reading.named()]
     unread = tuple(f"{name}\0" for name in reading.failures)
-    fixed = policy.fixed(within=tuple(f"{_shown(file)}\0" for file in files), outside=unread)
+    fixed = policy.fixed(within=tuple(f"{shown(file)}\0" for file in files), outside=unread)
     return CheckResult(
         targets=tuple(results),
         rules=rules,
@@ -151,9 +151,3 @@ def finding_of(fault: FileFault) -> Finding:
         is_safe=fault.fix is not None and fault.fix.applicability == "safe",
         certainty="inferred",
     )
-
-
-def _shown(path: Path) -> str:
-    from bufscan.source.reading import shown
-
-    return shown(path)

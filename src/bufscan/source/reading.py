@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -14,6 +13,7 @@ from bufscan.source.abstract_pass import TooLongError
 from bufscan.source.classes import Classes
 from bufscan.source.edits import Fix, changed_line
 from bufscan.source.faults import Reader
+from bufscan.source.files import shown
 from bufscan.source.mending import key_of, verified_fixes
 from bufscan.source.project import Project
 from bufscan.source.proposals import advice_on
@@ -173,10 +173,3 @@ def _plain(fault: Fault, fix: Fix | None) -> FileFault:
 def digest_of(text: str) -> str:
     """The same as long as a text is."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def shown(path: Path) -> str:
-    """A path as findings name it: from the current folder on, where it lies in it."""
-    absolute = os.path.abspath(path)  # noqa: PTH100 - links stay
-    relative = os.path.relpath(absolute)
-    return absolute if relative.startswith("..") else relative.replace(os.sep, "/")
