@@ -7,7 +7,7 @@ them. Nothing here reads files or judges.
 from __future__ import annotations
 
 from math import prod
-from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeVar, get_args
 
 import msgspec
 
@@ -15,6 +15,8 @@ from bufscan.dtypes import DTYPES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+Kind = TypeVar("Kind", bound=str)
 
 Role = Literal["parameter", "persistent_buffer", "non_persistent_buffer", "unregistered", "training_state"]
 Certainty = Literal["exact", "inferred", "assumed"]
@@ -516,14 +518,7 @@ class Inventory(msgspec.Struct, frozen=True, kw_only=True):
 
     def sections(self) -> dict[str, RoleTotal]:
         """Totals by section, in the order of the artefact; ties as in `totals`."""
-        sums: dict[str, list[int]] = {}
-        for tensor in self.tensors:
-            total = sums.setdefault(tensor.section, [0, 0, 0])
-            total[0] += 1
-            if tensor.alias_of is None and tensor.shape is not None:
-                total[1] += tensor.numel
-                total[2] += tensor.nbytes
-        return {section: RoleTotal(*total) for section, total in sums.items()}
+        return _totals((tensor.section, tensor, 1) for tensor in self.tensors)
 
     def totals(self) -> dict[Role, RoleTotal]:
         """Totals by role, in the order of `ROLES`, without the roles that do not occur.
@@ -535,15 +530,20 @@ class Inventory(msgspec.Struct, frozen=True, kw_only=True):
 
 def role_totals(counted: Iterable[tuple[Tensor, int]]) -> dict[Role, RoleTotal]:
     """The same of tensors and how many there are of each."""
-    sums = {role: [0, 0, 0] for role in ROLES}
-    for tensor, count in counted:
-        total = sums[tensor.role]
+    totals = _totals((tensor.role, tensor, count) for tensor, count in counted)
+    return {role: totals[role] for role in ROLES if role in totals}
+
+
+def _totals(counted: Iterable[tuple[Kind, Tensor, int]]) -> dict[Kind, RoleTotal]:
+    sums: dict[Kind, list[int]] = {}
+    for kind, tensor, count in counted:
+        total = sums.setdefault(kind, [0, 0, 0])
         total[0] += count
         if tensor.alias_of is None and tensor.shape is not None:
             numel = prod(tensor.shape)
             total[1] += count * numel
             total[2] += count * DTYPES[tensor.dtype].nbytes(numel) if tensor.dtype is not None else 0
-    return {role: RoleTotal(*total) for role, total in sums.items() if total[0]}
+    return {kind: RoleTotal(*total) for kind, total in sums.items()}
 
 
 class Facts(NamedTuple):
