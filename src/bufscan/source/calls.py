@@ -26,6 +26,7 @@ from bufscan.source.torch_facts import (
     method_result,
 )
 from bufscan.source.values import (
+    FALSE,
     MAY_TRAIN,
     NONE,
     PLAIN,
@@ -74,6 +75,13 @@ _PLAIN_RESULTS = frozenset(
     )
 )
 _IN_A_LIST = frozenset(("list", "tuple", "set", "sorted", "reversed", "collections.deque", "iter", "frozenset"))
+_FALSE_WHILE_BUILDING = frozenset(
+    (
+        *("torch.jit.is_scripting", "torch.jit.is_tracing", "torch.onnx.is_in_onnx_export"),
+        *("torch.compiler.is_compiling", "torch.compiler.is_dynamo_compiling", "torch._dynamo.is_compiling"),
+        *("torch.compiler.is_exporting", "torch.overrides.is_tensor_method_or_property"),
+    )
+)
 _DICTS = frozenset(("dict", "collections.OrderedDict", "collections.defaultdict"))
 _PUTTING = {"append": 0, "appendleft": 0, "add": 0, "insert": 1, "setdefault": 1}
 
@@ -311,7 +319,11 @@ class Calls(Expressions):
     def _of_python(
         self, dotted: str, arguments: Sequence[Value], named: dict[str, Value], node: ast.Call
     ) -> Value:
+        if dotted in _FALSE_WHILE_BUILDING:
+            return FALSE
         match dotted, arguments:
+            case "bool", [Plain(is_known=True, constant=constant)]:
+                return Plain(bool(constant), is_known=True)
             case "super", []:
                 frame = self.frame
                 if frame.owner is None or frame.method_receiver is None:

@@ -389,11 +389,27 @@ class Objects(ABC):
             ]
         lineage = self.lineage_of(instance)
         method = lineage.method(name)
+        if method is not None and "property" in method.kind:
+            return "a property" if self._surely_gives(instance, method, name) else None
         if method is not None:
-            return "a property" if "property" in method.kind else "a method"
+            return "a method"
         if lineage.attribute(name) is not None:
             return "a class attribute"
         return "an attribute of nn.Module" if name in _NAMES_OF_MODULE else None
+
+    def _surely_gives(self, instance: Instance, method: Method, name: str) -> bool:
+        """Whether a property of that name can be read by now: one that raises hides nothing from `hasattr`."""
+        for node in ast.walk(method.node):
+            match node:
+                case ast.Name(id="super") | ast.Constant(value="_buffers"):
+                    return False
+                case ast.Attribute(value=ast.Name(id="self"), attr=read):
+                    is_there = read in instance.attributes or self.lineage_of(instance).has(read)
+                    if read == name or not (is_there or read in _NAMES_OF_MODULE):
+                        return False
+                case _:
+                    pass
+        return True
 
 
 _NAMES_OF_MODULE = frozenset(

@@ -282,6 +282,7 @@ UNKNOWN = Unknown()
 MAY_TRAIN = Unknown(may_train=True)
 PLAIN = Plain()
 NONE = Plain(None, is_known=True)
+FALSE = Plain(False, is_known=True)
 
 
 def options_of(value: Value) -> tuple[Value, ...]:
