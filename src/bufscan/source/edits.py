@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from bufscan.findings import Edit
+from bufscan.source.project import nodes_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -87,8 +88,8 @@ def proposed(fault: Fault) -> Iterator[Fix]:
 
 def _registered_empty(fault: Fault, text: Text, *, keeps: bool) -> Fix | None:
     """`self.x = None`, which comes before the tensor, as a buffer that is still empty: what follows fills it."""
-    method = next((node for node in ast.walk(fault.site.file.tree) if _holds(node, fault.site.statement)), None)
-    for node in ast.walk(method) if method is not None else ():
+    method = next((node for node in nodes_in(fault.site.file.tree) if _holds(node, fault.site.statement)), None)
+    for node in nodes_in(method) if method is not None else ():
         match node:
             case ast.Assign(targets=[ast.Attribute(attr=name)], value=ast.Constant(value=None)) if (
                 name == fault.attribute and node.lineno < fault.site.line
@@ -100,7 +101,7 @@ def _registered_empty(fault: Fault, text: Text, *, keeps: bool) -> Fix | None:
 
 
 def _holds(node: ast.AST, statement: ast.stmt) -> bool:
-    return isinstance(node, ast.FunctionDef) and any(each is statement for each in ast.walk(node))
+    return isinstance(node, ast.FunctionDef) and any(each is statement for each in nodes_in(node))
 
 
 def _wrapper(fault: Fault) -> str | None:
