@@ -44,7 +44,7 @@ class Run(Protocol):
 def out(folder: Path, monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]) -> Iterator[Run]:
     monkeypatch.chdir(folder)
     monkeypatch.setattr(sys, "dont_write_bytecode", True)  # a cached file of the same second counts as current
-    for name in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY", "GITHUB_WORKSPACE", "COLUMNS"):
+    for name in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY", "GITHUB_WORKSPACE", "CI_PROJECT_DIR", "COLUMNS"):
         monkeypatch.delenv(name, raising=False)
 
     def run(*arguments: str, **settings: str) -> tuple[int, str]:
@@ -162,7 +162,9 @@ def test_a_mistake_is_one_line_and_two(folder: Path, arguments: tuple[str, ...],
     "codes", [("--select", "BUF1,BUF001"), ("--select", "BUF1", "--select", "BUF001"), ("--ignore", "BUF9, BUF2")]
 )
 def test_codes_are_given_at_once_or_one_by_one(out: Run, codes: tuple[str, ...]) -> None:
-    assert (1, "1 error in 1 target\n") == out("plain_attribute.py:Model", *codes, "--quiet")
+    assert (1, "1 error in 1 target; 1 can be fixed with --fix\n") == out(
+        "plain_attribute.py:Model", *codes, "--quiet"
+    )
 
 
 def test_several_formats_go_to_their_files_beside_the_text(folder: Path, out: Run) -> None:
@@ -196,7 +198,9 @@ def test_on_github_the_annotations_come_before_the_text_and_a_table_goes_to_the_
     code, text = out("plain_attribute.py:Model", **settings)
     expected = (FAULTS / "plain_attribute.github").read_text() + (FAULTS / "plain_attribute.txt").read_text()
     assert (1, expected) == (code, text)
-    assert summary.read_text().startswith("before\n### bufscan: 1 error in 1 target\n\n| severity |")
+    assert summary.read_text().startswith(
+        "before\n### bufscan: 1 error in 1 target; 1 can be fixed with --fix\n\n| severity |"
+    )
 
 
 @pytest.mark.parametrize("where", [{"GITHUB_STEP_SUMMARY": "no/such.md"}, {}], ids=["summary", "output"])
@@ -218,6 +222,11 @@ def test_on_github_files_are_named_from_the_root_of_the_repository(folder: Path,
     assert f"{folder.name}/plain_attribute.py" == place["uri"]
     _, text = out("plain_attribute.py:Model", "--format", "json", **workspace)
     assert "plain_attribute.py" == json.loads(text)["targets"][0]["findings"][0]["location"]["file"]
+
+
+def test_on_gitlab_files_are_named_from_the_root_of_the_repository(folder: Path, out: Run) -> None:
+    _, text = out("plain_attribute.py:Model", "--format", "gitlab", CI_PROJECT_DIR=str(folder.parent))
+    assert {f"{folder.name}/plain_attribute.py"} == {each["location"]["path"] for each in json.loads(text)}
 
 
 def test_on_github_a_format_that_is_asked_for_stands_alone(out: Run) -> None:
@@ -327,7 +336,7 @@ def test_two_runs_are_byte_identical(folder: Path, arguments: tuple[str, ...]) -
 
 
 def test_quiet_is_one_line(out: Run) -> None:
-    assert (1, "1 error in 1 target\n") == out("plain_attribute.py:Model", "--quiet")
+    assert (1, "1 error in 1 target; 1 can be fixed with --fix\n") == out("plain_attribute.py:Model", "--quiet")
 
 
 def test_explain_lists_the_rules_and_explains_one(tmp_path: Path) -> None:

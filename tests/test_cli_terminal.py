@@ -62,12 +62,50 @@ def test_a_terminal_gets_colour(folder: Path) -> None:
         pytest.param((), {"NO_COLOR": "1", "TERM": "xterm"}, id="NO_COLOR"),
         pytest.param((), {"TERM": "dumb"}, id="TERM=dumb"),
         pytest.param(("--no-color",), {"TERM": "xterm"}, id="--no-color"),
+        pytest.param(("--color", "never"), {"TERM": "xterm", "FORCE_COLOR": "1"}, id="--color never"),
+        pytest.param(("--color", "always", "--no-color"), {"TERM": "xterm"}, id="the last one holds"),
+        pytest.param((), {"NO_COLOR": "1", "FORCE_COLOR": "1", "TERM": "xterm"}, id="NO_COLOR over FORCE_COLOR"),
     ],
 )
 def test_colour_can_be_refused(folder: Path, arguments: tuple[str, ...], settings: dict[str, str]) -> None:
     text = on_a_terminal("inspect", "model.pt", *arguments, cwd=folder, COLUMNS="80", **settings)
     assert "\x1b" not in text
     assert "unregistered" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "settings"),
+    [
+        pytest.param(("--color", "always"), {"NO_COLOR": "1"}, id="--color always"),
+        pytest.param(("--color=always",), {"TERM": "dumb"}, id="--color=always"),
+        pytest.param((), {"FORCE_COLOR": "1"}, id="FORCE_COLOR"),
+        pytest.param((), {"CLICOLOR_FORCE": "1"}, id="CLICOLOR_FORCE"),
+    ],
+)
+def test_a_pipe_gets_colour_where_that_is_asked_for(
+    folder: Path, arguments: tuple[str, ...], settings: dict[str, str]
+) -> None:
+    done = bufscan("inspect", "model.pt", *arguments, cwd=folder, **settings)
+    assert b"\x1b[1;31munregistered\x1b[0m" in done.stdout
+
+
+@pytest.mark.parametrize("unset", ["", "0"])
+def test_a_force_color_that_is_off_forces_nothing(folder: Path, unset: str) -> None:
+    assert b"\x1b" not in bufscan("inspect", "model.pt", cwd=folder, FORCE_COLOR=unset).stdout
+
+
+def test_an_unknown_colour_mode_is_told(folder: Path) -> None:
+    done = bufscan("inspect", "model.pt", "--color", "sometimes", cwd=folder)
+    assert (2, b"") == (done.returncode, done.stdout)
+    assert b"choose from auto, always, never" in done.stderr
+
+
+@pytest.mark.parametrize("before", [("--quiet",), ("-q",), ("--color", "always", "-q"), ("--no-color", "-q")])
+def test_what_all_commands_know_may_stand_before_the_command(folder: Path, before: tuple[str, ...]) -> None:
+    behind = bufscan("inspect", "model.pt", *before, cwd=folder)
+    assert (0, 1) == (behind.returncode, behind.stdout.count(b"\n"))
+    assert behind.stdout == bufscan(*before, "inspect", "model.pt", cwd=folder).stdout
+    assert behind.stdout == bufscan(*before, "model.pt", cwd=folder).stdout
 
 
 def test_an_empty_no_color_refuses_nothing(folder: Path) -> None:

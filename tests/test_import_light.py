@@ -13,7 +13,7 @@ from command_line import environment
 if TYPE_CHECKING:
     from pathlib import Path
 
-HEAVY = ("torch", "numpy", "safetensors", "pydantic", "transformers")
+HEAVY = ("torch", "numpy", "safetensors", "pydantic", "transformers", "jinja2")
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +75,21 @@ def test_files_are_inspected_with_nothing_heavy(
     arguments: list[str], code: int, stand_ins: Path, demo_files: Path
 ) -> None:
     command = f"from bufscan.cli import main; assert {code} == main({arguments!r})"
+    assert set() == heavy_modules_after(command, stand_ins, demo_files)
+
+
+def test_a_process_that_a_launcher_started_alone_loads_nothing_heavy(stand_ins: Path, demo_files: Path) -> None:
+    told = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}
+    command = f"""
+import os
+os.environ |= {told!r}
+from bufscan.cli import run
+sys.argv[1:] = ["diff", "model.pt", "model.pt"]
+try:
+    run()
+except SystemExit as end:
+    assert end.code == 0
+"""
     assert set() == heavy_modules_after(command, stand_ins, demo_files)
 
 

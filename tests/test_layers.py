@@ -13,18 +13,19 @@ SOURCES = sources_below(Path(bufscan.__file__).parent)
 
 ROWS: tuple[tuple[str, ...], ...] = (
     ("errors",),
-    ("dtypes", "bytesource", "atomicfile", "tensor_names"),
+    ("dtypes", "bytesource", "atomicfile", "tensor_names", "ranks"),
     ("inventory",),
     ("rehearsal",),
     ("findings", "remote", "ties"),
-    ("target", "config", "source"),
+    ("target", "source"),
+    ("config",),
     ("formats", "live", "roles", "rules", "values"),
     ("joining", "rehearsing"),
     ("opening",),
     ("inspecting", "judging"),
     ("checking", "comparing"),
     ("watching",),
-    ("report", "demo"),
+    ("report", "demo", "help"),
     ("testing",),
     ("",),  # the package itself, the door to the library
     ("commands",),
@@ -35,8 +36,9 @@ ROWS: tuple[tuple[str, ...], ...] = (
 
 BUFSCAN = {name.split(".")[1] if "." in name else "" for name in SOURCES}
 
-WITH_TORCH = ("bufscan.live", "bufscan.values.storages", "bufscan.watching", "bufscan.rehearsing")
-"""What may import torch, in functions: it is for live models. Everything else works on files and records."""
+WITH_TORCH = ("bufscan.live", "bufscan.values.storages", "bufscan.watching", "bufscan.rehearsing", "bufscan.ranks")
+"""What may import torch, in functions: it is for live models, and for several processes. Everything else works on
+files and records."""
 
 
 WITH_NUMPY = {"values", "comparing"}
@@ -76,6 +78,7 @@ def _breach(module: str, imported: str, when: str) -> str | None:
         "torch": when == "start" or (when == "call" and not module.startswith(WITH_TORCH)),
         "numpy": when == "start" or (when == "call" and own not in WITH_NUMPY),
         "rich": not module.startswith("bufscan.report.text"),
+        "jinja2": not module.startswith("bufscan.report.html"),
         "typer": own not in ("cli", "commands"),
         "None": True,  # a relative import: the whole name is what readers can search for
     }
@@ -121,6 +124,7 @@ def test_every_part_of_the_package_has_a_row() -> None:
         pytest.param("bufscan.comparing.a", "def f():\n    import torch", id="torch for values of files"),
         pytest.param("bufscan.live.a", "def f():\n    import numpy", id="numpy"),
         pytest.param("bufscan.report.json", "from rich.text import Text", id="rich elsewhere"),
+        pytest.param("bufscan.report.json", "def f():\n    import jinja2", id="jinja2 elsewhere"),
         pytest.param("bufscan.report.a", "import typer", id="typer elsewhere"),
         pytest.param("bufscan.formats.a", "from . import reading", id="relative"),
     ],

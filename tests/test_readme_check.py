@@ -23,11 +23,12 @@ from command_line import bufscan, environment
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
+HELP = ROOT / "src" / "bufscan" / "help"
 _TABLE = re.compile(r"(?<=<!-- rules -->\n)(.*?)(?=<!-- /rules -->)", re.DOTALL)
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", README.read_text(), re.MULTILINE | re.DOTALL)
+def blocks(language: str, page: Path = README) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
 
 
 @pytest.fixture
@@ -49,20 +50,21 @@ def project(tmp_path: Path) -> Path:
 
 
 def test_the_table_of_rules_is_that_of_their_explanations() -> None:
-    actual = _TABLE.sub(lambda _: rule_table(RULES), README.read_text())
+    page = HELP / "rules.md"
+    actual = _TABLE.sub(lambda _: rule_table(RULES), page.read_text())
     if os.environ.get("UPDATE_EXPECTED"):
-        README.write_text(actual)
-    assert README.read_text() == actual
+        page.write_text(actual)
+    assert page.read_text() == actual
 
 
 def test_the_finding_shown_is_that_of_the_demos_model(tmp_path: Path) -> None:
     assert 0 == bufscan("demo", "--write", ".", cwd=tmp_path).returncode
-    (shown,) = blocks("text")
+    (shown,) = blocks("text", HELP / "check.md")
     assert shown in bufscan("check", "model.py:TinyTransformer", cwd=tmp_path).stdout.decode()
 
 
-def section(title: str) -> str:
-    return README.read_text().partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+def options_in(*topics: str) -> set[str]:
+    return set(re.findall(r"--[a-z][a-z-]+", "".join((HELP / f"{topic}.md").read_text() for topic in topics)))
 
 
 def options_of(command: str) -> set[str]:
@@ -73,18 +75,18 @@ def options_of(command: str) -> set[str]:
 def test_every_option_of_check_is_explained() -> None:
     known = options_of("check")
     assert "--baseline" in known
-    assert known == set(re.findall(r"--[a-z][a-z-]+", section("Check")))
+    assert known <= options_in("check", "config", "rehearse")
 
 
 def test_every_option_of_lint_is_that_of_check_or_explained() -> None:
     own = options_of("lint") - options_of("check")
     assert "--exclude" in own
-    assert own <= set(re.findall(r"--[a-z][a-z-]+", section("Source")))
+    assert own <= options_in("lint")
 
 
 def test_every_option_of_run_and_of_the_plugin_is_named() -> None:
-    named = set(re.findall(r"--[a-z][a-z-]+", section("Run")))
-    own = options_of("run") - {"--no-color", "--quiet", "--debug", "--help"}
+    named = options_in("run")
+    own = options_of("run") - {"--color", "--quiet", "--debug", "--help"}
     assert "--source" in own
     assert own <= named
     plugin = (ROOT / "src" / "bufscan" / "pytest_plugin.py").read_text()
@@ -92,7 +94,7 @@ def test_every_option_of_run_and_of_the_plugin_is_named() -> None:
 
 
 def test_the_configuration_shown_is_one(tmp_path: Path) -> None:
-    (text,) = blocks("toml")
+    (text,) = blocks("toml", HELP / "config.md")
     (tmp_path / "pyproject.toml").write_text(text)
     config = load_config(tmp_path)
     assert ("package.models", "weights/model.pt") == config.targets
@@ -100,8 +102,10 @@ def test_the_configuration_shown_is_one(tmp_path: Path) -> None:
 
 
 def test_the_lines_of_the_pipelines_run_and_write_their_files(project: Path) -> None:
-    lines = re.findall(r"^ *- (?:run: )?(bufscan .*)$", "".join(blocks("yaml")), re.MULTILINE)
-    assert 2 == len(lines)
+    lines = re.findall(
+        r"^ *- (?:run: )?(bufscan .*)$", "".join((*blocks("yaml"), *blocks("yaml", HELP / "ci.md"))), re.MULTILINE
+    )
+    assert 4 == len(lines)
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     for line in lines:
         done = subprocess.run(["bash", "-c", line], cwd=project, env=environment(PATH=path), check=False)  # noqa: S607

@@ -22,6 +22,7 @@ from bufscan.commands.outcome import DONE, FAILED, Outcome, Paper, refuse_to_ove
 from bufscan.commands.terminal import encoding
 from bufscan.errors import BufscanError, TargetError, about, did_you_mean
 from bufscan.live.standard_output import reserve_for_results, results
+from bufscan.ranks import ALONE, Elsewhere, Ranks, RanksError, joined
 from bufscan.report.escaping import show
 
 if TYPE_CHECKING:
@@ -69,6 +70,13 @@ class _Command(TyperCommand):
     def get_params(self, ctx: Any) -> list[Any]:
         return _without_conversion(super().get_params(ctx))
 
+    def make_parser(self, ctx: Any) -> Any:
+        parser = super().make_parser(ctx)
+        for option in self.get_params(ctx):
+            if option.name == "color":  # the last one of the two holds
+                parser.add_option(option, ["--no-color"], "color", action="store_const", const="never")
+        return parser
+
 
 class _OnTargets(_Command):
     def invoke(self, ctx: Any) -> Any:
@@ -109,12 +117,20 @@ _COMMANDS = {
     "lint": "Read source, and find what is not registered.",
     "run": "Watch the models that a program builds.",
     "diff": "Show what changed between two of them.",
+    "help": "Show a page of the manual.",
     "explain": "List the rules of `check`, or explain one.",
+    "config": "Show the settings that hold here.",
+    "completion": "Print what teaches a shell to complete.",
+    "schema": "Print the JSON Schema of an output, or of the configuration.",
     "demo": "Inspect a small model with the classic faults.",
 }
 """Each a module of `commands` with a function of its name, and what the list of commands says of it."""
 
+_FOR_ALL_COMMANDS = ("--color", "--no-color", "--debug", "--quiet", "-q")  # the first of them with a value
+
 _ON_TARGETS = ("inspect", "check", "lint", "run", "diff")
+
+_SHARED = (["inspect"], ["check"], ["diff"])  # the other commands are no work for several ranks
 
 # What stands behind the program on the command line is the program's; and so are the process and its settings.
 _RUNS_A_PROGRAM = ("run",)
@@ -200,11 +216,13 @@ def _say(line: str) -> None:
 
 
 def _complain_of_usage(error: typer.TyperException, arguments: Sequence[str]) -> int:
-    message = error.format_message().rstrip(".")
+    message = error.format_message().partition(" (Possible options")[0].rstrip(".")
     context = getattr(error, "ctx", None)
     command = context.command_path if context else "bufscan"
     hint = f"`{command} --help` shows how to use it"
-    if command == "bufscan" and arguments:
+    if possible := getattr(error, "possibilities", None):
+        hint = did_you_mean(str(getattr(error, "option_name", "")), possible) or hint
+    elif command == "bufscan" and arguments:
         hint = did_you_mean(arguments[0], _COMMANDS) or hint
     return _complain(message[:1].lower() + message[1:], hint)
 
@@ -234,11 +252,29 @@ def run() -> NoReturn:
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _interrupt)
     reserve_for_results()
-    code = main()
+    code = _in_ranks() if "WORLD_SIZE" in os.environ else main()
     # The interpreter's last collection would look through all of torch for a quarter of a second, and free nothing
     # that the end of the process does not.
     gc.freeze()
     sys.exit(code)
+
+
+def _in_ranks() -> int:
+    """`main`, together with the other processes that a launcher started, if it did."""
+    if sys.argv[1:2] == list(_RUNS_A_PROGRAM):
+        return main()
+    try:
+        ranks = joined(os.environ)
+    except BufscanError as error:
+        return _explain(error, sys.argv)
+
+    def end(_signal: int, _frame: object) -> NoReturn:
+        ranks.leave()
+        raise RanksError(BufscanError("ended by its launcher: it says which rank failed"))
+
+    if ranks.size > 1:
+        signal.signal(signal.SIGTERM, end)
+    return ranks.settle(main(ranks=ranks))
 
 
 def _open_closed_descriptors() -> None:
@@ -260,38 +296,48 @@ def _interrupt(_signal: int, _frame: object) -> None:
     raise KeyboardInterrupt
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run bufscan and return its exit code: 0, 1 for findings or differences, 2 where it could not do its work."""
+def main(arguments: Sequence[str] | None = None, *, ranks: Ranks = ALONE) -> int:
+    """Run bufscan and return its exit code: 0, 1 for findings or differences, 2 where it could not do its work.
+
+    Of several ranks the first alone prints and writes.
+    """
     given = list(sys.argv[1:] if arguments is None else arguments)
     collecting = gc.isenabled()
     if given[:1] == ["run"]:
-        return _guarded(given)
+        return _guarded(given, ranks)
     gc.disable()  # it would walk hundreds of thousands of records again and again, and find no cycles
     try:
-        return _guarded(given)
+        return _guarded(given, ranks)
     finally:
         if collecting:
             gc.enable()
 
 
-def _guarded(given: list[str]) -> int:
+def _guarded(given: list[str], ranks: Ranks) -> int:
     try:
-        return _run(given)
+        return _run(given, ranks)
+    except Elsewhere:
+        return FAILED
     except KeyboardInterrupt:
-        _complain("interrupted")
+        if not ranks.rank:
+            _complain("interrupted")
         return INTERRUPTED
     except BrokenPipeError:
         return PIPE_CLOSED
     except Exception as error:  # noqa: BLE001 - the last resort: whatever it is, it must not look like a finding
         if "--debug" in given:
             _show_traceback()
-        return _explain(error, given)
+        return FAILED if ranks.rank else _explain(error.error if isinstance(error, RanksError) else error, given)
 
 
-def _run(arguments: list[str]) -> int:
+def _run(arguments: list[str], ranks: Ranks) -> int:
+    arguments = _command_first(arguments)
     if arguments and _is_target(arguments[0]):  # the command's name was left out
         arguments = ["inspect", *arguments]
-    outcome = app(arguments or ["--help"], prog_name="bufscan", standalone_mode=False)
+    with ranks.together():
+        if ranks.size > 1 and arguments[:1] not in _SHARED:
+            ranks.part()
+        outcome = app(arguments or ["--help"], prog_name="bufscan", standalone_mode=False, obj=ranks)
     if not isinstance(outcome, Outcome):  # a code that typer was left with: help, version, Ctrl-C
         if outcome == INTERRUPTED:
             raise KeyboardInterrupt
@@ -314,6 +360,14 @@ def _run(arguments: list[str]) -> int:
         for message, hint, target in outcome.complaints:
             _complain(message, hint, target=target)
     return outcome.exit_code
+
+
+def _command_first(arguments: list[str]) -> list[str]:
+    """`--debug inspect model.pt` as `inspect --debug model.pt`: what all commands know may stand before them."""
+    count = 0
+    while count < len(arguments) and arguments[count].partition("=")[0] in _FOR_ALL_COMMANDS:
+        count += 2 if arguments[count] in _FOR_ALL_COMMANDS[:1] else 1
+    return [*arguments[count : count + 1], *arguments[:count], *arguments[count + 1 :]]
 
 
 def _is_target(word: str) -> bool:

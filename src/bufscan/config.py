@@ -1,13 +1,16 @@
 """What the user's configuration file asks for: `[tool.bufscan]` of pyproject.toml, or `bufscan.toml`.
 
-Default < file < flag. Only the current folder is looked at, never the one a target lies in.
+Default < file < flag. The file is looked for from the current folder upwards, as far as the repository reaches,
+never in the folder that a target lies in. Paths in it are seen from its own folder.
 """
 
 from __future__ import annotations
 
+import os
 import stat
 import tomllib
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -16,16 +19,16 @@ from bufscan.atomicfile import read_whole
 from bufscan.errors import BufscanError, UsageError
 from bufscan.findings import SEVERITIES, Severity
 from bufscan.rehearsal import Plan, plan_for
+from bufscan.target import in_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-    from pathlib import Path
+    from collections.abc import Iterable, Iterator, Mapping
 
 OWN_FILE: Final = "bufscan.toml"
 PROJECT_FILE: Final = "pyproject.toml"
 
 
-class IgnoreEntry(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
+class IgnoreEntry(msgspec.Struct, frozen=True, kw_only=True, rename="kebab", omit_defaults=True):
     """Findings that are meant to be there.
 
     Attributes:
@@ -43,7 +46,7 @@ class IgnoreEntry(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
             raise ValueError("the reason is empty: say why this may be ignored")
 
 
-class BuildEntry(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
+class BuildEntry(msgspec.Struct, frozen=True, kw_only=True, rename="kebab", omit_defaults=True):
     """How to build a model that needs arguments, or why not to.
 
     Attributes:
@@ -81,9 +84,13 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
         ignore: findings that are meant to be there, with reasons.
         fail_on: the least severity that fails the check.
         build: arguments for models.
-        exclude: patterns of source files that `lint` leaves out, as in a `.gitignore`.
+        exclude: patterns of source files that `lint` leaves out, as in a `.gitignore` beside the file.
+        baseline: file with the findings that pass; None without one.
+        format: of the report on standard output; None to choose it by where it goes.
         deselect: codes or beginnings of codes not to run; only flags set it, for it carries no reason.
-        file: name of the file that this came from; None for the defaults.
+        file: path of the file that this came from; None for the defaults.
+        folder: which paths in the file, and in its baseline, are seen from. `targets`, `build` and `baseline` are
+            already seen from the current one.
     """
 
     targets: tuple[str, ...] = ()
@@ -92,8 +99,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
     fail_on: Severity = "error"
     build: tuple[BuildEntry, ...] = ()
     exclude: tuple[str, ...] = ()
+    baseline: str | None = None
+    format: str | None = None
     deselect: tuple[str, ...] = ()
     file: str | None = None
+    folder: str = os.curdir
 
     def with_flags(
         self,
@@ -102,6 +112,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
         ignore: Iterable[str] = (),
         exclude: Iterable[str] = (),
         fail_on: Severity | None = None,
+        baseline: str | None = None,
     ) -> Config:
         """What the command line says instead: selection and threshold replace the file's, all else adds."""
         return msgspec.structs.replace(
@@ -110,10 +121,13 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
             deselect=(*self.deselect, *ignore),
             exclude=(*self.exclude, *exclude),
             fail_on=fail_on or self.fail_on,
+            baseline=baseline or self.baseline,
         )
 
 
-_KEYS: Final = ("targets", "select", "ignore", "fail-on", "build", "exclude")
+KEYS: Final = ("targets", "select", "ignore", "fail-on", "build", "exclude", "baseline", "format")
+"""Those of the file; the other fields of `Config` come from elsewhere."""
+
 _ENTRY_KEYS: Final = {
     "ignore": ("code", "tensor", "reason"),
     "build": ("target", "kwargs", "skip", "rehearse", "method", "train", "dtype"),
@@ -121,23 +135,33 @@ _ENTRY_KEYS: Final = {
 
 
 def load_config(folder: Path, name: str | None = None) -> Config:
-    """The configuration in `folder`, or the defaults without one. `bufscan.toml` comes before pyproject.toml.
+    """The configuration that counts in `folder`, or the defaults without one.
+
+    It is the nearest one upwards, up to the root of the repository. `bufscan.toml` comes before pyproject.toml.
 
     Args:
-        folder: where to look.
-        name: the one file to read instead; it must exist.
+        folder: where to look first; the paths in the result are seen from there.
+        name: the one file to read instead; it must exist, and its paths are seen from `folder`.
 
     Raises:
         UsageError: the file cannot be read, is no TOML, or has keys or values that make no sense.
     """
-    for candidate in (name,) if name is not None else (OWN_FILE, PROJECT_FILE):
-        path = folder / candidate
-        if name is None and not _is_there(path):
-            continue
-        table = _table(path, candidate)
-        if table is not None:
-            return _config(table, candidate)
+    if name is not None:
+        return _config(_table(folder / name, name) or {}, name, os.curdir)
+    for above in _upwards(folder):
+        for candidate in (OWN_FILE, PROJECT_FILE):
+            path = Path(above, candidate)
+            if _is_there(folder / path) and (table := _table(folder / path, str(path))) is not None:
+                return _config(table, str(path), above)
     return Config()
+
+
+def _upwards(folder: Path) -> Iterator[str]:
+    """The folders to look in, as they are called from `folder`."""
+    for level, place in enumerate((whole := folder.absolute(), *whole.parents)):
+        yield os.path.join(*[os.pardir] * level) if level else os.curdir  # noqa: PTH118 - Path has none for `..`
+        if (place / ".git").exists():
+            return
 
 
 def _is_there(path: Path) -> bool:
@@ -159,14 +183,14 @@ def _is_there(path: Path) -> bool:
 
 
 def _table(path: Path, name: str) -> Mapping[str, Any] | None:
-    """The table that is ours; None for a pyproject.toml without one."""
+    """The table that is ours: the whole file, or `tool.bufscan` of one that has tools; None for one without."""
     try:
         found = tomllib.loads(read_whole(path).decode("utf-8"))
     except BufscanError as error:
         raise UsageError(f"{name} {error.message}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UsageError(f"{name} is no valid TOML: {error}") from error
-    if path.name != PROJECT_FILE:
+    if path.name != PROJECT_FILE and "tool" not in found:
         return found
     tool = found.get("tool")
     table = tool.get("bufscan") if isinstance(tool, dict) else None
@@ -175,8 +199,8 @@ def _table(path: Path, name: str) -> Mapping[str, Any] | None:
     return table
 
 
-def _config(table: Mapping[str, Any], name: str) -> Config:
-    _refuse_unknown(table, _KEYS, name, "")
+def _config(table: Mapping[str, Any], name: str, folder: str) -> Config:
+    _refuse_unknown(table, KEYS, name, "")
     for key, known in _ENTRY_KEYS.items():
         entries = table.get(key, [])
         for position, entry in enumerate(entries if isinstance(entries, list) else []):
@@ -191,7 +215,16 @@ def _config(table: Mapping[str, Any], name: str) -> Config:
         what = what[:1].lower() + what[1:]
         hint = f"choose from {', '.join(SEVERITIES)}" if place == "fail-on" else None
         raise UsageError(f"{name}: `{place}`: {what}" if place else f"{name}: {what}", hint=hint) from error
-    return msgspec.structs.replace(config, file=name)
+    builds = (msgspec.structs.replace(each, target=in_folder(each.target, folder)) for each in config.build)
+    baseline = None if config.baseline is None else os.path.join(folder, config.baseline)  # noqa: PTH118 - as typed
+    return msgspec.structs.replace(
+        config,
+        targets=tuple(in_folder(each, folder) for each in config.targets),
+        build=tuple(builds),
+        baseline=baseline if folder != os.curdir else config.baseline,
+        file=name,
+        folder=folder,
+    )
 
 
 def _refuse_unknown(table: Mapping[str, Any], known: tuple[str, ...], name: str, place: str) -> None:

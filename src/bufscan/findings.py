@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, get_args
 
 import msgspec
 
-from bufscan.inventory import Certainty, Location  # noqa: TC001 - msgspec reads them where findings are decoded
+from bufscan.inventory import Certainty, Location, Slot  # noqa: TC001 - msgspec reads them where findings are decoded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -61,8 +61,9 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
         tensor: path of what it is about, as the inventory writes it; "" for the target as a whole.
         message: one sentence without a full stop: what will go wrong.
         location: the line of source to change, where it is known.
+        slot: by which names the source has what is held wrongly; only of what was measured.
         suggestion: the line to write there.
-        suggestion_note: where that line goes, if not there, and what it does to old checkpoints.
+        suggestion_note: what that line does to old checkpoints; what to do, where no line is known.
         edits: the change of the source at `location` that mends it, verified; None where none is known.
         is_safe: whether that change keeps the keys of the state_dict, and all else that the program does.
         certainty: `exact` where it was measured, `inferred` where source says so.
@@ -76,6 +77,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     tensor: str
     message: str
     location: Location | None = None
+    slot: Slot | None = None
     suggestion: str | None = None
     suggestion_note: str | None = None
     edits: tuple[Edit, ...] | None = None
@@ -172,8 +174,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
             tensor=tensor.path,
             message=message,
             location=tensor.origin,
-            suggestion=tensor.suggestion,
-            suggestion_note=tensor.suggestion_note,
+            slot=tensor.slot,
         )
 
     def finding_on(self, path: str, message: str, *, severity: Severity, suggestion: str | None = None) -> Finding:

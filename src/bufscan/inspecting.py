@@ -9,7 +9,6 @@ from msgspec import structs
 
 from bufscan.bytesource import OpenFiles, is_file
 from bufscan.errors import UsageError
-from bufscan.joining.counterpart import require_one_model
 from bufscan.opening.artefact import BuildOptions, is_code, open_target
 from bufscan.target import FolderTarget, ObjectTarget, require_target
 
@@ -59,9 +58,12 @@ def inspect(  # noqa: PLR0913 - all but the target have names and defaults
     """
     given = require_target(target)
     build = BuildOptions(device=device, dtype=dtype)
-    require_one_model(model, from_config=from_config)
-    build.require_model([given], model)
     joins = model is not None or from_config
+    if joins:
+        from bufscan.joining.counterpart import require_one_model
+
+        require_one_model(model, from_config=from_config)
+    build.require_model([given], model)
     if rehearse is not None and not is_code(given):
         raise UsageError("only a model can be rehearsed, and this target is a checkpoint")
     if joins and is_code(given):
@@ -69,12 +71,22 @@ def inspect(  # noqa: PLR0913 - all but the target have names and defaults
     with OpenFiles() if files is None else nullcontext(files) as opened:
         artefact = open_target(given, opened, build)
         if rehearse is not None:
-            return _rehearsed(artefact, rehearse, dtype)
+            return _with_suggestions(_rehearsed(artefact, rehearse, dtype))
         if not joins:
-            return _with_hint(artefact)
+            return _with_suggestions(_with_hint(artefact))
         from bufscan.opening.joined import join_model
 
         return join_model(artefact, model, build).checkpoint
+
+
+def _with_suggestions(inventory: Inventory) -> Inventory:
+    """The inventory of a live model, with what to do about what it holds wrongly."""
+    slots = [tensor.slot for tensor in inventory.tensors if tensor.slot is not None]
+    if not slots:
+        return inventory
+    from bufscan.source.suggesting import Suggestions
+
+    return Suggestions(slots).in_inventory(inventory)
 
 
 def _with_hint(artefact: Artefact) -> Inventory:

@@ -7,11 +7,14 @@ them. Nothing here reads files or judges.
 from __future__ import annotations
 
 from math import prod
-from typing import Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
 import msgspec
 
 from bufscan.dtypes import DTYPES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 Role = Literal["parameter", "persistent_buffer", "non_persistent_buffer", "unregistered", "training_state"]
 Certainty = Literal["exact", "inferred", "assumed"]
@@ -87,6 +90,8 @@ CERTAINTIES: tuple[Certainty, ...] = get_args(Certainty)
 
 ASSUMED_EVIDENCE = "nothing says otherwise"
 
+_DTYPES = frozenset({None, *DTYPES})
+
 
 class Location(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A place in source text. `line` counts from 1."""
@@ -149,6 +154,24 @@ class Quantization(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     axis: int | None = None
 
 
+class Slot(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """What a model holds wrongly, by the names that its source has for it: enough to look for an edit.
+
+    Attributes:
+        file: the absolute path of the source that assigns it; "" where that is not known.
+        owner: the qualified name of the class whose body or method does; "" for a global.
+        attribute: what the class, or the code, calls it.
+        code: of the rule that it breaks.
+        kind: how it is held, as in `bufscan.source.faults.Fault`.
+    """
+
+    file: str
+    owner: str
+    attribute: str
+    code: str
+    kind: str
+
+
 class Tensor(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One named tensor and what is known of it.
 
@@ -167,8 +190,9 @@ class Tensor(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         saved, moves, trains: in the state_dict; follows `.to(device)`; an optimizer updates it. None: unknown.
         alias_of: name of the entry in the same section whose very elements it shows.
         origin: where the source assigns it; only for live models.
-        suggestion: the line of source that would register it; only for live models.
-        suggestion_note: where that line goes, and whether old checkpoints still load with it.
+        slot: by which names its source has it, where it is held wrongly; only for live models.
+        suggestion: the line of source that would mend that; only for live models.
+        suggestion_note: what that line does to old checkpoints; what to do, where no line is known.
         holding: how an unregistered tensor is held, one of `Holding`; or what hides a registered one.
         holder: path of the outermost module on the way that no module registers, or whose registered name is
             hidden.
@@ -206,6 +230,7 @@ class Tensor(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     trains: bool | None = None
     alias_of: str | None = None
     origin: Location | None = None
+    slot: Slot | None = None
     suggestion: str | None = None
     suggestion_note: str | None = None
     holding: str | None = None
@@ -224,9 +249,10 @@ class Tensor(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     pending: tuple[Literal["conj", "neg"], ...] = ()
 
     def __post_init__(self) -> None:
-        if self.shape and min(self.shape) < 0:
+        shape = self.shape
+        if shape and min(shape) < 0:
             raise ValueError(f"tensor {self.name!r} has a negative dimension")
-        if self.dtype is not None and self.dtype not in DTYPES:
+        if self.dtype not in _DTYPES:
             raise ValueError(f"tensor {self.name!r} has no torch dtype: {self.dtype!r}")
 
     @property
@@ -481,15 +507,20 @@ class Inventory(msgspec.Struct, frozen=True, kw_only=True):
 
         A tied entry counts as an entry but adds no elements and no bytes.
         """
-        sums = {role: [0, 0, 0] for role in ROLES}
-        for tensor in self.tensors:
-            total = sums[tensor.role]
-            total[0] += 1
-            if tensor.alias_of is None and tensor.shape is not None:
-                numel = prod(tensor.shape)
-                total[1] += numel
-                total[2] += DTYPES[tensor.dtype].nbytes(numel) if tensor.dtype is not None else 0
-        return {role: RoleTotal(*total) for role, total in sums.items() if total[0]}
+        return role_totals((tensor, 1) for tensor in self.tensors)
+
+
+def role_totals(counted: Iterable[tuple[Tensor, int]]) -> dict[Role, RoleTotal]:
+    """The same of tensors and how many there are of each."""
+    sums = {role: [0, 0, 0] for role in ROLES}
+    for tensor, count in counted:
+        total = sums[tensor.role]
+        total[0] += count
+        if tensor.alias_of is None and tensor.shape is not None:
+            numel = prod(tensor.shape)
+            total[1] += count * numel
+            total[2] += count * DTYPES[tensor.dtype].nbytes(numel) if tensor.dtype is not None else 0
+    return {role: RoleTotal(*total) for role, total in sums.items() if total[0]}
 
 
 class Facts(NamedTuple):

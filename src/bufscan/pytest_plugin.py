@@ -66,14 +66,15 @@ class _Looking:
 
     def __init__(self, config: pytest.Config) -> None:
         from bufscan.checking.selecting import selected_rules
-        from bufscan.commands.gate import read_baseline_file, settings_from
+        from bufscan.commands.gate import known_in, settings_from
         from bufscan.errors import BufscanError
 
         try:
-            self._settings = settings_from(None).with_flags(fail_on=config.getoption("--bufscan-fail-on"))
+            self._settings = settings_from(None).with_flags(
+                fail_on=config.getoption("--bufscan-fail-on"), baseline=config.getoption("--bufscan-baseline")
+            )
             self._rules = selected_rules(self._settings)
-            baseline = config.getoption("--bufscan-baseline")
-            self._known = None if baseline is None else read_baseline_file(baseline)
+            self._known = known_in(self._settings)
         except BufscanError as error:
             raise pytest.UsageError(f"bufscan: {error.message}") from error
         self._config = config

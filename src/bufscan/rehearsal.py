@@ -14,8 +14,7 @@ if TYPE_CHECKING:
 
     from bufscan.inventory import Inventory, Location, Tensor
 
-_NOT_SAVED = ", persistent=False"
-_NOW_SAVED = "this adds a key to the state_dict: load old checkpoints once with strict=False"
+_NOT_SAVED = ("plain", "cache")  # kinds of slots that would be registered without being saved
 _MOST_NAMES = 3  # in a note
 
 Verdict = Literal["fails", "passes", "not rehearsed"]
@@ -153,11 +152,10 @@ def told(inventory: Inventory, rehearsal: Rehearsal) -> Inventory:
 
 def _told_of(tensor: Tensor, rehearsal: Rehearsal) -> Tensor:
     if rehearsal.loaded is not None and tensor.path in rehearsal.loaded.differing:
-        tensor = msgspec.structs.replace(tensor, lost_on_reload=True)
-        if tensor.suggestion is not None and _NOT_SAVED in tensor.suggestion:
-            tensor = msgspec.structs.replace(
-                tensor, suggestion=tensor.suggestion.replace(_NOT_SAVED, ""), suggestion_note=_NOW_SAVED
-            )
+        slot = tensor.slot
+        if slot is not None and slot.kind in _NOT_SAVED:
+            slot = msgspec.structs.replace(slot, kind="state")
+        tensor = msgspec.structs.replace(tensor, lost_on_reload=True, slot=slot)
     if tensor.path in rehearsal.carried:
         tensor = msgspec.structs.replace(tensor, moved_by_hand=True, evidence=_by_hand(tensor, rehearsal))
     return tensor

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import os
 import re
 import sys
@@ -14,6 +13,7 @@ import msgspec
 
 from bufscan.bytesource import exists, is_file, is_folder
 from bufscan.errors import UsageError, without_secrets
+from bufscan.tensor_names import is_pattern
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -90,6 +90,7 @@ _MODULE = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*")
 _URL = re.compile(r"[a-z][a-z0-9+.-]+://")
 _IN_MODULE = re.compile(rf"(?P<source>{_MODULE.pattern}):(?P<expression>[^\W\d].*)", re.DOTALL)
 _AFTER_FILE = re.compile(r"(?<=\.py):(?=[^\W\d])")  # no path is too odd to come before it
+_BEHIND_PATH = re.compile(rf"{_AFTER_FILE.pattern}|!")
 
 
 def require_target(given: Given) -> str | nn.Module:
@@ -174,21 +175,35 @@ def _object_in(text: str) -> ObjectTarget | None:
     return ObjectTarget(*found[0]) if found else None
 
 
-def named_from_here(text: str) -> str:  # noqa: PLR0911 - one for each kind of target
-    """A target with its path as it is seen from the current folder: `./m.py:A` is `m.py:A`.
+def in_folder(text: str, folder: str) -> str:
+    """A target that a file in `folder` names, as it is called here: `m.py:A` of `..` is `../m.py:A`.
+
+    What is no path (the name of a module or of a package, an address) stays as it is.
+    """
+    if folder == os.curdir or "://" in text:
+        return text
+    path = _BEHIND_PATH.split(text, maxsplit=1)[0]
+    there = Path(folder, path)
+    is_package = path.isidentifier() and is_file(there / "__init__.py")
+    is_path = path.endswith(".py") or "/" in path or (exists(there) and not is_package)
+    return os.path.join(folder, text) if is_path else text  # noqa: PTH118 - a target is more than a path
+
+
+def named_from_here(text: str, folder: str = os.curdir) -> str:  # noqa: PLR0911 - one for each kind of target
+    """A target with its path as it is seen from the current folder, or another: `./m.py:A` is `m.py:A`.
 
     What is no path (the name of a module or of a class, arguments) stays as it is.
     """
     try:
         match parse_target(text):
             case ObjectTarget(source, expression) if source.endswith(".py"):
-                return f"{_from_here(Path(source))}:{expression}"
+                return f"{_seen_from(folder, Path(source))}:{expression}"
             case MemberTarget(path, member):
-                return f"{_from_here(path)}!{member}"
+                return f"{_seen_from(folder, path)}!{member}"
             case FileTarget(path):
-                return _from_here(path)
+                return _seen_from(folder, path)
             case FolderTarget():
-                return _from_here(Path(text))
+                return _seen_from(folder, Path(text))
             case RemoteTarget(url):
                 return without_secrets(url)
             case _:
@@ -197,11 +212,11 @@ def named_from_here(text: str) -> str:  # noqa: PLR0911 - one for each kind of t
         return text
 
 
-def _from_here(path: Path) -> str:
+def _seen_from(folder: str, path: Path) -> str:
     # The current folder may be reached through a link, which `os.getcwd` does not show. What lies behind a link
     # inside it may lie elsewhere on another machine.
     resolved = Path(os.path.realpath(path.parent), path.name)
-    found = [Path(os.path.relpath(each)) for each in (path, resolved)]
+    found = [Path(os.path.relpath(each, folder)) for each in (path, resolved)]
     return next((each for each in found if os.pardir not in each.parts), found[0]).as_posix()
 
 
@@ -261,7 +276,12 @@ def matching(given: Sequence[str]) -> list[str]:
     """
     targets: list[str] = []
     for text in given:
-        is_pattern = glob.has_magic(text) and not (_URL.match(text) or exists(Path(text)))
-        found = sorted(glob.glob(text)) if is_pattern else []  # noqa: PTH207 - what matches is named as it was typed
-        targets += found or [text]
+        may_match = is_pattern(text) and not (_URL.match(text) or exists(Path(text)))
+        targets += (_matches(text) if may_match else []) or [text]
     return targets
+
+
+def _matches(pattern: str) -> list[str]:
+    from glob import glob  # most targets are no patterns
+
+    return sorted(glob(pattern))  # noqa: PTH207 - what matches is named as it was typed

@@ -18,20 +18,29 @@ _LONGEST_KEY = 200
 
 _NUMBER = re.compile(r"([0-9]+)", re.ASCII)
 
+# Patterns that few names need are compiled when one does.
+
 # What may be written in two ways: a step as Python reaches it or as a state_dict names it, a key or its position.
-_BRACKETS = re.compile(r"(?:(?<![^.(])_modules)?\[('[^']*'|\"[^\"]*\"|[\w*?]+)\]")
-_NEEDLESS_DOT = re.compile(r"(?<![^.(])\.")
-_POSITION = re.compile(r"\.values\(\)\)\[[\w*?]{1,20}\]")
-_KEY_OR_POSITION = re.compile(rf"\[(?:\(.{{,{_LONGEST_KEY}}}?\)|[^\[\]]{{61,}})\]|{_POSITION.pattern}")
+_BRACKETS = r"(?:(?<![^.(])_modules)?\[('[^']*'|\"[^\"]*\"|[\w*?]+)\]"
+_NEEDLESS_DOT = r"(?<![^.(])\."
+_POSITION = r"\.values\(\)\)\[[\w*?]{1,20}\]"
+_KEY_OR_POSITION = rf"\[(?:\(.{{,{_LONGEST_KEY}}}?\)|[^\[\]]{{61,}})\]|{_POSITION}"
 
 
-_EXTRA_STATE = re.compile(r"((?:.*?\.)?_extra_state)(?:\[.*)?", re.DOTALL)
+_EXTRA_STATE = r"(?s)((?:.*?\.)?_extra_state)(?:\[.*)?"
 
 
 def extra_state_key(name: str) -> str | None:
     """The key of the extra state that an entry is, or that a tensor lies in: `fc._extra_state['amax']`."""
-    found = _EXTRA_STATE.fullmatch(name) if "_extra_state" in name else None
+    if "_extra_state" not in name:
+        return None
+    found = re.fullmatch(_EXTRA_STATE, name)
     return None if found is None else found[1]
+
+
+def names_entry(name: str) -> bool:
+    """Whether it may be the name of a state_dict's entry: not a tensor's on its own or in a list."""
+    return name[:1] not in ("", "[")
 
 
 def spell_key(key: Any) -> str | None:
@@ -79,7 +88,7 @@ def in_one_spelling(name: str) -> str:
     """The same text however the steps are written: `blocks[0].pe`, as it once was, and `blocks.0.pe`."""
     if "[" not in name:
         return name
-    return _NEEDLESS_DOT.sub("", _BRACKETS.sub(lambda found: "." + found[1].strip("'\""), name))
+    return re.sub(_NEEDLESS_DOT, "", re.sub(_BRACKETS, lambda found: "." + found[1].strip("'\""), name))
 
 
 def names_a_position(name: str) -> bool:
@@ -87,14 +96,14 @@ def names_a_position(name: str) -> bool:
 
     Tuples and long strings once were spelled so; other keys that Python cannot simply write still are.
     """
-    return _POSITION.search(name) is not None
+    return re.search(_POSITION, name) is not None
 
 
 @lru_cache(maxsize=4096)
 def without_keys(name: str) -> str:
     """The same text for every element of a dict that is named by its position or once was."""
-    wraps = len(_POSITION.findall(name))
-    return in_one_spelling(_KEY_OR_POSITION.sub("[\N{HORIZONTAL ELLIPSIS}]", name.replace("list(", "", wraps)))
+    wraps = len(re.findall(_POSITION, name))
+    return in_one_spelling(re.sub(_KEY_OR_POSITION, "[\N{HORIZONTAL ELLIPSIS}]", name.replace("list(", "", wraps)))
 
 
 def counting_key(name: str) -> tuple[tuple[str, int, str], ...]:

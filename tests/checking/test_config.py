@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from bufscan.config import BuildEntry, Config, IgnoreEntry, load_config
 from bufscan.errors import UsageError
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 WHOLE = """
 targets = ["pkg.models", "model.pt"]
@@ -75,10 +72,44 @@ def test_without_a_file_the_defaults_hold_and_a_named_one_must_exist(tmp_path: P
         load_config(tmp_path, "other.toml")
 
 
-def test_only_the_folder_itself_is_looked_at(tmp_path: Path) -> None:
+def test_the_nearest_file_upwards_counts_as_far_as_the_repository_reaches(tmp_path: Path) -> None:
+    inner = tmp_path / "project" / "inner"
+    inner.mkdir(parents=True)
     (tmp_path / "bufscan.toml").write_text("targets = ['a']\n")
+    (tmp_path / "project" / "pyproject.toml").write_text("[project]\nname = 'x'\n")
+    assert Config(targets=("a",), file="../../bufscan.toml", folder="../..") == load_config(inner)
+    (tmp_path / "project" / ".git").mkdir()
+    assert Config() == load_config(inner)
+    (tmp_path / "project" / "pyproject.toml").write_text("[tool.bufscan]\ntargets = ['b']\n")
+    assert Config(targets=("b",), file="../pyproject.toml", folder="..") == load_config(inner)
+
+
+def test_paths_in_a_file_above_are_seen_from_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "inner").mkdir()
-    assert Config() == load_config(tmp_path / "inner")
+    (tmp_path / "package").mkdir()
+    (tmp_path / "package" / "__init__.py").touch()
+    (tmp_path / "weights").mkdir()
+    monkeypatch.chdir(tmp_path / "inner")
+    names = ["models.py:Model(4)", "weights", "runs/*.pt", "package", "package.models:A", "https://a/b.pt"]
+    (tmp_path / "bufscan.toml").write_text(
+        f"targets = {names}\nbaseline = 'known.json'\n[[build]]\ntarget = 'models.py:Model'\n"
+    )
+    config = load_config(Path())
+    assert (
+        "../models.py:Model(4)",
+        "../weights",
+        "../runs/*.pt",
+        "package",
+        "package.models:A",
+        "https://a/b.pt",
+    ) == config.targets
+    assert ("../known.json", "../models.py:Model") == (config.baseline, config.build[0].target)
+
+
+def test_a_file_that_is_named_may_have_either_form(tmp_path: Path) -> None:
+    (tmp_path / "other.toml").write_text("[tool.bufscan]\ntargets = ['a']\n")
+    (tmp_path / "plain.toml").write_text("targets = ['a']\n")
+    assert load_config(tmp_path, "plain.toml").targets == load_config(tmp_path, "other.toml").targets
 
 
 MISTAKES = {

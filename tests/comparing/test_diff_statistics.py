@@ -11,9 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from stored import zip_file
 
-from bufscan.comparing import number_pass, workers
+from bufscan.comparing import number_pass
 from bufscan.comparing.diffing import diff
 from bufscan.comparing.number_pass import CHUNK
+from bufscan.values import workers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

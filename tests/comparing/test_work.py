@@ -9,10 +9,10 @@ import torch
 from stored import zip_file
 
 from bufscan.bytesource import FileSource, MemorySource
-from bufscan.comparing import workers
 from bufscan.comparing.diffing import diff
-from bufscan.comparing.workers import Meter, Stopped, run_jobs, stretches
 from bufscan.errors import UnreadableError
+from bufscan.values import workers
+from bufscan.values.workers import Meter, Stopped, Workers, stretches
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,28 +20,36 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.parametrize("processors", [1, 4])
-def test_every_job_is_done_once(monkeypatch: pytest.MonkeyPatch, processors: int) -> None:
+def test_every_job_is_done_once_and_its_result_stands_in_its_place(
+    monkeypatch: pytest.MonkeyPatch, processors: int
+) -> None:
     monkeypatch.setattr(workers, "processors", lambda: processors)
-    done: list[int] = []
-    run_jobs(range(1000), done.extend, Meter(0, None), 1 << 30)
-    assert list(range(1000)) == sorted(done)
+
+    def squares(jobs: Iterator[int], _meter: Meter) -> Iterator[int]:
+        return (job * job for job in jobs)
+
+    assert [job * job for job in range(1000)] == Workers().map(range(1000), squares, lambda _: 1 << 20, int)
 
 
 def test_a_failure_in_a_thread_comes_out_and_stops_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workers, "processors", lambda: 2)
-    meter = Meter(0, None)
+    stopped: list[int] = []
 
-    def work(jobs: Iterator[int]) -> None:
+    def work(jobs: Iterator[int], meter: Meter) -> Iterator[None]:
         for job in jobs:
             if job == 3:
                 raise ZeroDivisionError
-            while True:  # until told to stop
-                meter.advance(1)
+            try:
+                while True:  # until told to stop
+                    meter.advance(1)
+            except Stopped:
+                stopped.append(job)
+                raise
+            yield None
 
     with pytest.raises(ZeroDivisionError):
-        run_jobs(iter([0, 3]), work, meter, 1 << 30)
-    with pytest.raises(Stopped):
-        meter.advance(1)
+        Workers().map([0, 3], work, lambda _: 1 << 30, None)
+    assert [0] == stopped
 
 
 def test_stretches_cover_everything_once() -> None:

@@ -16,11 +16,10 @@ from written_source import expected, load
 
 from bufscan.inventory import Location
 from bufscan.live.origin import (
-    find_assignment,
     find_function_origin,
-    find_global_assignment,
     find_global_origin,
     find_origin,
+    origin_of,
 )
 from bufscan.live.scanning import scan
 
@@ -175,14 +174,6 @@ def test_globals_are_found(tmp_path: Path, text: str) -> None:
     assert expected(tmp_path, text) == find_global_origin(module, "T")
 
 
-def test_an_element_of_a_global_container_is_found(tmp_path: Path) -> None:
-    text = "import torch\nCACHE = {}\nCACHE['k'] = torch.ones(2)  # here\n"
-    module = load(tmp_path, text)
-    found = find_global_assignment(module, "CACHE", "element", "k")
-    assert found is not None
-    assert expected(tmp_path, text) == found.location
-
-
 @pytest.mark.parametrize(
     "line",
     ["from .tables import TABLE as T", "from made_package.tables import TABLE as T", "from .stars import *"],
@@ -259,52 +250,18 @@ def test_a_function_from_executed_text_is_none() -> None:
     assert find_global_origin(space["f"], "x") is None
 
 
-def test_the_right_hand_side_is_quoted_as_written(tmp_path: Path) -> None:
+def test_a_place_is_told_with_its_class_and_whether_construction_runs_it(tmp_path: Path) -> None:
     text = """
-        import torch as t
-        class Model:
-            def __init__(me):
-                me.short = t.tensor([1, 2], names=("é",))
-                me.lines = t.ones(
-                    2,  # rows
-                    3,
-                )
-                me.long = {long}
-                me.a, me.b = t.ones(2, 3)
-                me.empty = []
-            def forward(me):
-                me.late = t.ones(2)
-    """.replace("{long}", " + ".join(["t.ones(2)"] * 20))
+        class Base:
+            def __init__(self):
+                self.early = 1
+
+        class Model(Base):
+            def forward(self):
+                self.late = 2
+    """
     module = load(tmp_path, text)
-    values = {
-        "short": 't.tensor([1, 2], names=("é",))',
-        "lines": "t.ones(2, 3)",
-        "long": None,
-        "a": None,
-        "empty": "[]",
-        "late": "t.ones(2)",
-    }
-    for name, value in values.items():
-        found = find_assignment(module.Model, name)
+    for name, owner, in_init in (("early", "Base", True), ("late", "Model", False)):
+        found = origin_of(module.Model, name)
         assert found is not None
-        assert (value, "me", "t.nn") == (found.value, found.receiver, found.nn)
-        assert (name == "empty") == found.starts_empty
-        assert (name != "late") == found.in_init
-
-
-@pytest.mark.parametrize(
-    ("line", "spelling"),
-    [
-        ("from torch import nn", "nn"),
-        ("import torch.nn as nn", "nn"),
-        ("from torch import nn as neural", "neural"),
-        ("import torch", "torch.nn"),
-        ("import torch, torch.nn", "torch.nn"),
-        ("import math", "nn"),
-    ],
-)
-def test_torch_nn_is_spelt_as_the_file_does(tmp_path: Path, line: str, spelling: str) -> None:
-    module = load(tmp_path, f"{line}\nclass Model:\n    def __init__(self):\n        self.x = 1\n")
-    found = find_assignment(module.Model, "x")
-    assert found is not None
-    assert spelling == found.nn
+        assert (str(tmp_path / "made_model.py"), owner, in_init) == (found.file, found.owner, found.in_init)

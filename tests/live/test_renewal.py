@@ -322,9 +322,10 @@ def test_what_reset_parameters_makes_again_needs_no_checkpoint() -> None:
         n for n, each in found.items() if each.is_reset
     }
     forgotten = found["0.forgotten"]
-    assert 'self.register_buffer("forgotten", torch.zeros(3))' == forgotten.suggestion
+    assert forgotten.slot is not None
+    assert ("BUF204", "forgotten") == (forgotten.slot.code, forgotten.slot.attribute)
     assert forgotten.origin is not None
-    assert (None, None) == (found["0.saved"].suggestion, found["0.saved"].origin)
+    assert (None, None) == (found["0.saved"].slot, found["0.saved"].origin)
 
 
 def test_a_buffer_with_values_is_not_asked_who_makes_it_again() -> None:

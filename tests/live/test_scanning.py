@@ -12,6 +12,7 @@ import torch
 from models import facts, holding, moved_by_to, tensors, unregistered
 from torch import nn
 
+import bufscan
 from bufscan.inventory import Inventory, Location
 from bufscan.live.scanning import scan
 
@@ -414,7 +415,7 @@ def test_a_module_in_a_set_may_hold_anything_where_buffers_belong() -> None:
 
 
 def test_the_line_that_mends_it_comes_with_the_record() -> None:
-    found = tensors(Misusing())
+    found = {tensor.name: tensor for tensor in bufscan.inspect(Misusing()).tensors}
     assert 'self.register_buffer("pe", torch.ones(4), persistent=False)' == found["pe"].suggestion
     assert "old checkpoints still load" in (found["pe"].suggestion_note or "")
     temperature = found["temperature"]

@@ -10,6 +10,7 @@ import json
 import os
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
 
 import jsonschema
@@ -22,6 +23,9 @@ from bufscan.report.check_reports import CHECK_REPORTS
 from bufscan.report.check_view import CheckView
 from bufscan.report.findings import verdict, without_repeats
 from bufscan.report.view import Display
+
+if TYPE_CHECKING:
+    from bufscan.findings import Finding
 
 EXPECTED = Path(__file__).parent / "expected_checks"
 CLEAN = result(TargetResult(target="a.pt"), TargetResult(target="b.pt"))
@@ -45,6 +49,8 @@ CASES: dict[str, tuple[str, CheckResult, CheckView]] = {
     "check.sarif": ("sarif", sample(), CheckView(version="1.2.3")),
     "check.github": ("github", sample(), CheckView()),
     "clean.github": ("github", CLEAN, CheckView()),
+    "check.gitlab": ("gitlab", sample(), CheckView()),
+    "clean.gitlab": ("gitlab", CLEAN, CheckView()),
     "check.xml": ("junit", sample(), CheckView()),
     "clean.xml": ("junit", CLEAN, CheckView()),
     "check.md": ("markdown", sample(), CheckView()),
@@ -74,7 +80,7 @@ def test_the_report_is_the_expected_text(name: str) -> None:
 
 def test_no_expected_file_is_left_over_and_no_format_untested() -> None:
     assert sorted(CASES) == sorted(path.name for path in EXPECTED.iterdir())
-    assert set(CHECK_REPORTS) == {report for report, _, _ in CASES.values()}
+    assert set(CHECK_REPORTS) == {"html"} | {report for report, _, _ in CASES.values()}  # pages: test_html.py
 
 
 @pytest.mark.parametrize("report", CHECK_REPORTS)
@@ -126,6 +132,28 @@ def test_a_sarif_fingerprint_stays_when_the_line_moves_and_differs_between_tenso
     (moved,) = fingerprints(plain("pe", 99))
     (other,) = fingerprints(plain("mask", 1))
     assert first == moved != other
+
+
+def gitlab(*findings: Finding, folder: str = ".") -> list[dict[str, Any]]:
+    found = result(TargetResult(target="m", findings=findings))
+    issues: list[dict[str, Any]] = json.loads(CHECK_REPORTS["gitlab"](found, CheckView(folder=folder)))
+    return issues
+
+
+def test_a_gitlab_fingerprint_stays_when_the_line_moves_and_differs_between_findings() -> None:
+    def fingerprints(*findings: Finding) -> list[str]:
+        return [each["fingerprint"] for each in gitlab(*findings)]
+
+    first, second = fingerprints(plain("pe", 1), plain("pe", 5))
+    assert [first, second] == fingerprints(plain("pe", 90), plain("pe", 99))
+    assert 3 == len({first, second, *fingerprints(plain("mask", 1))})
+
+
+def test_gitlab_names_files_from_the_root_of_the_repository_and_a_line_of_each() -> None:
+    (issue,) = gitlab(plain("pe", 7), folder="libs/vision")
+    assert {"path": "libs/vision/src/models.py", "lines": {"begin": 7}} == issue["location"]
+    (whole,) = gitlab(plain("pe", 7, location=None))
+    assert {"path": "m", "lines": {"begin": 1}} == whole["location"]
 
 
 def test_github_commands_escape_data_and_properties() -> None:

@@ -25,7 +25,7 @@ def test_every_report_that_exists_can_be_asked_for() -> None:
     folder = Path(bufscan.report.__file__).parent
     sources = {path: path.read_text() for path in folder.rglob("*.py")}
     with_render = {
-        (path.parent.name if path.name == "__init__.py" else path.stem)
+        (path.parent.name if path.stem in ("__init__", "inspect_page") else path.stem)
         for path, source in sources.items()
         if re.search(r"^def render\(inventory: Inventory", source, re.MULTILINE)
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from inventories import brief, held, inventory, live, said, tensor
 
-from bufscan.inventory import HARMLESS_HOLDINGS, Location
+from bufscan.inventory import HARMLESS_HOLDINGS, Location, Slot
 
 CODES = {
     "attribute": "BUF001",
@@ -99,13 +99,14 @@ def test_a_hidden_module_of_placeholders_is_a_note() -> None:
 
 def test_a_hidden_module_is_one_finding_with_its_place_and_fix() -> None:
     origin = Location(file="model.py", line=9)
-    inside = {"holding": "hidden_module", "holder": "layers[0]", "origin": origin, "suggestion": "nn.ModuleList"}
+    slot = Slot(file="/model.py", owner="Model", attribute="layers", code="BUF003", kind="container of modules")
+    inside = {"holding": "hidden_module", "holder": "layers[0]", "origin": origin, "slot": slot}
     (finding,) = said(live(
         held("layers[0].weight", 4, 4, declared="parameter", **inside),
         held("layers[0].bias", 4, declared="parameter", **inside),
     ))  # fmt: skip
     expected = "no module registers the module `layers[0]`: its 2 tensors are not saved, not moved with the model"
-    assert ("layers[0]", origin, "nn.ModuleList") == (finding.tensor, finding.location, finding.suggestion)
+    assert ("layers[0]", origin, slot) == (finding.tensor, finding.location, finding.slot)
     assert f"{expected} and not trained" == finding.message
 
 

@@ -210,7 +210,7 @@ def test_line_ends_and_encoding_stay(tmp_path: Path) -> None:
     source = "# -*- coding: latin-1 -*-\n# é\n" + model("self.t = torch.zeros(3)")
     (tmp_path / "model.py").write_bytes(source.replace("\n", "\r\n").encode("latin-1"))
     (change,) = changes_for(lint("model.py"), unsafe=False)
-    write(change)
+    write([change])
     after = source.replace(
         "self.t = torch.zeros(3)", 'self.register_buffer("t", torch.zeros(3), persistent=False)'
     )

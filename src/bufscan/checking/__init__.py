@@ -10,6 +10,7 @@ import msgspec
 from bufscan.bytesource import OpenFiles
 from bufscan.checking.arguments import idle_entries
 from bufscan.checking.examining import Means, examine
+from bufscan.checking.fixing import Editable
 from bufscan.checking.policy import Policy
 from bufscan.checking.results import CheckResult, Ignored, TargetResult
 from bufscan.checking.selecting import selected_rules
@@ -20,7 +21,9 @@ from bufscan.inventory import Skipped
 from bufscan.joining.counterpart import require_one_model
 from bufscan.judging import judge
 from bufscan.opening.artefact import BuildOptions, files_first, is_code
-from bufscan.target import named_from_here, require_target
+from bufscan.ranks import ALONE
+from bufscan.source.suggesting import Suggestions
+from bufscan.target import matching, named_from_here, require_target
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -30,8 +33,11 @@ if TYPE_CHECKING:
     from bufscan.checking.examining import Examined
     from bufscan.checking.results import Known
     from bufscan.findings import Rule
+    from bufscan.judging import Said
+    from bufscan.ranks import Ranks
     from bufscan.rehearsal import Plan
     from bufscan.target import Given
+    from bufscan.values.workers import Progress
 
 # Ends the name of a target, or goes on to those of the modules and models in it, and to a model's arguments.
 _AFTER_CODE = "\0.:("
@@ -48,6 +54,8 @@ def check(  # noqa: PLR0913 - all but the targets have names and defaults
     values: bool = False,
     rehearse: Plan | None = None,
     files: OpenFiles | None = None,
+    progress: Progress | None = None,
+    ranks: Ranks = ALONE,
 ) -> CheckResult:
     """Run the rules over the targets.
 
@@ -65,6 +73,8 @@ def check(  # noqa: PLR0913 - all but the targets have names and defaults
         values: whether to read the values of the tensors too.
         rehearse: how to rehearse the move of every model to another device; None to do as the configuration says.
         files: keeps open what is read; None to close it at the end.
+        progress: told now and then how many bytes of how many values have been read.
+        ranks: the processes that share the values of files, all of which make this call.
 
     Raises:
         TargetError: a file was written to while it was read.
@@ -73,7 +83,7 @@ def check(  # noqa: PLR0913 - all but the targets have names and defaults
     """
     config = config or Config()
     rules = selected_rules(config)
-    named = [require_target(target) for target in targets or config.targets]
+    named = [require_target(target) for target in targets or matching(config.targets)]
     if not named:
         raise UsageError("no target", hint="name one, or list `targets` under `[tool.bufscan]` in pyproject.toml")
     with OpenFiles() if files is None else nullcontext(files) as opened:
@@ -85,6 +95,8 @@ def check(  # noqa: PLR0913 - all but the targets have names and defaults
             build=BuildOptions(device=device, dtype=dtype),
             values=values,
             plan=rehearse,
+            ranks=ranks,
+            progress=progress,
         )
         _require_checkpoint(named, means)
         return _check(named, config, means, rules, baseline)
@@ -102,7 +114,15 @@ def _check(
     at_hand = [rule for rule in rules if rule.needs is None or given.get(rule.needs)]
     policy = Policy(config, at_hand, baseline)
     examined = _never_nothing(_examine_files_first(named, means))
-    results = [_judged(each, rules, policy) for each in examined]
+    said = [judge(each.subjects, rules) for each in examined]
+    suggestions = Suggestions(finding.slot for each in said for finding in each.findings)
+    editable = Editable(target for target in named if isinstance(target, str))
+    for each in examined:
+        suggestions.digests.update(each.digests)
+    results = []
+    for each, judged in zip(examined, said, strict=True):
+        found = [suggestions.on(finding) for finding in judged.findings] + _selected(each.said, rules)
+        results.append(_judged(each, judged, map(editable.without_others, found), policy))
     results = _without_measured(results)
     # When all findings are known, ignores can be: the comment on a class may be needed by another target.
     results = [
@@ -113,7 +133,11 @@ def _check(
         idle = _idle_in_file(config, config.file, policy, [each.target for each in examined])
         results += [idle] if idle.findings or idle.ignored or idle.skipped else []
     return CheckResult(
-        targets=tuple(results), rules=rules, fixed=_fixed(named, results, policy), fail_on=config.fail_on
+        targets=tuple(results),
+        rules=rules,
+        fixed=_fixed(named, results, policy),
+        fail_on=config.fail_on,
+        digests=suggestions.digests,
     )
 
 
@@ -136,8 +160,7 @@ def _never_nothing(examined: list[Examined]) -> list[Examined]:
     return [msgspec.structs.replace(each, failure=each.failure or each.nothing) for each in examined]
 
 
-def _judged(examined: Examined, rules: Iterable[Rule], policy: Policy) -> TargetResult:
-    said = judge(examined.subjects, rules)
+def _judged(examined: Examined, said: Said, findings: Iterable[Finding], policy: Policy) -> TargetResult:
     unread = [skipped for subject in examined.subjects for skipped in subject.inventory.skipped]
     result = TargetResult(
         target=examined.target,
@@ -146,8 +169,12 @@ def _judged(examined: Examined, rules: Iterable[Rule], policy: Policy) -> Target
         file=examined.file,
         read=examined.read,
     )
+    return _with(result, findings, policy)
+
+
+def _selected(findings: Iterable[Finding], rules: Iterable[Rule]) -> list[Finding]:
     codes = {rule.code for rule in rules}
-    return _with(result, [*said.findings, *(each for each in examined.said if each.code in codes)], policy)
+    return [finding for finding in findings if finding.code in codes]
 
 
 def _without_measured(results: Sequence[TargetResult]) -> list[TargetResult]:
@@ -183,7 +210,7 @@ def _with(result: TargetResult, findings: Iterable[Finding], policy: Policy) -> 
 
 def _is_all(named: Iterable[str | nn.Module], config: Config) -> bool:
     """Whether these are all targets that the configuration speaks of: it lists no more, or none at all."""
-    listed = map(named_from_here, config.targets)
+    listed = map(named_from_here, matching(config.targets))
     return {named_from_here(target) for target in named if isinstance(target, str)}.issuperset(listed)
 
 

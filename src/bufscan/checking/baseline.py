@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import defaultdict
 from functools import cache
 from typing import TYPE_CHECKING, Final
@@ -11,7 +12,7 @@ import msgspec
 
 from bufscan.checking.results import Known
 from bufscan.errors import UsageError
-from bufscan.target import named_from_here
+from bufscan.target import in_folder, named_from_here
 from bufscan.tensor_names import in_one_spelling, names_a_position, without_keys
 
 if TYPE_CHECKING:
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
 SCHEMA: Final = "bufscan.baseline/1"
 
 
-class _File(msgspec.Struct, frozen=True):
+class BaselineFile(msgspec.Struct, frozen=True):
+    """The file as a whole."""
+
     schema: str
     findings: tuple[Known, ...]
 
@@ -33,19 +36,19 @@ def known_as(target: str, finding: Finding) -> Known:
     return Known(target=_encodable(target), code=finding.code, tensor=_encodable(finding.identity))
 
 
-def read_baseline(data: bytes) -> frozenset[Known]:
-    """The findings that a baseline file lists.
+def read_baseline(data: bytes, folder: str = os.curdir) -> frozenset[Known]:
+    """The findings that a baseline file lists, whose paths are seen from `folder`.
 
     Raises:
         UsageError: it is no baseline.
     """
     try:
-        file = msgspec.json.decode(data, type=_File)
+        file = msgspec.json.decode(data, type=BaselineFile)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UsageError(f"no baseline: {error}", hint="`--write-baseline FILE` makes one") from error
     if file.schema != SCHEMA:
         raise UsageError(f"no baseline that this version reads: its schema is {file.schema!r}")
-    named = cache(named_from_here)
+    named = cache(lambda target: named_from_here(in_folder(target, folder)))
     return frozenset(msgspec.structs.replace(each, target=named(each.target)) for each in file.findings)
 
 
@@ -71,9 +74,12 @@ class Baseline:
         return self._by_container.get(_renamed(known, without_keys), [])
 
 
-def known_findings(result: CheckResult) -> list[Known]:
-    """Everything that no comment and no configuration ignores, in an order that does not depend on the run."""
-    targets = [(named_from_here(target.target), target) for target in result.targets]
+def known_findings(result: CheckResult, folder: str = os.curdir) -> list[Known]:
+    """Everything that no comment and no configuration ignores, in an order that does not depend on the run.
+
+    Paths are seen from `folder`.
+    """
+    targets = [(named_from_here(target.target, folder), target) for target in result.targets]
     return sorted({known_as(name, finding) for name, target in targets for finding in _remembered(target)})
 
 

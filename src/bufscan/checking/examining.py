@@ -15,13 +15,16 @@ from bufscan.checking.linting import finding_of
 from bufscan.checking.results import Failure
 from bufscan.errors import BufscanError
 from bufscan.findings import Subject
-from bufscan.formats.folders.folder_choice import SeveralCheckpointsError, checkpoints_among, is_unzipped
+from bufscan.formats.folders.folder_choice import SeveralCheckpointsError, checkpoints_among
 from bufscan.formats.folders.sharded import OTHER_CHECKPOINT, list_files
+from bufscan.formats.reading import is_unzipped
 from bufscan.inventory import Skipped
 from bufscan.judging import path_and_code
 from bufscan.opening.artefact import BuildOptions, build_target, open_target
+from bufscan.ranks import ALONE, Ranks
 from bufscan.rehearsal import Plan, told
-from bufscan.source.reading import read_all, shown
+from bufscan.source.files import shown
+from bufscan.source.reading import read_all
 from bufscan.target import FolderTarget, ModuleTarget, ObjectTarget, name_of, parse_code_or_target
 
 if TYPE_CHECKING:
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
     from bufscan.findings import Finding
     from bufscan.live.discovering import Candidate, ClassLines, Discovery
     from bufscan.opening.artefact import Artefact
+    from bufscan.values.workers import Progress
 
 
 # What Python says of a call whose signature (`*args`) promised that it could be made.
@@ -58,6 +62,7 @@ class Examined(msgspec.Struct, frozen=True, kw_only=True):
         file: path of the file or folder that the target is; None for a model.
         read: how many classes, which could not be built, were read from source.
         said: what their source says.
+        digests: of the texts that its edits are for, by file.
     """
 
     target: str
@@ -69,6 +74,7 @@ class Examined(msgspec.Struct, frozen=True, kw_only=True):
     file: str | None = None
     read: int = 0
     said: tuple[Finding, ...] = ()
+    digests: dict[str, str] = {}
 
 
 class Means(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,6 +88,8 @@ class Means(msgspec.Struct, frozen=True, kw_only=True):
         build: where models are built.
         values: whether the rules may read values.
         plan: how to rehearse every model; None to do as the configuration says.
+        ranks: the processes that share the values of files.
+        progress: told how far reading the values is.
     """
 
     files: OpenFiles
@@ -91,6 +99,8 @@ class Means(msgspec.Struct, frozen=True, kw_only=True):
     build: BuildOptions = BuildOptions()
     values: bool = False
     plan: Plan | None = None
+    ranks: Ranks = ALONE
+    progress: Progress | None = None
 
     @property
     def joins(self) -> bool:
@@ -118,7 +128,9 @@ def examine(target: str | nn.Module, means: Means) -> Iterator[Examined]:
 
 
 def _opened(target: str, means: Means) -> Examined:
-    artefact = open_target(target, means.files, means.build)
+    with means.ranks.agreed():
+        artefact = open_target(target, means.files, means.build)
+    artefact.require_same(means.ranks)
     examined = _examined(artefact, means)
     return _joined(examined, artefact, means) if means.joins else examined
 
@@ -166,8 +178,11 @@ def _subject(artefact: Artefact, means: Means, plan: Plan | None) -> Subject:
     subject = Subject(inventory=artefact.inventory)
     if means.values:
         from bufscan.values.finiteness import NonFiniteCounter
+        from bufscan.values.workers import Workers
 
-        counter = NonFiniteCounter(artefact.inventory, artefact.reader)
+        # What a model holds lies in the memory of each process.
+        workers = Workers(means.progress, ALONE if artefact.is_live else means.ranks)
+        counter = NonFiniteCounter(artefact.inventory, artefact.reader, workers)
         subject = msgspec.structs.replace(subject, count_nonfinite=counter)
     if plan is not None and artefact.model is not None:
         from bufscan.rehearsing.planned import rehearse_as
@@ -240,7 +255,9 @@ def _read(unbuilt: Mapping[str, tuple[Candidate, str]], target: str) -> Examined
             skipped.append(Skipped(what=name, reason="its construction is too long to follow"))
     faults = (fault for several in reading.faults.values() for fault in several)
     said = sorted(map(finding_of, faults), key=path_and_code)
-    return Examined(target=target, read=reading.classes, said=tuple(said), skipped=tuple(skipped))
+    return Examined(
+        target=target, read=reading.classes, said=tuple(said), digests=reading.digests, skipped=tuple(skipped)
+    )
 
 
 def _file_of(candidate: Candidate) -> Path | None:
@@ -277,7 +294,9 @@ def _built(target: ObjectTarget, name: str, means: Means) -> Iterator[Examined]:
 
 def _built_once(target: ObjectTarget, name: str, means: Means, plan: Plan | None = None) -> Examined:
     try:
-        return _examined(build_target(target, name, means.files, means.build), means, plan)
+        with means.ranks.agreed():
+            artefact = build_target(target, name, means.files, means.build)
+        return _examined(artefact, means, plan)
     except BufscanError as error:
         return Examined(target=name, failure=Failure.of(error))
 
@@ -288,7 +307,8 @@ def _joined(examined: Examined, artefact: Artefact, means: Means) -> Examined:
 
     (alone,) = examined.subjects  # read before any code runs
     try:
-        joined = join_model(artefact, means.model, means.build)
+        with means.ranks.agreed():
+            joined = join_model(artefact, means.model, means.build)
     except BufscanError as error:
         return msgspec.structs.replace(examined, failure=Failure.of(error))
     checkpoint = msgspec.structs.replace(alone, inventory=joined.checkpoint)

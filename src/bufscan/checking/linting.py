@@ -15,7 +15,7 @@ from bufscan.findings import Finding
 from bufscan.inventory import Location, Skipped
 from bufscan.judging import path_and_code
 from bufscan.rules import RULES
-from bufscan.source.files import python_files
+from bufscan.source.files import python_files, shown
 from bufscan.source.reading import Reading, read_all
 
 if TYPE_CHECKING:
@@ -63,14 +63,14 @@ def lint(
     """
     config = config or Config()
     rules = tuple(rule for rule in selected_rules(config) if rule.code in LINTED)
-    files = python_files(paths or (() if stdin else _configured(config) or (".",)), config.exclude)
+    files = python_files(paths or (() if stdin else _configured(config) or (".",)), config.exclude, config.folder)
     reading = _read(files, stdin)
     texts = {} if stdin is None else {stdin.filename: stdin.text}
     policy = Policy(config, rules, baseline, texts)
     codes = frozenset(rule.code for rule in rules)
     results = [_result(name, reading, codes, policy) for name in reading.named()]
     unread = tuple(f"{name}\0" for name in reading.failures)
-    fixed = policy.fixed(within=tuple(f"{_shown(file)}\0" for file in files), outside=unread)
+    fixed = policy.fixed(within=tuple(f"{shown(file)}\0" for file in files), outside=unread)
     return CheckResult(
         targets=tuple(results),
         rules=rules,
@@ -80,8 +80,8 @@ def lint(
             files=len(files) + (stdin is not None),
             paths=tuple(map(str, files)),
             classes=reading.classes,
-            digests=reading.digests,
         ),
+        digests=reading.digests,
     )
 
 
@@ -151,14 +151,8 @@ def finding_of(fault: FileFault) -> Finding:
         message=fault.message,
         location=Location(file=fault.file, line=fault.line),
         suggestion=fault.suggestion,
-        suggestion_note=fault.advice if fault.fix is None else fault.fix.note,
+        suggestion_note=fault.note,
         edits=None if fault.fix is None else fault.fix.edits,
         is_safe=fault.fix is not None and fault.fix.applicability == "safe",
         certainty="inferred",
     )
-
-
-def _shown(path: Path) -> str:
-    from bufscan.source.reading import shown
-
-    return shown(path)

@@ -103,15 +103,11 @@ class SourceRead(msgspec.Struct, frozen=True, kw_only=True):
         files: how many.
         paths: of these, where they are files.
         classes: how many classes of modules are in them.
-        fixed: how many findings were mended, which are none any more.
-        digests: of the texts that edits are for, by file.
     """
 
     files: int
     paths: tuple[str, ...] = ()
     classes: int
-    fixed: int = 0
-    digests: dict[str, str] = {}
 
 
 class CheckResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -124,6 +120,8 @@ class CheckResult(msgspec.Struct, frozen=True, kw_only=True):
         fail_on: the least severity that fails the check.
         watched: the program whose models these are; None where the targets were named.
         source: what was read, where it was source; then `targets` are the files that there is something to say of.
+        mended: how many findings edits have mended, which are none any more.
+        digests: of the texts that edits are for, by file.
     """
 
     targets: tuple[TargetResult, ...]
@@ -132,6 +130,8 @@ class CheckResult(msgspec.Struct, frozen=True, kw_only=True):
     fail_on: Severity = "error"
     watched: Watched | None = None
     source: SourceRead | None = None
+    mended: int = 0
+    digests: dict[str, str] = {}
 
     @property
     def findings(self) -> list[Finding]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,34 +10,40 @@ from bufscan.bytesource import OpenFiles
 from bufscan.commands.gate import (
     Baseline,
     ConfigFile,
+    Diff,
     ExitZero,
     FailOn,
+    Fix,
     Formats,
     Ignore,
     Outputs,
     Select,
+    UnsafeFixes,
     WriteBaseline,
     gate_of,
+    require_fixes,
 )
 from bufscan.commands.options import (
     Build,
+    Color,
     Debug,
     Device,
     DType,
     Method,
     Model,
-    NoColor,
     Quiet,
     Rehearse,
     RehearseDType,
     Train,
     plan_of,
 )
-from bufscan.commands.outcome import (
-    Outcome,
-)
+from bufscan.commands.outcome import DONE, Outcome
+from bufscan.commands.progress import shown_progress
 from bufscan.commands.terminal import display
 from bufscan.target import matching
+
+if TYPE_CHECKING:
+    from bufscan.ranks import Ranks
 
 EXAMPLES = """
 Examples:
@@ -48,11 +54,13 @@ Examples:
   bufscan check model.pt --model package.models:Encoder
   bufscan check --format sarif --output bufscan.sarif
   bufscan check 'models.py:Encoder(dim=64)' --rehearse 'randn(2, 16, 64)'
+  bufscan check package.models --fix
   bufscan check package.models --write-baseline bufscan-baseline.json
 """
 
 
 def check(  # noqa: PLR0913, PLR0917 - typer reads the options from the parameters
+    context: typer.Context,
     targets: Annotated[
         list[str] | None,
         typer.Argument(
@@ -73,6 +81,9 @@ def check(  # noqa: PLR0913, PLR0917 - typer reads the options from the paramete
     method: Method = None,
     rehearse_dtype: RehearseDType = None,
     train: Train = False,
+    fix: Fix = False,
+    unsafe_fixes: UnsafeFixes = False,
+    diff: Diff = False,
     exit_zero: ExitZero = False,
     baseline: Baseline = None,
     write_baseline: WriteBaseline = None,
@@ -81,7 +92,7 @@ def check(  # noqa: PLR0913, PLR0917 - typer reads the options from the paramete
     dtype: DType = None,
     formats: Formats = None,
     outputs: Outputs = None,
-    no_color: NoColor = False,
+    color: Color = None,
     quiet: Quiet = False,
     debug: Debug = False,  # noqa: ARG001 - `main` looks for it
 ) -> Outcome:
@@ -101,10 +112,12 @@ def check(  # noqa: PLR0913, PLR0917 - typer reads the options from the paramete
         exit_zero=exit_zero,
         quiet=quiet,
     )
+    mends = require_fixes(fix=fix, unsafe=unsafe_fixes, diff=diff)
     plan = plan_of(rehearse, method, rehearse_dtype, train=train)
     from bufscan import checking
 
-    with OpenFiles() as files:
+    ranks: Ranks = context.obj
+    with OpenFiles() as files, shown_progress(ranks) as progress:
         result = checking.check(
             *matching(targets or ()),
             config=gate.settings,
@@ -116,5 +129,16 @@ def check(  # noqa: PLR0913, PLR0917 - typer reads the options from the paramete
             values=values,
             rehearse=plan,
             files=files,
+            progress=progress,
+            ranks=ranks,
         )
-    return gate.outcome(result, display(None, no_color=no_color), reads=files.paths, updates=True)
+    ranks.part()
+    if mends:
+        from bufscan.checking.fixing import changes_for, diff_of, without_mended, write
+
+        changes = list(changes_for(result, unsafe=unsafe_fixes))
+        if diff:
+            return Outcome("".join(map(diff_of, changes)), exit_code=DONE if exit_zero else result.exit_code)
+        write(changes)
+        result = without_mended(result, changes)
+    return gate.outcome(result, display(None, color=color), reads=files.paths)

@@ -10,7 +10,7 @@ import typer
 
 from bufscan.atomicfile import make_folder, write_whole
 from bufscan.bytesource import exists, is_file
-from bufscan.commands.options import Debug, NoColor, Quiet
+from bufscan.commands.options import Color, Debug, Quiet
 from bufscan.commands.outcome import Outcome
 from bufscan.commands.terminal import display
 from bufscan.errors import TargetError, UsageError, about
@@ -23,7 +23,7 @@ def demo(
     write: Annotated[
         str | None, typer.Option("--write", metavar="DIR", help="Put the model's source and its files into DIR.")
     ] = None,
-    no_color: NoColor = False,
+    color: Color = None,
     quiet: Quiet = False,
     debug: Debug = False,  # noqa: ARG001 - `main` looks for it
 ) -> Outcome:
@@ -32,7 +32,7 @@ def demo(
 
     if write is not None:
         return Outcome(_write_demo(Path(write), shipped.files()))
-    view = View(quiet=quiet, display=display(None, no_color=no_color))
+    view = View(quiet=quiet, display=display(None, color=color))
     report = REPORTS["text"](shipped.inventory(), view)
     return Outcome(report if quiet else f"{shipped.INTRODUCTION}\n\n{report}\n{shipped.NEXT}\n")
 

@@ -9,10 +9,10 @@ import typer
 
 from bufscan.bytesource import OpenFiles
 from bufscan.commands.options import (
+    Color,
     Debug,
     Device,
     DType,
-    NoColor,
     Output,
     Quiet,
     count_of,
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from bufscan.comparing.difference import Difference
+    from bufscan.ranks import Ranks
 
 Format = Annotated[
     str, typer.Option("-f", "--format", metavar="FORMAT", help=f"One of {', '.join(DIFF_REPORTS)}.")
@@ -49,6 +50,7 @@ _TARGET = "A file, a folder, `package.module:Model`, or `-`."
 
 
 def diff(  # noqa: PLR0913, PLR0917 - typer reads the options from the parameters
+    context: typer.Context,
     old: Annotated[str, typer.Argument(metavar="OLD", help=_TARGET)],
     new: Annotated[str | None, typer.Argument(metavar="NEW", help="The same.")] = None,
     no_values: Annotated[bool, typer.Option("--no-values", help="Compare the structure alone.")] = False,
@@ -100,7 +102,7 @@ def diff(  # noqa: PLR0913, PLR0917 - typer reads the options from the parameter
     dtype: DType = None,
     format_: Format = "text",
     output: Output = None,
-    no_color: NoColor = False,
+    color: Color = None,
     quiet: Quiet = False,
     debug: Debug = False,  # noqa: ARG001 - `main` looks for it
 ) -> Outcome:
@@ -112,7 +114,7 @@ def diff(  # noqa: PLR0913, PLR0917 - typer reads the options from the parameter
     if textconv:
         if new is not None:
             raise UsageError("`--textconv` takes one target", hint="leave NEW out")
-        return _lines(old, output)
+        return _lines(old, output, context.obj)
     if new is None:
         raise UsageError("there is nothing to compare it with", hint="`bufscan diff OLD NEW`")
     render = DIFF_REPORTS["stat" if stat else one_of("format", format_, tuple(DIFF_REPORTS))]
@@ -122,9 +124,10 @@ def diff(  # noqa: PLR0913, PLR0917 - typer reads the options from the parameter
         top=None if top is None else count_of("rows", top, hint="`--top 10` shows ten"),
         everything=everything,
         quiet=quiet,
-        display=display(output, no_color=no_color),
+        display=display(output, color=color),
     )
-    with OpenFiles() as files, shown_progress() as progress:
+    ranks: Ranks = context.obj
+    with OpenFiles() as files, shown_progress(ranks) as progress:
         from bufscan.comparing.diffing import diff as compare
 
         difference = compare(
@@ -142,7 +145,9 @@ def diff(  # noqa: PLR0913, PLR0917 - typer reads the options from the parameter
             dtype=dtype,
             progress=progress,
             files=files,
+            ranks=ranks,
         )
+    ranks.part()
     code = _exit_code(difference, exit_zero=exit_zero)
     unknown = [f"not compared: {each.path}: {each.reason}" for each in difference.not_compared]
     if difference.is_empty:
@@ -159,12 +164,13 @@ def _exit_code(difference: Difference, *, exit_zero: bool) -> int:
     return FAILED if difference.not_compared or difference.is_empty else DONE
 
 
-def _lines(target: str, output: str | None) -> Outcome:
+def _lines(target: str, output: str | None, ranks: Ranks) -> Outcome:
     from bufscan.comparing.fingerprint import fingerprint
     from bufscan.report.difference.lines import render
+    from bufscan.values.workers import Workers
 
-    with about(target), OpenFiles() as files, shown_progress() as progress:
-        return Outcome(render(fingerprint(target, files, progress)), output, reads=files.paths)
+    with about(target), OpenFiles() as files, shown_progress(ranks) as progress:
+        return Outcome(render(fingerprint(target, files, Workers(progress))), output, reads=files.paths)
 
 
 def _tolerance(text: str | None) -> float | None:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from bufscan.commands.options import Debug, NoColor
+from bufscan.commands.options import Color, Debug
 from bufscan.commands.outcome import Outcome
 from bufscan.commands.terminal import display
 
@@ -15,7 +15,7 @@ def explain(
     code: Annotated[
         str | None, typer.Argument(metavar="CODE", help="A rule, as `BUF001`; all of them when left out.")
     ] = None,
-    no_color: NoColor = False,
+    color: Color = None,
     debug: Debug = False,  # noqa: ARG001 - `main` looks for it
 ) -> Outcome:
     """List the rules of `bufscan check`, or say of one what it finds, why that is bad and what to do instead."""
@@ -23,5 +23,5 @@ def explain(
     from bufscan.report.explaining import explanation, rule_list
     from bufscan.rules import RULES
 
-    paper = display(None, no_color=no_color)
+    paper = display(None, color=color)
     return Outcome(rule_list(RULES, paper) if code is None else explanation(rule_of(code), paper))

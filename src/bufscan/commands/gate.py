@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
@@ -49,7 +50,7 @@ WriteBaseline = Annotated[
 ]
 ConfigFile = Annotated[
     str | None,
-    typer.Option("--config", metavar="FILE", help="Instead of bufscan.toml or pyproject.toml of this folder."),
+    typer.Option("--config", metavar="FILE", help="Instead of the nearest bufscan.toml or pyproject.toml."),
 ]
 ExitZero = Annotated[bool, typer.Option("--exit-zero", help="Exit with 0 whatever is found.")]
 Formats = Annotated[
@@ -64,6 +65,14 @@ Outputs = Annotated[
 ]
 
 
+Fix = Annotated[bool, typer.Option("--fix", help="Mend what can be mended safely.")]
+UnsafeFixes = Annotated[
+    bool,
+    typer.Option("--unsafe-fixes", help="With --fix or --diff: mend what adds keys to the state_dict too."),
+]
+Diff = Annotated[bool, typer.Option("--diff", help="Show what --fix would change, and change nothing.")]
+
+
 class Gate(NamedTuple):
     """What was asked of a command that fails on findings.
 
@@ -72,7 +81,6 @@ class Gate(NamedTuple):
         known: findings that pass; None without a baseline.
         on_paper: formats, and the files that they go to.
         on_screen: formats for standard output.
-        baseline: the file that `known` came from.
         write_baseline: the file that what is found goes to, in place of a report.
         exit_zero: whether findings do not fail.
         quiet: whether the summary line is enough.
@@ -82,23 +90,18 @@ class Gate(NamedTuple):
     known: frozenset[Known] | None
     on_paper: list[tuple[str, str]]
     on_screen: list[str]
-    baseline: str | None
     write_baseline: str | None
     exit_zero: bool
     quiet: bool
 
-    def outcome(
-        self, result: CheckResult, shown_on: Display, *, reads: Iterable[Path] = (), updates: bool = False
-    ) -> Outcome:
-        """What the command answers with: reports, or the new baseline.
+    def outcome(self, result: CheckResult, shown_on: Display, *, reads: Iterable[Path] = ()) -> Outcome:
+        """What the command answers with: reports, or the new baseline, which may take the place of the old one.
 
-        `reads` are the files that it read itself. A baseline that `updates` may take the place of what was read
-        for settings.
+        `reads` are the files that it read itself.
         """
-        read = tuple(reads)
-        own = (*read, *(Path(file) for file in (self.settings.file, self.baseline) if file is not None))
+        read = (*reads, *_paths(self.settings.file))
         if self.write_baseline is not None:
-            return _write_baseline(result, self.write_baseline, read if updates else own)
+            return _write_baseline(result, self.write_baseline, self.settings.folder, read)
         text, papers = self._reports(result, shown_on)
         code = result.exit_code
         return Outcome(
@@ -106,7 +109,7 @@ class Gate(NamedTuple):
             exit_code=DONE if self.exit_zero and code == DIFFERENT else code,
             papers=papers,
             complaints=tuple(_complaints(result)),
-            reads=own,
+            reads=(*read, *_paths(self.settings.baseline)),
         )
 
     def _reports(self, result: CheckResult, shown_on: Display) -> tuple[str, tuple[Paper, ...]]:
@@ -114,8 +117,10 @@ class Gate(NamedTuple):
         from linecache import getline  # only a report of findings needs it
 
         formats = {*self.on_screen, *(name for name, _ in self.on_paper)}
-        plain = CheckView(version=_version(formats), folder=_folder_in_workspace(), quiet=self.quiet)
-        view = msgspec.structs.replace(plain, display=shown_on, source_line=getline)
+        plain = CheckView(
+            version=_version(formats), folder=_folder_in_workspace(), quiet=self.quiet, source_line=getline
+        )
+        view = msgspec.structs.replace(plain, display=shown_on)
         papers = [Paper(file, CHECK_REPORTS[format_name](result, plain)) for format_name, file in self.on_paper]
         if page := os.environ.get("GITHUB_STEP_SUMMARY"):  # what a step puts there is shown as Markdown
             papers.append(Paper(page, CHECK_REPORTS["markdown"](result, plain), adds=True))
@@ -147,15 +152,32 @@ def gate_of(  # noqa: PLR0913 - the options, as the commands have them
         raise UsageError(
             "a baseline is written instead of a report", hint="`--baseline` with the same file gives the report"
         )
-    on_paper, on_screen = _paired(asked, outputs or [])
     settings = settings_from(config).with_flags(
         select=_codes(select),
         ignore=_codes(ignore),
         exclude=exclude or (),
         fail_on=None if fail_on is None else one_of("severity", fail_on, SEVERITIES),
+        baseline=baseline,
     )
-    known = None if baseline is None else read_baseline_file(baseline)
-    return Gate(settings, known, on_paper, on_screen, baseline, write_baseline, exit_zero, quiet)
+    usual = () if settings.format is None else (one_of("format", settings.format, tuple(CHECK_REPORTS)),)
+    on_paper, on_screen = _paired(asked, outputs or [], usual)
+    known = known_in(settings) if write_baseline is None else None  # all that is found is known then
+    return Gate(settings, known, on_paper, on_screen, write_baseline, exit_zero, quiet)
+
+
+def _paths(*files: str | None) -> Iterator[Path]:
+    return (Path(file) for file in files if file is not None)
+
+
+def require_fixes(*, fix: bool, unsafe: bool, diff: bool) -> bool:
+    """Whether anything is to be fixed, or shown as it would be.
+
+    Raises:
+        UsageError: only which fixes is said.
+    """
+    if unsafe and not (fix or diff):
+        raise UsageError("nothing is to be fixed", hint="add `--fix`, or `--diff` to see what it would change")
+    return fix or diff
 
 
 def _complaints(result: CheckResult) -> Iterator[Complaint]:
@@ -172,10 +194,13 @@ def _codes(given: Sequence[str] | None) -> list[str]:
     return [code.strip() for text in given or () for code in text.split(",")]
 
 
-def _paired(formats: Sequence[str], outputs: Sequence[str]) -> tuple[list[tuple[str, str]], list[str]]:
+def _paired(
+    formats: Sequence[str], outputs: Sequence[str], usual: Sequence[str]
+) -> tuple[list[tuple[str, str]], list[str]]:
     """Formats with the files they go to, and those for standard output.
 
-    The first output belongs to the first format, and so on. With a file for each, people still get the text.
+    The first output belongs to the first format, and so on. With a file for each, people still get the text, or
+    the `usual` format.
 
     Raises:
         UsageError: more than one format is left for standard output, or goes to the same file.
@@ -189,21 +214,24 @@ def _paired(formats: Sequence[str], outputs: Sequence[str]) -> tuple[list[tuple[
             f"{' and '.join(rest)} would both go to standard output", hint="give each format its `--output FILE`"
         )
     on_paper = list(zip(named, outputs, strict=False))
-    if rest:
-        return on_paper, rest
+    if rest or usual:
+        return on_paper, rest or list(usual)
     # GitHub shows the commands it finds in the log beside the lines they are about.
     return on_paper, ["github", "text"] if os.environ.get("GITHUB_ACTIONS") == "true" else ["text"]
 
 
 def settings_from(name: str | None) -> Config:
-    """The configuration of this folder, or the file of that name.
+    """The configuration that counts here, or the file of that name.
 
     Raises:
         UsageError: it cannot be read, or makes no sense.
     """
     from bufscan.config import load_config
 
-    return load_config(Path(), name)
+    config = load_config(Path(), name)
+    if config.folder != os.curdir:  # the project's own packages are named from its root
+        sys.path.append(os.path.realpath(config.folder))
+    return config
 
 
 def _version(formats: Collection[str]) -> str:
@@ -216,26 +244,28 @@ def _version(formats: Collection[str]) -> str:
 
 
 def _folder_in_workspace() -> str:
-    """Where this is in the repository that a GitHub workflow checked out: GitHub counts paths from its root."""
-    workspace = os.environ.get("GITHUB_WORKSPACE")
+    """Where this is in the repository that a workflow of GitHub or a job of GitLab checked out."""
+    workspace = os.environ.get("GITHUB_WORKSPACE") or os.environ.get("CI_PROJECT_DIR")
     here = Path.cwd()
     return here.relative_to(workspace).as_posix() if workspace and here.is_relative_to(workspace) else "."
 
 
-def read_baseline_file(file: str) -> frozenset[Known]:
-    """The findings that are known.
+def known_in(settings: Config) -> frozenset[Known] | None:
+    """The findings that are known; None without a baseline.
 
     Raises:
         TargetError: the file cannot be read, or is no baseline.
     """
+    if settings.baseline is None:
+        return None
     from bufscan.atomicfile import read_whole
     from bufscan.checking.baseline import read_baseline
 
-    with about(file):
-        return read_baseline(read_whole(Path(file)))
+    with about(settings.baseline):
+        return read_baseline(read_whole(Path(settings.baseline)), settings.folder)
 
 
-def _write_baseline(result: CheckResult, file: str, reads: tuple[Path, ...]) -> Outcome:
+def _write_baseline(result: CheckResult, file: str, folder: str, reads: tuple[Path, ...]) -> Outcome:
     """Everything found is known from now on; what could not be checked is not."""
     from bufscan.atomicfile import write_whole
     from bufscan.checking.baseline import known_findings, written_baseline
@@ -243,11 +273,11 @@ def _write_baseline(result: CheckResult, file: str, reads: tuple[Path, ...]) -> 
     from bufscan.report.escaping import show
     from bufscan.report.sizes import plural
 
-    known = known_findings(result)
+    known = known_findings(result, folder)
     with about(file):
         refuse_to_overwrite(file, reads)
         write_whole(Path(file), written_baseline(known).encode())
     text = f"wrote {show(file)}: {plural(len(known), 'finding')}\n"
-    left_out = render_incomplete(result, display(None, no_color=True))
+    left_out = render_incomplete(result, display(None, color="never"))
     code = FAILED if left_out else DONE
     return Outcome(left_out + text, exit_code=code, complaints=tuple(_complaints(result)))

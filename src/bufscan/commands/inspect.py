@@ -10,12 +10,12 @@ import typer
 from bufscan.bytesource import OpenFiles
 from bufscan.commands.options import (
     Build,
+    Color,
     Debug,
     Device,
     DType,
     Method,
     Model,
-    NoColor,
     Output,
     Quiet,
     Rehearse,
@@ -27,7 +27,7 @@ from bufscan.commands.options import (
 )
 from bufscan.commands.outcome import DONE, FAILED, Complaint, Outcome
 from bufscan.commands.terminal import display
-from bufscan.errors import TargetError, about
+from bufscan.errors import TargetError, UsageError, about
 from bufscan.inventory import ROLES
 from bufscan.report import REPORTS, WITH_FINDINGS
 from bufscan.report.selecting import SORT_KEYS, Selection
@@ -89,7 +89,7 @@ def inspect(  # noqa: PLR0913, PLR0917 - typer reads the options from the parame
     train: Train = False,
     format_: Format = "text",
     output: Output = None,
-    no_color: NoColor = False,
+    color: Color = None,
     quiet: Quiet = False,
     debug: Debug = False,  # noqa: ARG001 - `main` looks for it
 ) -> Outcome:
@@ -106,12 +106,14 @@ def inspect(  # noqa: PLR0913, PLR0917 - typer reads the options from the parame
         everything=everything,
         exact=exact,
         quiet=quiet,
-        display=display(output, no_color=no_color),
+        display=display(output, color=color),
     )
     plan = plan_of(rehearse, method, rehearse_dtype, train=train)
     from bufscan.inspecting import inspect as read
 
     named = matching(targets)
+    if format_ == "html" and len(named) > 1:
+        raise UsageError("a page shows one target", hint="inspect each by itself, with an `--output` of its own")
     in_one_line = msgspec.structs.replace(
         view, quiet=True, display=msgspec.structs.replace(view.display, width=None)
     )
@@ -124,9 +126,11 @@ def inspect(  # noqa: PLR0913, PLR0917 - typer reads the options from the parame
                 )
             shown = view
             if format_ in WITH_FINDINGS:
+                from linecache import getline  # only a report of findings needs it
+
                 from bufscan.checking.inspected import findings_in
 
-                shown = msgspec.structs.replace(view, findings=findings_in(inventory))
+                shown = msgspec.structs.replace(view, findings=findings_in(inventory), source_line=getline)
             needs_summary = format_ == "text" and len(named) > 1
             return Inspected(
                 name_of(target), render(inventory, shown), render(inventory, in_one_line) if needs_summary else ""

@@ -12,26 +12,25 @@ import typer
 from bufscan.commands.gate import (
     Baseline,
     ConfigFile,
+    Diff,
     ExitZero,
     FailOn,
+    Fix,
     Formats,
     Ignore,
     Outputs,
     Select,
+    UnsafeFixes,
     WriteBaseline,
     gate_of,
+    require_fixes,
 )
-from bufscan.commands.options import Debug, NoColor, Quiet
+from bufscan.commands.options import Color, Debug, Quiet
 from bufscan.commands.outcome import DONE, Outcome
 from bufscan.commands.terminal import display
-from bufscan.errors import UsageError, about
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from bufscan.checking.fixing import Change
     from bufscan.checking.linting import StandardInput
-    from bufscan.checking.results import CheckResult
 
 EXAMPLES = """
 Examples:
@@ -64,21 +63,16 @@ def lint(  # noqa: PLR0913, PLR0917 - typer reads the options from the parameter
     baseline: Baseline = None,
     write_baseline: WriteBaseline = None,
     config: ConfigFile = None,
-    fix: Annotated[bool, typer.Option("--fix", help="Mend what can be mended safely.")] = False,
-    unsafe_fixes: Annotated[
-        bool,
-        typer.Option("--unsafe-fixes", help="With --fix or --diff: mend what adds keys to the state_dict too."),
-    ] = False,
-    diff: Annotated[
-        bool, typer.Option("--diff", help="Show what --fix would change, and change nothing.")
-    ] = False,
+    fix: Fix = False,
+    unsafe_fixes: UnsafeFixes = False,
+    diff: Diff = False,
     stdin_filename: Annotated[
         str | None,
         typer.Option("--stdin-filename", metavar="FILE", help="What standard input is to be called."),
     ] = None,
     formats: Formats = None,
     outputs: Outputs = None,
-    no_color: NoColor = False,
+    color: Color = None,
     quiet: Quiet = False,
     debug: Debug = False,  # noqa: ARG001 - `main` looks for it
 ) -> Outcome:
@@ -99,15 +93,14 @@ def lint(  # noqa: PLR0913, PLR0917 - typer reads the options from the parameter
         quiet=quiet,
         exclude=exclude,
     )
-    if unsafe_fixes and not (fix or diff):
-        raise UsageError("nothing is to be fixed", hint="add `--fix`, or `--diff` to see what it would change")
+    mends = require_fixes(fix=fix, unsafe=unsafe_fixes, diff=diff)
     named = [path for path in paths or () if path != "-"]
     piped = _standard_input(stdin_filename) if "-" in (paths or ()) else None
     from bufscan.checking.fixing import changes_for, diff_of, write
     from bufscan.checking.linting import lint as read
 
     result = read(*named, config=gate.settings, baseline=gate.known, stdin=piped)
-    if fix or diff:
+    if mends:
         texts = {} if piped is None else {piped.filename: piped.text}
         changes = list(changes_for(result, unsafe=unsafe_fixes, texts=texts))
         if diff:
@@ -116,20 +109,11 @@ def lint(  # noqa: PLR0913, PLR0917 - typer reads the options from the parameter
             after = next((change.after for change in changes), piped.text)
             left = read(config=gate.settings, baseline=gate.known, stdin=piped._replace(text=after))
             return Outcome(after, exit_code=left.exit_code)
-        for change in changes:
-            with about(change.file):
-                write(change)
-        result = _with_fixed(read(*named, config=gate.settings, baseline=gate.known), changes)
+        write(changes)
+        left = read(*named, config=gate.settings, baseline=gate.known)
+        result = msgspec.structs.replace(left, mended=sum(len(change.mended) for change in changes))
     sources = () if result.source is None else result.source.paths
-    return gate.outcome(result, display(None, no_color=no_color), reads=map(Path, sources))
-
-
-def _with_fixed(result: CheckResult, changes: Iterable[Change]) -> CheckResult:
-    """What is left, and how much was mended."""
-    if result.source is None:
-        return result
-    source = msgspec.structs.replace(result.source, fixed=sum(change.mended for change in changes))
-    return msgspec.structs.replace(result, source=source)
+    return gate.outcome(result, display(None, color=color), reads=map(Path, sources))
 
 
 def _standard_input(filename: str | None) -> StandardInput:

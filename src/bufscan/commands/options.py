@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from bufscan.rehearsal import Plan
 
+COLOR_WHEN = ("auto", "always", "never")
+
 MOST_DIGITS = 4
 """Of a number on the command line or in the environment: more is no width and no depth."""
 
@@ -22,12 +24,24 @@ _ASK_FOR_IT = "ask for one with its inputs: `--rehearse 'randn(2, 16)'`"
 Word = TypeVar("Word", bound=str)
 
 
+def _known_color(when: str | None) -> str | None:
+    return when and one_of("colour mode", when, COLOR_WHEN)
+
+
 def _unless_dash(output: str | None) -> str | None:
     """A dash means standard output, as everywhere; a file of that name is `./-`."""
     return None if output == "-" else output
 
 
-NoColor = Annotated[bool, typer.Option("--no-color", help="No colours, whatever the terminal can do.")]
+Color = Annotated[
+    str | None,
+    typer.Option(
+        "--color",
+        metavar="WHEN",
+        help="auto, always or never; --no-color is never.",
+        callback=_known_color,
+    ),
+]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Print the summary line alone.")]
 # No command asks for it: `main` looks for it before the parsing, which may be what fails.
 Debug = Annotated[bool, typer.Option("--debug", help="Show a traceback with every failure.")]

@@ -8,10 +8,13 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
+from bufscan.ranks import ALONE
 from bufscan.report.sizes import size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from bufscan.ranks import Ranks
 
 # What takes less is over before anyone wonders.
 _SECONDS_OF_SILENCE = 1.0
@@ -23,9 +26,9 @@ _ERASE = "\r\x1b[K"
 
 
 @contextmanager
-def shown_progress() -> Iterator[Callable[[int, int], None] | None]:
+def shown_progress(ranks: Ranks = ALONE) -> Iterator[Callable[[int, int], None] | None]:
     """What to tell of the bytes done and to do; None where nobody looks. The line is gone at the end."""
-    if sys.stderr is None or not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
+    if ranks.rank or sys.stderr is None or not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
         yield None
         return
     bar = _Bar()

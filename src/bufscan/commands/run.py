@@ -21,7 +21,7 @@ from bufscan.commands.gate import (
     WriteBaseline,
     gate_of,
 )
-from bufscan.commands.options import Debug, NoColor, Quiet
+from bufscan.commands.options import Color, Debug, Quiet
 from bufscan.commands.outcome import Outcome
 from bufscan.commands.terminal import display_on
 
@@ -72,7 +72,7 @@ def run(  # noqa: PLR0913, PLR0917 - typer reads the options from the parameters
     config: ConfigFile = None,
     formats: Formats = None,
     outputs: Outputs = None,
-    no_color: NoColor = False,
+    color: Color = None,
     quiet: Quiet = False,
     debug: Debug = False,  # noqa: ARG001 - `main` looks for it
 ) -> Outcome:
@@ -108,7 +108,7 @@ def run(  # noqa: PLR0913, PLR0917 - typer reads the options from the parameters
     result = concluded(
         seen, config=gate.settings, rules=rules, baseline=gate.known, program=name, ended=ending.what
     )
-    outcome = gate.outcome(result, display_on(sys.stderr, no_color=no_color))
+    outcome = gate.outcome(result, display_on(sys.stderr, color=color))
     return outcome._replace(exit_code=ending.code or outcome.exit_code, beside=True)
 
 

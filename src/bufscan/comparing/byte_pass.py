@@ -6,15 +6,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from bufscan.comparing.difference import ValueStatistics
 from bufscan.comparing.verdict import Verdict
-from bufscan.comparing.workers import run_jobs, stretches
 from bufscan.errors import UnreadableError
+from bufscan.values.workers import stretches
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from bufscan.comparing.pieces import Content, Piece
-    from bufscan.comparing.workers import Meter
-    from bufscan.values.reading import ElementReader
+    from bufscan.values.workers import Meter, Workers
 
 # Both sides fit the second-level cache, and system calls cost little of the time.
 _CHUNK_BYTES = 1 << 18
@@ -28,6 +27,20 @@ class _Job(NamedTuple):
     start: int
     length: int
 
+    def size(self) -> int:
+        """Bytes of the old side."""
+        return self.length * self.piece.old.itemsize
+
+
+def _jobs_of(at: int, content: Content) -> Iterator[_Job]:
+    if not content.comparable_bytes:
+        return
+    for piece in content.pieces:
+        for start, count in stretches(piece.walk.numel, _JOB_BYTES // piece.old.itemsize):
+            yield _Job(at, piece, True, start, count)
+    for piece in content.others:
+        yield _Job(at, piece, False, 0, piece.walk.numel)
+
 
 class BytePass:
     """Compares contents byte by byte, each up to its first difference."""
@@ -38,36 +51,32 @@ class BytePass:
         self._others_differ = [content.reshaped is not None for content in contents]
         self._failures: dict[int, str] = {}
 
-    def run(self, meter: Meter) -> list[Verdict | None]:
+    def run(self, workers: Workers) -> list[Verdict | None]:
         """A verdict for each content; None where numbers are wanted."""
-
-        def work(jobs: Iterator[_Job]) -> None:
-            buffers = _Buffers()
-            for job in jobs:
-                self._do(job, buffers, meter)
-
-        nbytes = sum(content.nbytes for content in self._contents if content.comparable_bytes)
-        run_jobs(self._jobs(), work, meter, nbytes)
+        jobs = [job for at, content in enumerate(self._contents) for job in _jobs_of(at, content)]
+        found = workers.map(jobs, self._work, _Job.size, bool | str)
+        for job, same in zip(jobs, found, strict=True):
+            if isinstance(same, str):
+                self._failures.setdefault(job.content, same)
+            elif not same:
+                self._differ(job)[job.content] = True
         return [self._verdict(at) for at in range(len(self._contents))]
 
-    def _jobs(self) -> Iterator[_Job]:
-        for at, content in enumerate(self._contents):
-            if content.comparable_bytes:
-                for piece in content.pieces:
-                    for start, count in stretches(piece.walk.numel, _JOB_BYTES // piece.old.itemsize):
-                        yield _Job(at, piece, True, start, count)
-                for piece in content.others:
-                    yield _Job(at, piece, False, 0, piece.walk.numel)
+    def _work(self, jobs: Iterator[_Job], meter: Meter) -> Iterator[bool | str]:
+        """Whether the bytes of each job are the same, or why that is not known; False where it matters no more."""
+        buffers = _Buffers()
+        for job in jobs:
+            differ = self._differ(job)
+            try:
+                same = not differ[job.content] and buffers.are_equal(job, meter)
+            except UnreadableError as error:
+                yield error.message
+                continue
+            differ[job.content] |= not same
+            yield same
 
-    def _do(self, job: _Job, buffers: _Buffers, meter: Meter) -> None:
-        differ = self._values_differ if job.is_value else self._others_differ
-        if differ[job.content] or job.content in self._failures:
-            return
-        try:
-            if not buffers.are_equal(job.piece.old, job.piece.new, job.start, job.length, meter):
-                differ[job.content] = True
-        except UnreadableError as error:
-            self._failures[job.content] = error.message
+    def _differ(self, job: _Job) -> list[bool]:
+        return self._values_differ if job.is_value else self._others_differ
 
     def _verdict(self, at: int) -> Verdict | None:
         content = self._contents[at]
@@ -93,15 +102,15 @@ class _Buffers:
     def __init__(self) -> None:
         self._old, self._new = bytearray(_CHUNK_BYTES), bytearray(_CHUNK_BYTES)
 
-    def are_equal(self, old: ElementReader, new: ElementReader, start: int, count: int, meter: Meter) -> bool:
-        """Whether `count` elements from position `start` have the same bytes; stops at the first that differ."""
-        step = _CHUNK_BYTES // old.itemsize
-        readers = old.stretch(start, count), new.stretch(start, count)
-        for position, taken in stretches(count, step):
-            nbytes = taken * old.itemsize
+    def are_equal(self, job: _Job, meter: Meter) -> bool:
+        """Whether both sides have the same bytes; stops at the first that differ."""
+        itemsize = job.piece.old.itemsize
+        readers = [each.stretch(job.start, job.length) for each in (job.piece.old, job.piece.new)]
+        for position, taken in stretches(job.length, _CHUNK_BYTES // itemsize):
+            nbytes = taken * itemsize
             left, right = memoryview(self._old)[:nbytes], memoryview(self._new)[:nbytes]
-            readers[0].read_into(start + position, left)
-            readers[1].read_into(start + position, right)
+            readers[0].read_into(job.start + position, left)
+            readers[1].read_into(job.start + position, right)
             # Of whole arrays that is one memcmp; memoryviews Python would compare element by element.
             same = self._old == self._new if nbytes == _CHUNK_BYTES else bytes(left) == bytes(right)
             if not same:

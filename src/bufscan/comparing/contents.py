@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from bufscan.comparing.byte_pass import BytePass
 from bufscan.comparing.sparse import is_in_coordinates, verdict_in_order
-from bufscan.comparing.workers import Meter
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -14,27 +13,25 @@ if TYPE_CHECKING:
     from bufscan.comparing.difference import Tolerance
     from bufscan.comparing.pieces import Content
     from bufscan.comparing.verdict import Verdict
-    from bufscan.comparing.workers import Progress
     from bufscan.opening.artefact import Sides
+    from bufscan.values.workers import Workers
 
 
 def compare_contents(
     contents: Sequence[Content],
     sides: Sides,
     tolerance: Tolerance | None,
-    progress: Progress | None = None,
+    workers: Workers,
 ) -> list[Verdict]:
     """Compare all pairs; the verdicts are in their order. Imports NumPy only when numbers are wanted."""
-    meter = Meter(sum(content.nbytes for content in contents), progress)
-    by_bytes = BytePass(contents).run(meter)
+    by_bytes = BytePass(contents).run(workers)
     settled = [_in_order(content, sides, verdict) for content, verdict in zip(contents, by_bytes, strict=True)]
     unsettled = [content for content, verdict in zip(contents, settled, strict=True) if verdict is None]
     if not unsettled:
         return [verdict for verdict in settled if verdict is not None]
     from bufscan.comparing.number_pass import NumberPass
 
-    meter.expect(sum(content.nbytes for content in unsettled))
-    numbers = iter(NumberPass(unsettled, sides, tolerance).run(meter))
+    numbers = iter(NumberPass(unsettled, sides, tolerance).run(workers))
     return [next(numbers) if verdict is None else verdict for verdict in settled]
 
 

@@ -22,8 +22,10 @@ from bufscan.errors import UsageError, about
 from bufscan.formats.checkpoint.pickled_checkpoint import NO_TENSOR
 from bufscan.inventory import Inventory
 from bufscan.opening.artefact import Artefact, BuildOptions, files_first, open_target
+from bufscan.ranks import ALONE
 from bufscan.target import name_of, require_target
 from bufscan.values.storages import LiveStorages
+from bufscan.values.workers import Workers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -32,10 +34,11 @@ if TYPE_CHECKING:
 
     from bufscan.comparing.difference import Change, Relation
     from bufscan.comparing.matching import Match, Matching
-    from bufscan.comparing.workers import Progress
     from bufscan.inventory import Tensor
     from bufscan.opening.artefact import Sides
+    from bufscan.ranks import Ranks
     from bufscan.target import Given
+    from bufscan.values.workers import Progress
 
 _SAME = Verdict(same=True)
 
@@ -56,6 +59,7 @@ def diff(  # noqa: PLR0913 - every option of the command
     dtype: str | None = None,
     progress: Progress | None = None,
     files: OpenFiles | None = None,
+    ranks: Ranks = ALONE,
 ) -> Difference:
     """What changed from `old` to `new`: names, shapes, types, roles, ties and every value.
 
@@ -77,6 +81,7 @@ def diff(  # noqa: PLR0913 - every option of the command
         dtype: default dtype while named models are built; None for torch's default.
         progress: told now and then how many bytes of how many have been compared.
         files: keeps open what is read; None to close it at the end.
+        ranks: the processes that share the values of files, all of which make this call.
 
     Raises:
         UsageError: an option makes no sense.
@@ -86,15 +91,18 @@ def diff(  # noqa: PLR0913 - every option of the command
     build = BuildOptions(device=device, dtype=dtype)
     with_plain = values and not tensors_only
     with OpenFiles() if files is None else nullcontext(files) as opened:
-        sides = _opened((require_target(old), require_target(new)), opened, build, plain=with_plain)
+        sides = _opened((require_target(old), require_target(new)), opened, build, ranks, plain=with_plain)
+        # What a model holds lies in the memory of each process.
+        is_live = sides[0].is_live or sides[1].is_live
+        workers = Workers(progress, ALONE if is_live else ranks)
         matching = match_tensors(sides[0].inventory, sides[1].inventory, sections=sections or {}, renames=renames)
         selection = Selection(_patterns(match), _patterns(ignore))
         selection.apply(matching)
-        pairs = list(_pairs(matching, sides, values=values, progress=progress))
+        pairs = list(_pairs(matching, sides, values=values, workers=workers))
         verdicts = Verdicts([_SAME] * len(pairs), {})
         if values:
             matches = [pair.match for pair in pairs]
-            verdicts = compare_values(matches, matching.groups, sides, tolerance, progress)
+            verdicts = compare_values(matches, matching.groups, sides, tolerance, workers)
         compared = [_Compared(pair, verdict) for pair, verdict in zip(pairs, verdicts.pairs, strict=True)]
         inventories = sides[0].inventory, sides[1].inventory
         difference = _difference(inventories, matching, compared, verdicts.alone)
@@ -116,15 +124,21 @@ def diff(  # noqa: PLR0913 - every option of the command
 
 
 def _opened(
-    targets: tuple[str | nn.Module, str | nn.Module], files: OpenFiles, build: BuildOptions, *, plain: bool
+    targets: tuple[str | nn.Module, str | nn.Module],
+    files: OpenFiles,
+    build: BuildOptions,
+    ranks: Ranks,
+    *,
+    plain: bool,
 ) -> Sides:
     if targets[0] == targets[1] == "-":
         raise UsageError("standard input can be only one of the two sides")
     build.require_model(targets)
     sides: dict[int, Artefact] = {}
     for position in files_first(targets):
-        with about(name_of(targets[position])):
+        with ranks.agreed(), about(name_of(targets[position])):
             sides[position] = _open(targets[position], files, build, plain=plain)
+        sides[position].require_same(ranks)
     return sides[0], sides[1]
 
 
@@ -199,10 +213,10 @@ class _Pair(NamedTuple):
     changes: tuple[Change, ...]
 
 
-def _pairs(matching: Matching, sides: Sides, *, values: bool, progress: Progress | None) -> Iterator[_Pair]:
+def _pairs(matching: Matching, sides: Sides, *, values: bool, workers: Workers) -> Iterator[_Pair]:
     devices = not (sides[0].is_live or sides[1].is_live)  # a model is where it was built
     for group in matching.groups:
-        renamed = find_renamed(group, sides, progress) if values else []
+        renamed = find_renamed(group, sides, workers) if values else []
         matches = [*group.matches, *renamed]
         ties = tie_changes(matches, sides[0].inventory, sides[1].inventory)
         for position, match in enumerate(matches):

@@ -7,18 +7,17 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from bufscan.comparing.workers import Meter, run_jobs, stretches
 from bufscan.errors import BufscanError, UnreadableError
 from bufscan.opening.artefact import BuildOptions, open_target
 from bufscan.values.digest import Digester
+from bufscan.values.workers import stretches
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from bufscan.bytesource import FileSource, OpenFiles
-    from bufscan.comparing.workers import Progress
     from bufscan.inventory import Skipped, Tensor
-
+    from bufscan.values.workers import Meter, Workers
 
 _CHUNK_BYTES = 1 << 18
 
@@ -45,7 +44,7 @@ class Unread(NamedTuple):
     digest: str
 
 
-def fingerprint(target: str, files: OpenFiles, progress: Progress | None = None) -> Fingerprints | Unread:
+def fingerprint(target: str, files: OpenFiles, workers: Workers) -> Fingerprints | Unread:
     """Hash every tensor of the target, or the file as a whole where it cannot be read.
 
     git gives up everything that it was to show when one version of one file fails.
@@ -60,18 +59,24 @@ def fingerprint(target: str, files: OpenFiles, progress: Progress | None = None)
             return Unread(error.message, _digest_of(files.open(Path(target))))
         raise
     tensors = side.inventory.tensors
-    nbytes = sum(tensor.nbytes or 0 for tensor in tensors)
-    meter = Meter(nbytes, progress)
-    found = [Fingerprint(tensor, None, "its values were never written") for tensor in tensors]
+    if not side.has_values:
+        unwritten = (Fingerprint(tensor, None, "its values were never written") for tensor in tensors)
+        return Fingerprints(tuple(unwritten), side.inventory.skipped)
 
-    def work(jobs: Iterator[tuple[int, Tensor]]) -> None:
+    def work(jobs: Iterator[Tensor], meter: Meter) -> Iterator[bytes | str]:
         digester = Digester(side.inventory.storages, side.reader, meter.advance)
-        for position, tensor in jobs:
-            found[position] = _fingerprint(tensor, digester)
+        for tensor in jobs:
+            try:
+                yield digester.digest(tensor)
+            except UnreadableError as error:
+                yield error.message
 
-    if side.has_values:
-        run_jobs(enumerate(tensors), work, meter, nbytes)
-    return Fingerprints(tuple(found), side.inventory.skipped)
+    found = workers.map(tensors, work, lambda tensor: tensor.nbytes or 0, bytes | str)
+    prints = (
+        Fingerprint(tensor, None, each) if isinstance(each, str) else Fingerprint(tensor, each.hex())
+        for tensor, each in zip(tensors, found, strict=True)
+    )
+    return Fingerprints(tuple(prints), side.inventory.skipped)
 
 
 def _digest_of(file: FileSource) -> str:
@@ -79,10 +84,3 @@ def _digest_of(file: FileSource) -> str:
     for start, length in stretches(file.size, _CHUNK_BYTES):
         digest.update(file.read(start, length))
     return digest.hexdigest()
-
-
-def _fingerprint(tensor: Tensor, digester: Digester) -> Fingerprint:
-    try:
-        return Fingerprint(tensor, digester.digest(tensor).hex())
-    except UnreadableError as error:
-        return Fingerprint(tensor, None, error.message)

@@ -10,21 +10,21 @@ from bufscan.comparing.rounding import Side, is_rounded
 from bufscan.comparing.statistics import statistics_of
 from bufscan.comparing.sums import WIDE_INTEGERS, Chunk, Sums, add_chunk, add_equal, odd_bits
 from bufscan.comparing.verdict import Verdict
-from bufscan.comparing.workers import run_jobs, stretches
 from bufscan.dtypes import DTYPES
 from bufscan.errors import UnreadableError
 from bufscan.values.decoding import Channels, Decoder
 from bufscan.values.reading import read_all
+from bufscan.values.workers import stretches
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from bufscan.comparing.difference import Tolerance
     from bufscan.comparing.pieces import Content, Piece
-    from bufscan.comparing.workers import Meter
     from bufscan.inventory import Tensor
     from bufscan.opening.artefact import Artefact, Sides
     from bufscan.values.strided import Walk
+    from bufscan.values.workers import Meter, Workers
 
 CHUNK = 128 << 10
 """Elements looked at in one go: few enough that most of the work is done in the cache, and enough that a thread
@@ -59,6 +59,10 @@ class _Job(NamedTuple):
     start: int
     length: int
 
+    def size(self) -> int:
+        """Bytes of the old side."""
+        return self.length * self.piece.old.itemsize
+
 
 class NumberPass:
     """Adds up the differences of contents, each stretch by one thread."""
@@ -69,25 +73,29 @@ class NumberPass:
         self._tolerance = tolerance
         self._failures: dict[int, str] = {}
 
-    def run(self, meter: Meter) -> list[Verdict]:
+    def run(self, workers: Workers) -> list[Verdict]:
         """A verdict for each content."""
-        import numpy as np
-
         jobs = [job for at, content in enumerate(self._contents) for job in self._jobs_of(at, content)]
-        sums: list[Sums | None] = [None] * len(jobs)
-
-        def work(numbered: Iterator[tuple[int, _Job]]) -> None:
-            room = _Room()
-            with np.errstate(all="ignore"):  # what overflows is told as None
-                for number, job in numbered:
-                    sums[number] = self._sums_of(job, room, meter)
-
-        run_jobs(enumerate(jobs), work, meter, sum(content.nbytes for content in self._contents))
         totals = [_Total() for _ in self._contents]
-        for job, found in zip(jobs, sums, strict=True):
-            if found is not None:
+        for job, found in zip(jobs, workers.map(jobs, self._work, _Job.size, Sums | str), strict=True):
+            if isinstance(found, str):
+                self._failures.setdefault(job.content, found)
+            else:
                 totals[job.content].add(found, job)
         return [self._verdict(at, total) for at, total in enumerate(totals)]
+
+    def _work(self, jobs: Iterator[_Job], meter: Meter) -> Iterator[Sums | str]:
+        """What each job comes to, or why that is not known."""
+        import numpy as np
+
+        room = _Room()
+        for job in jobs:
+            try:
+                with np.errstate(all="ignore"):  # what overflows is told as None
+                    found: Sums | str = room.sums_of(job, meter)
+            except UnreadableError as error:
+                found = error.message
+            yield found
 
     def _jobs_of(self, at: int, content: Content) -> list[_Job]:
         jobs = []
@@ -110,15 +118,6 @@ class NumberPass:
         return _Comparison(
             old=old, new=new, same_decoding=content.comparable_bytes and plain, tolerance=self._tolerance
         )
-
-    def _sums_of(self, job: _Job, room: _Room, meter: Meter) -> Sums | None:
-        if job.content in self._failures:
-            return None
-        try:
-            return room.sums_of(job, meter)
-        except UnreadableError as error:
-            self._failures[job.content] = error.message
-            return None
 
     def _verdict(self, at: int, total: _Total) -> Verdict:
         if at in self._failures:

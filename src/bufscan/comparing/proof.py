@@ -5,10 +5,10 @@ from __future__ import annotations
 from itertools import product
 from typing import TYPE_CHECKING
 
-from bufscan.comparing.workers import stretches
 from bufscan.errors import UnreadableError
 from bufscan.values.reading import ElementReader
 from bufscan.values.strided import strided_of, walk_alone, walk_together
+from bufscan.values.workers import stretches
 
 if TYPE_CHECKING:
     from bufscan.inventory import Tensor

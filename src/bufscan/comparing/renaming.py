@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import TYPE_CHECKING, TypeAlias
 
 from bufscan.comparing.matching import Match
 from bufscan.comparing.name_changes import NameChanges
-from bufscan.comparing.workers import Meter, run_jobs
 from bufscan.errors import UnreadableError
 from bufscan.values.digest import Digester
 
@@ -15,9 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from bufscan.comparing.matching import Group
-    from bufscan.comparing.workers import Progress
     from bufscan.inventory import Tensor
     from bufscan.opening.artefact import Sides
+    from bufscan.values.workers import Meter, Workers
 
 _Candidate: TypeAlias = "tuple[int, str, Tensor]"
 """Side, name, record."""
@@ -27,7 +25,7 @@ _Content: TypeAlias = tuple[str, bytes]
 _Contents: TypeAlias = "Mapping[str, _Content]"
 
 
-def find_renamed(group: Group, sides: Sides, progress: Progress | None = None) -> list[Match]:
+def find_renamed(group: Group, sides: Sides, workers: Workers) -> list[Match]:
     """Move what was merely renamed from the group's removed and added tensors to matches of their own.
 
     Only tensors whose shape and type occur on both sides are read, each once. Where several have the same content,
@@ -42,7 +40,7 @@ def find_renamed(group: Group, sides: Sides, progress: Progress | None = None) -
         if sides[side].has_values and tensor.numel and _kind(tensor) in wanted
     ]
     contents: tuple[dict[str, _Content], ...] = ({}, {})
-    digests = _digests(candidates, sides, progress)
+    digests = _digests(candidates, sides, workers)
     for (side, name, tensor), digest in zip(candidates, digests, strict=True):
         if digest is not None:
             contents[side][name] = (_kind(tensor), digest)
@@ -95,17 +93,13 @@ def _kind(tensor: Tensor) -> str:
     return repr((tensor.shape, tensor.dtype, tensor.layout, tensor.pending, tensor.quantization, parts))
 
 
-def _digests(candidates: list[_Candidate], sides: Sides, progress: Progress | None) -> list[bytes | None]:
-    nbytes = sum(tensor.nbytes or 0 for _, _, tensor in candidates)
-    meter = Meter(nbytes, progress)
-    digests: list[bytes | None] = [None] * len(candidates)
-
-    def work(jobs: Iterator[tuple[int, _Candidate]]) -> None:
+def _digests(candidates: list[_Candidate], sides: Sides, workers: Workers) -> list[bytes | None]:
+    def work(jobs: Iterator[_Candidate], meter: Meter) -> Iterator[bytes | None]:
         digesters = [Digester(side.inventory.storages, side.reader, meter.advance) for side in sides]
-        for position, (side, _, tensor) in jobs:
-            # What cannot be read cannot be recognised.
-            with suppress(UnreadableError):
-                digests[position] = digesters[side].digest(tensor)
+        for side, _, tensor in jobs:
+            try:
+                yield digesters[side].digest(tensor)
+            except UnreadableError:
+                yield None  # what cannot be read cannot be recognised
 
-    run_jobs(enumerate(candidates), work, meter, nbytes)
-    return digests
+    return workers.map(candidates, work, lambda candidate: candidate[2].nbytes or 0, bytes | None)

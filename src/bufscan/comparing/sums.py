@@ -21,7 +21,7 @@ WIDE_INTEGERS = ("int64", "uint64")
 _ROW = 1 << 13
 
 
-class Sums(msgspec.Struct):
+class Sums(msgspec.Struct, array_like=True):
     """What a pass adds up. Sums of stretches merge in order, so that the threads' timing changes nothing."""
 
     differing: int = 0

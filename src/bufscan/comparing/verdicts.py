@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from bufscan.comparing.difference import Relation, Tolerance
     from bufscan.comparing.matching import Group, Match
     from bufscan.comparing.verdict import Verdict
-    from bufscan.comparing.workers import Progress
     from bufscan.opening.artefact import Sides
+    from bufscan.values.workers import Workers
 
 
 class Verdicts(NamedTuple):
@@ -39,16 +39,16 @@ def compare_values(
     groups: Sequence[Group],
     sides: Sides,
     tolerance: Tolerance | None,
-    progress: Progress | None,
+    workers: Workers,
 ) -> Verdicts:
     """Compare the values of the matches, and look for what is left of the groups in other tensors."""
     proof = Proof(sides)
     scaled = find_scaled(matches, sides)
     applied = {at: (matches[at], each) for at, each in scaled.items() if each.scale is not None}
-    verdicts = compare_scaled(applied, proof, tolerance, progress)
+    verdicts = compare_scaled(applied, proof, tolerance, workers)
     rest = [at for at in range(len(matches)) if at not in applied]
     plan = Plan([matches[at] for at in rest], sides)
-    contents = compare_contents(plan.contents, sides, tolerance, progress)
+    contents = compare_contents(plan.contents, sides, tolerance, workers)
     for number, at in enumerate(rest):
         verdict = plan.verdict(number, contents)
         if at not in scaled:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec.structs import replace
 
-from bufscan.bytesource import is_folder
+from bufscan.bytesource import is_file, is_folder
 from bufscan.errors import UnreadableError
 from bufscan.formats.signatures import (
     HEAD_BYTES,
@@ -125,6 +125,11 @@ def _with_other_formats(inventory: Inventory, used: Reader, source: ByteSource, 
     message = f"another program can take the file for {' or '.join(others)}, with other contents"
     two = Anomaly(kind="two_formats", message=message)
     return replace(inventory, anomalies=(*inventory.anomalies, two))
+
+
+def is_unzipped(folder: Path) -> bool:
+    """Whether a folder is what unpacking a checkpoint gives: without its storages nobody unpacked one."""
+    return is_file(folder / "data.pkl") and (is_file(folder / "version") or is_folder(folder / "data"))
 
 
 def _head_of(source: ByteSource) -> bytes:

@@ -15,7 +15,8 @@ from bufscan.errors import UnreadableError
 from bufscan.inventory import Skipped
 from bufscan.live.anatomy import is_torch_class, mro_of
 from bufscan.live.importing import import_source
-from bufscan.live.sources import source_of_class, source_of_function
+from bufscan.live.origin import source_of_class, source_of_function
+from bufscan.source.files import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -85,7 +86,7 @@ def classes_of(model: nn.Module) -> list[ClassLines]:
         definition = None if is_torch_class(cls) else source_of_class(cls)
         if definition is not None:
             node = definition.node
-            file = definition.source.location(node.lineno).file
+            file = shown(definition.file.path)
             found.append(ClassLines(file, range(node.lineno, (node.end_lineno or node.lineno) + 1)))
     return found
 

@@ -21,7 +21,8 @@ from bufscan.errors import BufscanError, UnreadableError, UsageError
 from bufscan.live.anatomy import module_dict
 from bufscan.live.expression import Expression, parse_expression
 from bufscan.live.standard_output import diverted_to_stderr
-from bufscan.live.user_code import failure_of, is_installed
+from bufscan.live.user_code import failure_of
+from bufscan.source.files import is_installed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 from bufscan.errors import UnreadableError
 from bufscan.inventory import Location
 from bufscan.live.refusals import explain_refusal
+from bufscan.source.files import is_installed
 
 if TYPE_CHECKING:
     from types import TracebackType
 
 _STDLIB = sysconfig.get_path("stdlib")
-_INSTALLED = {"site-packages", "dist-packages"}
 _BUFSCAN = str(Path(__file__).parents[1])
 
 _MEMORY_WORDS = ("can't allocate memory", "not enough memory", "out of memory")
@@ -60,11 +60,6 @@ def ran_out_of_memory(error: BaseException) -> bool:
 def _lacks_values(error: BaseException) -> bool:
     """What torch raises where the value of a meta tensor is asked for."""
     return isinstance(error, RuntimeError) and _NO_VALUES.search(str(error)) is not None
-
-
-def is_installed(file: str) -> bool:
-    """Whether the file is part of an installed package, in this environment or in one that it builds on."""
-    return not _INSTALLED.isdisjoint(Path(file).parts)
 
 
 def summary_of(error: BaseException) -> str:

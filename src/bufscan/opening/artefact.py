@@ -6,7 +6,7 @@ import gc
 import os
 import re
 import sys
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
@@ -14,10 +14,8 @@ import msgspec
 
 from bufscan.bytesource import MemorySource, exists
 from bufscan.errors import UnreadableError, UsageError, did_you_mean
-from bufscan.formats.folders.folder_choice import is_unzipped
-from bufscan.formats.folders.shard_files import shard_folder
 from bufscan.formats.listing import skip_each
-from bufscan.formats.reading import read_file, read_path
+from bufscan.formats.reading import is_unzipped, read_file, read_path
 from bufscan.roles.deciding import decide
 from bufscan.target import (
     FileTarget,
@@ -34,12 +32,13 @@ from bufscan.target import (
 from bufscan.values.storages import FileStorages, LiveStorages
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from torch import nn
 
     from bufscan.bytesource import ByteSource, OpenFiles
     from bufscan.inventory import Inventory
+    from bufscan.ranks import Ranks
     from bufscan.target import Target
     from bufscan.values.storages import StorageReader
 
@@ -101,6 +100,16 @@ class Artefact(NamedTuple):
     def path(self) -> Path | None:
         """Of the file, archive or folder; None for anything else."""
         return self.target.path if isinstance(self.target, FileTarget | FolderTarget | MemberTarget) else None
+
+    def require_same(self, ranks: Ranks) -> None:
+        """Make sure that all ranks have the same before them; a model is each rank's own.
+
+        Raises:
+            RanksError: some have something else.
+        """
+        if ranks.size > 1 and not self.is_live:
+            seen = repr((self.inventory.tensors, self.inventory.storages))
+            ranks.require_same(f"`{self.inventory.target}`", seen.encode())
 
 
 Sides: TypeAlias = tuple[Artefact, Artefact]
@@ -209,17 +218,24 @@ def _scanned(model: nn.Module, name: str, target: ObjectTarget | None) -> Artefa
     from bufscan.live.scanning import scan
 
     storages = StorageTable()
-    inventory = scan(model, name, storages)
+    with _not_collecting():
+        inventory = scan(model, name, storages)
     return Artefact(target, inventory, LiveStorages(storages.live), model)
 
 
 def _decided(read: Callable[[], Inventory]) -> Inventory:
     """What was read, with its roles."""
-    # Reading makes hundreds of thousands of records and no cycles; collecting meanwhile only walks them.
+    with _not_collecting():
+        return decide(read())
+
+
+@contextmanager
+def _not_collecting() -> Iterator[None]:
+    """Reading makes hundreds of thousands of records and no cycles; collecting meanwhile only walks them."""
     enabled = gc.isenabled()
     gc.disable()
     try:
-        return decide(read())
+        yield
     finally:
         if enabled:
             gc.enable()
@@ -260,4 +276,12 @@ def _standard_input() -> MemorySource:
 
 def _opener(path: Path, folder: Path, files: OpenFiles) -> Callable[[str | None], ByteSource]:
     """What opens the target itself, or the file of that name in the folder of its shards."""
-    return lambda file: files.open(path) if file is None else shard_folder(folder, files).open_below(file)
+
+    def open_file(file: str | None) -> ByteSource:
+        if file is None:
+            return files.open(path)
+        from bufscan.formats.folders.shard_files import shard_folder  # whoever has shards has read their folder
+
+        return shard_folder(folder, files).open_below(file)
+
+    return open_file

@@ -1,126 +1,221 @@
-"""Findings for machines: `bufscan.check/1`. Fields are added, never renamed; ASCII, a finding a line."""
+"""Findings for machines: `bufscan.check/1`. Fields are added, never renamed; a finding a line."""
 
 from __future__ import annotations
 
-from json.encoder import JSONEncoder
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
-from bufscan.report.escaping import MACHINE_LIMIT, shorten
+from msgspec import structs
+
+from bufscan.checking.results import IgnoredBy  # noqa: TC001 - msgspec reads it
+from bufscan.findings import Severity  # noqa: TC001 - msgspec reads it
+from bufscan.inventory import Certainty  # noqa: TC001 - msgspec reads it
+from bufscan.report.machine import (
+    FailureRecord,
+    PlaceRecord,
+    Record,
+    SkippedRecord,
+    Spread,
+    optional,
+    skipped_records,
+    text,
+    written,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from bufscan.checking.results import CheckResult, TargetResult, Watched
+    from bufscan.checking.results import CheckResult, Ignored, TargetResult, Watched
     from bufscan.findings import Edit, Finding
 
 SCHEMA: Final = "bufscan.check/1"
 
-_encode = JSONEncoder(ensure_ascii=True, allow_nan=False).encode
+
+class EditRecord(Record, frozen=True, kw_only=True):
+    """One run of source text in the place of another; lines and columns count from 1."""
+
+    line: int
+    column: int
+    end_line: int
+    end_column: int
+    text: str
+
+
+class FixRecord(Record, frozen=True, kw_only=True):
+    """The change of the source that mends a finding; `safe` where it keeps all else that the program does."""
+
+    safe: bool
+    edits: tuple[EditRecord, ...]
+
+
+class SeenRecord(Record, frozen=True, kw_only=True):
+    """Where a program that was watched showed a finding."""
+
+    model: str
+    path: str
+    test: str | None
+    models: int
+
+
+class FindingRecord(Record, frozen=True, kw_only=True):
+    """A rule's statement about one tensor, or about the module or file that `tensor` is the path of."""
+
+    code: str
+    name: str
+    severity: Severity
+    tensor: str
+    message: str
+    location: PlaceRecord | None
+    suggestion: str | None
+    suggestion_note: str | None
+    certainty: Certainty = "exact"
+    fix: FixRecord | None = None
+    seen: SeenRecord | None = None
+
+
+class IgnoredRecord(FindingRecord, frozen=True, kw_only=True):
+    """A finding that is meant to be there."""
+
+    ignored_by: IgnoredBy
+    reason: str
+
+
+class TargetRecord(Spread, frozen=True, kw_only=True):
+    """What was found in one target."""
+
+    target: str
+    findings: tuple[FindingRecord, ...]
+    ignored: tuple[IgnoredRecord, ...]
+    skipped: tuple[SkippedRecord, ...]
+    failure: FailureRecord | None
+
+
+class KnownRecord(Record, frozen=True, kw_only=True):
+    """A finding that the baseline knows, and that no longer occurs."""
+
+    target: str
+    code: str
+    tensor: str
+
+
+class SummaryRecord(Record, frozen=True, kw_only=True):
+    """Counts; `failing` are findings at or over the threshold, `failures` targets of which not all was checked."""
+
+    findings: int
+    ignored: int
+    skipped: int
+    failing: int
+    failures: int
+    read_from_source: int = 0
+    files: int | None = None
+    classes: int | None = None
+
+
+class WatchedRecord(Record, frozen=True, kw_only=True):
+    """A program whose models were looked at."""
+
+    program: str
+    ended: str | None
+    models: int
+    classes: int
+    installed: dict[str, int]
+
+
+class CheckRecord(Spread, frozen=True, kw_only=True):
+    """What `bufscan check`, `lint` and `run` write with `--format json`."""
+
+    schema: Literal["bufscan.check/1"]
+    targets: tuple[TargetRecord, ...]
+    fixed: tuple[KnownRecord, ...]
+    summary: SummaryRecord
+    watched: WatchedRecord | None = None
 
 
 def render(result: CheckResult) -> str:
     """The report as one JSON object."""
-    fields = {
-        "schema": _encode(SCHEMA),
-        "targets": _lines((_target(target) for target in result.targets), 2),
-        "fixed": _lines((_encode(_known(known.target, known.code, known.tensor)) for known in result.fixed), 2),
-        "summary": _encode(_summary(result)),
-    }
-    if result.watched is not None:
-        fields["watched"] = _encode(_watched(result.watched))
-    return "{" + ",\n ".join(f'"{key}": {value}' for key, value in fields.items()) + "}\n"
+    return written(record_of(result)) + "\n"
 
 
-def _target(target: TargetResult) -> str:
+def record_of(result: CheckResult) -> CheckRecord:
+    """The report."""
+    watched = result.watched
+    return CheckRecord(
+        schema=SCHEMA,
+        targets=tuple(map(_target, result.targets)),
+        fixed=tuple(
+            KnownRecord(target=text(each.target), code=text(each.code), tensor=text(each.tensor))
+            for each in result.fixed
+        ),
+        summary=_summary(result),
+        watched=None if watched is None else _watched(watched),
+    )
+
+
+def _watched(watched: Watched) -> WatchedRecord:
+    return WatchedRecord(
+        program=text(watched.program),
+        ended=optional(watched.ended),
+        models=watched.models,
+        classes=watched.classes,
+        installed={text(name): count for name, count in watched.installed.items()},
+    )
+
+
+def _target(target: TargetResult) -> TargetRecord:
     failure = target.failure
-    fields = {
-        "target": _encode(_text(target.target)),
-        "findings": _lines((_encode(finding_fields(finding)) for finding in target.findings), 4),
-        "ignored": _lines(
-            (
-                _encode({**finding_fields(each.finding), "ignored_by": each.by, "reason": _text(each.reason)})
-                for each in target.ignored
-            ),
-            4,
-        ),
-        "skipped": _lines(
-            (
-                _encode({"what": _text(each.what), "reason": _text(each.reason), "failed": each.failed})
-                for each in target.skipped
-            ),
-            4,
-        ),
-        "failure": _encode(
-            None
-            if failure is None
-            else {"message": _text(failure.message), "hint": None if failure.hint is None else _text(failure.hint)}
-        ),
-    }
-    return "{" + ",\n   ".join(f'"{key}": {value}' for key, value in fields.items()) + "}"
+    return TargetRecord(
+        target=text(target.target),
+        findings=tuple(map(finding_record, target.findings)),
+        ignored=tuple(map(_ignored, target.ignored)),
+        skipped=skipped_records(target.skipped),
+        failure=None
+        if failure is None
+        else FailureRecord(message=text(failure.message), hint=optional(failure.hint)),
+    )
 
 
-def finding_fields(finding: Finding) -> dict[str, Any]:
+def finding_record(finding: Finding) -> FindingRecord:
     """A finding as the schema has it."""
+    return FindingRecord(**_fields(finding))
+
+
+def _ignored(ignored: Ignored) -> IgnoredRecord:
+    return IgnoredRecord(**_fields(ignored.finding), ignored_by=ignored.by, reason=text(ignored.reason))
+
+
+def _fields(finding: Finding) -> dict[str, Any]:
     location, seen = finding.location, finding.seen
-    certainty = {} if finding.certainty == "exact" else {"certainty": finding.certainty}
-    fields = {
+    return {
         "code": finding.code,
         "name": finding.name,
         "severity": finding.severity,
-        "tensor": _text(finding.tensor),
-        "message": _text(finding.message),
-        "location": None if location is None else {"file": _text(location.file), "line": location.line},
-        "suggestion": None if finding.suggestion is None else _text(finding.suggestion),
-        "suggestion_note": None if finding.suggestion_note is None else _text(finding.suggestion_note),
-        **certainty,
-        **({} if finding.edits is None else {"fix": _fix(finding.edits, is_safe=finding.is_safe)}),
-    }
-    if seen is not None:
-        fields["seen"] = {
-            "model": _text(seen.model),
-            "path": _text(seen.path),
-            "test": None if seen.test is None else _text(seen.test),
-            "models": seen.models,
-        }
-    return fields
-
-
-def _watched(watched: Watched) -> dict[str, Any]:
-    return {
-        "program": _text(watched.program),
-        "ended": None if watched.ended is None else _text(watched.ended),
-        "models": watched.models,
-        "classes": watched.classes,
-        "installed": {_text(name): count for name, count in watched.installed.items()},
+        "tensor": text(finding.tensor),
+        "message": text(finding.message),
+        "location": None if location is None else PlaceRecord(file=text(location.file), line=location.line),
+        "suggestion": optional(finding.suggestion),
+        "suggestion_note": optional(finding.suggestion_note),
+        "certainty": finding.certainty,
+        "fix": None if finding.edits is None else _fix(finding.edits, is_safe=finding.is_safe),
+        "seen": None
+        if seen is None
+        else SeenRecord(
+            model=text(seen.model), path=text(seen.path), test=optional(seen.test), models=seen.models
+        ),
     }
 
 
-def _fix(edits: Iterable[Edit], *, is_safe: bool) -> dict[str, Any]:
-    fields = ("line", "column", "end_line", "end_column", "text")
-    return {"safe": is_safe, "edits": [{field: getattr(edit, field) for field in fields} for edit in edits]}
+def _fix(edits: Iterable[Edit], *, is_safe: bool) -> FixRecord:
+    return FixRecord(safe=is_safe, edits=tuple(EditRecord(**structs.asdict(edit)) for edit in edits))
 
 
-def _summary(result: CheckResult) -> dict[str, int]:
-    return {
-        "findings": len(result.findings),
-        "ignored": sum(len(target.ignored) for target in result.targets),
-        "skipped": sum(len(target.skipped) for target in result.targets),
-        "failing": result.failing,
-        "failures": sum(not target.is_complete for target in result.targets),
-        **({"read_from_source": read} if (read := sum(target.read for target in result.targets)) else {}),
-        **({} if result.source is None else {"files": result.source.files, "classes": result.source.classes}),
-    }
-
-
-def _known(target: str, code: str, tensor: str) -> dict[str, str]:
-    return {"target": _text(target), "code": _text(code), "tensor": _text(tensor)}
-
-
-def _lines(items: Iterable[str], indent: int) -> str:
-    break_ = f"\n{' ' * indent}"
-    joined = f",{break_}".join(items)
-    return f"[{break_}{joined}]" if joined else "[]"
-
-
-def _text(text: str) -> str:
-    return shorten(text, MACHINE_LIMIT)
+def _summary(result: CheckResult) -> SummaryRecord:
+    source = result.source
+    return SummaryRecord(
+        findings=len(result.findings),
+        ignored=sum(len(target.ignored) for target in result.targets),
+        skipped=sum(len(target.skipped) for target in result.targets),
+        failing=result.failing,
+        failures=sum(not target.is_complete for target in result.targets),
+        read_from_source=sum(target.read for target in result.targets),
+        files=None if source is None else source.files,
+        classes=None if source is None else source.classes,
+    )

@@ -44,6 +44,12 @@ def _github(result: CheckResult, view: CheckView) -> str:
     return render(result, folder=view.folder)
 
 
+def _gitlab(result: CheckResult, view: CheckView) -> str:
+    from bufscan.report.gitlab import render
+
+    return render(result, folder=view.folder)
+
+
 def _junit(result: CheckResult, _view: CheckView) -> str:
     from bufscan.report.junit import render
 
@@ -56,13 +62,21 @@ def _markdown(result: CheckResult, _view: CheckView) -> str:
     return render(result)
 
 
+def _html(result: CheckResult, view: CheckView) -> str:
+    from bufscan.report.html.check_page import render
+
+    return render(result, view)
+
+
 CHECK_REPORTS: Final[dict[str, Callable[[CheckResult, CheckView], str]]] = {
     "text": _text,
     "concise": _concise,
     "json": _json,
     "sarif": _sarif,
     "github": _github,
+    "gitlab": _gitlab,
     "junit": _junit,
     "markdown": _markdown,
+    "html": _html,
 }
 """By the name that `--format` takes."""

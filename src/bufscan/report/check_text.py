@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from bufscan.report.check_view import CheckView
-from bufscan.report.findings import counted, not_counted, sighting, verdict, without_repeats
-from bufscan.report.sizes import plural
+from bufscan.report.findings import not_counted, sighting, target_state, verdict, without_repeats
 from bufscan.report.text.layout import BLANK, Cell, Line, Style, line, paint, wrapped
 
 if TYPE_CHECKING:
@@ -97,7 +96,7 @@ def render_incomplete(result: CheckResult, display: Display) -> str:
 def _target(target: TargetResult, view: CheckView, repeated: list[str]) -> Iterator[Line]:
     """One target; `repeated` are notes on fixes that several findings share, and the end of the report tells."""
     display = view.display
-    yield line(f"{display.show(target.target)}: {_state(target)}", "title")
+    yield line(f"{display.show(target.target)}: {target_state(target)}", "title")
     if target.failure is not None:
         yield from _paragraph(2, target.failure.message, display, "warning")
         if target.failure.hint is not None:
@@ -115,19 +114,6 @@ def _target(target: TargetResult, view: CheckView, repeated: list[str]) -> Itera
             yield from _paragraph(2, f"could not examine {skipped.what}: {skipped.reason}", display, "warning")
         else:
             yield from _paragraph(2, f"skipped {skipped.what}: {skipped.reason}", display, "dim")
-
-
-def _state(target: TargetResult) -> str:
-    if target.failure is not None:
-        return "could not be checked"
-    parts = [counted(target.findings)]
-    if target.read:
-        parts.append(f"{plural(target.read, 'class')} read from source")
-    if target.ignored:
-        parts.append(f"{len(target.ignored):,} ignored")
-    if target.skipped:
-        parts.append(f"{len(target.skipped):,} skipped" if target.is_complete else "not all could be examined")
-    return ", ".join(parts)
 
 
 def _by_place(finding: Finding) -> tuple[object, ...]:

@@ -14,7 +14,7 @@ from bufscan.report.sizes import plural
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from bufscan.checking.results import CheckResult, Watched
+    from bufscan.checking.results import CheckResult, TargetResult, Watched
     from bufscan.findings import Finding
 
 
@@ -41,10 +41,17 @@ def change_for(finding: Finding) -> tuple[object, ...]:
 
 
 def with_note(finding: Finding) -> str:
-    """The line that mends it, and what to know of that line; "" where no line is known."""
+    """The line that mends it, and what to know of that line; else what to do; "" where that is not known."""
     if finding.suggestion is None or finding.suggestion_note is None:
-        return finding.suggestion or ""
+        return finding.suggestion or finding.suggestion_note or ""
     return f"{finding.suggestion} ({finding.suggestion_note})"
+
+
+def fingerprint(code: str, target: str, identity: str) -> str:
+    """The same as long as it is the same fault of the same target, wherever its line has moved to."""
+    from hashlib import sha256
+
+    return sha256(f"{code}\0{target}\0{identity}".encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
 def from_root(result: CheckResult, folder: str) -> CheckResult:
@@ -77,16 +84,30 @@ def counted(findings: Iterable[Finding]) -> str:
     return ", ".join(shown) or "no findings"
 
 
+def target_state(target: TargetResult) -> str:
+    """`2 errors, 1 skipped`: what was found in a target and how far it was examined."""
+    if target.failure is not None:
+        return "could not be checked"
+    parts = [counted(target.findings)]
+    if target.read:
+        parts.append(f"{plural(target.read, 'class')} read from source")
+    if target.ignored:
+        parts.append(f"{len(target.ignored):,} ignored")
+    if target.skipped:
+        parts.append(f"{len(target.skipped):,} skipped" if target.is_complete else "not all could be examined")
+    return ", ".join(parts)
+
+
 def verdict(result: CheckResult) -> str:
     """The one sentence that says it all."""
     watched = result.watched
     parts = [f"{counted(result.findings)} in {_extent(result)}"]
     if result.findings and not result.failing:
         parts.append(f"none of them {_at_least(result)}")
-    if result.source is not None:
+    parts += [f"{result.mended:,} fixed"] * bool(result.mended)
+    if watched is None:  # a program that was run has no `--fix`
         safe = sum(finding.is_safe for finding in result.findings)
         unsafe = sum(finding.edits is not None for finding in result.findings) - safe
-        parts += [f"{result.source.fixed:,} fixed"] * bool(result.source.fixed)
         parts += [f"{safe:,} can be fixed with --fix"] * bool(safe)
         parts += [f"{unsafe:,} with --unsafe-fixes"] * bool(unsafe)
     read = sum(target.read for target in result.targets)

@@ -66,8 +66,11 @@ def fold(entries: Iterable[tuple[str, Hashable]]) -> list[Fold]:
         if group.setdefault(tuple(parts[1::2]), position) != position:  # the same name twice: shown twice
             folds.append(Fold(name, (position,)))
     for (_, pieces), group in groups.items():
-        for slots in _products(tuple(group)):
-            members = sorted(group[numbers] for numbers in product(*(map(str, slot) for slot in slots)))
+        products = _products(tuple(group))
+        for slots in products:
+            members: Iterable[int] = group.values()  # of a single product, in their order
+            if products[1:]:
+                members = sorted(group[numbers] for numbers in product(*(map(str, slot) for slot in slots)))
             folds.append(Fold(_pattern(pieces, slots), tuple(members)))
     folds.sort(key=lambda each: each.members[0])
     return folds

@@ -42,8 +42,8 @@ def _commands(target: TargetResult, by_line: Counter[tuple[object, ...]]) -> Ite
         message = f"{target.target}: {first.message}"
         if more:
             message += f" (and {more:,} more like it)"
-        if first.suggestion is not None:
-            message += f"; fix: {with_note(first)}"
+        if fix := with_note(first):
+            message += f"; fix: {fix}"
         place = () if first.location is None else (first.location.file, first.location.line)
         yield _command(_COMMANDS[first.severity], f"{first.code} {first.name}", message, *place)
     for skipped in target.skipped:

@@ -1,36 +1,47 @@
 """The report for machines: `bufscan.inspect/1`. Fields are added, never renamed; null is "not known".
 
-ASCII, with one tensor a line, so that two reports compare well line by line. A file of 10 MB can hold 150,000
-tensors: what says nothing is left out of a line where the schema allows it, and no line is copied without need.
+One tensor a line. A file of 10 MB can hold 150,000 tensors: what says nothing is left out of a line where the
+schema allows it, and no line is copied without need.
 """
 
 from __future__ import annotations
 
-from json.encoder import JSONEncoder
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import msgspec
 
-from bufscan.report.check_json import finding_fields
-from bufscan.report.escaping import MACHINE_LIMIT, shorten
+from bufscan.inventory import ROLES, Certainty, Role
+from bufscan.report.check_json import FindingRecord, finding_record
+from bufscan.report.machine import (
+    FailureRecord,
+    PlaceRecord,
+    Record,
+    SkippedRecord,
+    Spread,
+    encode,
+    members,
+    number,
+    optional,
+    skipped_records,
+    text,
+)
 from bufscan.report.selecting import count_ties_once, select
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
-    from bufscan.inventory import Inventory, Join, PackedWeight, Part, RoleTotal, Skipped, Tensor
+    from bufscan.inventory import Inventory, Join, PackedWeight, Part, RoleTotal, Tensor
     from bufscan.report.view import View
 
 SCHEMA: Final = "bufscan.inspect/1"
 
 _MOST_AT_ONCE = 1000
 
-_encode = JSONEncoder(ensure_ascii=True, allow_nan=False, separators=(",", ":")).encode
 _encoder = msgspec.json.Encoder()
 
 
-class _Part(msgspec.Struct, omit_defaults=True, kw_only=True, gc=False):
-    """A part as the schema has it; what has a default is left out where it says no more than that."""
+class PartRecord(Record, frozen=True, kw_only=True):
+    """One strided tensor inside a compound one."""
 
     name: str
     shape: tuple[int, ...]
@@ -41,13 +52,13 @@ class _Part(msgspec.Struct, omit_defaults=True, kw_only=True, gc=False):
     device: str | None = None
 
 
-class _Tensor(msgspec.Struct, omit_defaults=True, kw_only=True, gc=False):
-    """A tensor as the schema has it; what has a default is left out where it says no more than that."""
+class TensorRecord(Record, frozen=True, kw_only=True):
+    """One named tensor and what is known of it."""
 
     name: str
     section: str
-    role: str
-    certainty: str
+    role: Role
+    certainty: Certainty
     evidence: str
     shape: tuple[int, ...] | None
     dtype: str | None
@@ -60,7 +71,7 @@ class _Tensor(msgspec.Struct, omit_defaults=True, kw_only=True, gc=False):
     moves: bool | None
     trains: bool | None
     alias_of: str | None
-    origin: dict[str, Any] | None
+    origin: PlaceRecord | None
     suggestion: str | None = None
     suggestion_note: str | None = None
     holding: str | None = None
@@ -76,73 +87,167 @@ class _Tensor(msgspec.Struct, omit_defaults=True, kw_only=True, gc=False):
     file: str | None = None
     local_shape: tuple[int, ...] | None = None
     placements: tuple[str, ...] = ()
-    parts: tuple[_Part, ...] = ()
+    parts: tuple[PartRecord, ...] = ()
+
+
+class SelectionRecord(Record, frozen=True, kw_only=True):
+    """What was left out, so that nobody takes a part for the whole."""
+
+    roles: tuple[Role, ...]
+    match: tuple[str, ...]
+    of_tensors: int
+
+
+class TotalRecord(Record, frozen=True, kw_only=True):
+    """Entries of one role, and the elements and bytes of the distinct ones among them."""
+
+    tensors: int
+    numel: int | None
+    nbytes: int | None
+
+
+class OptimizerRecord(Record, frozen=True, kw_only=True):
+    """An optimizer's state, and how many parameters each of its groups has."""
+
+    section: str
+    parameters: int
+    groups: tuple[int, ...]
+
+
+class PackedRecord(Record, frozen=True, kw_only=True):
+    """A quantised weight that a library packed into several entries."""
+
+    name: str
+    section: str
+    scheme: str
+    bits: int | None
+    shape: tuple[int, ...] | None
+    numel: int | None
+    stored_bytes: int
+    members: tuple[str, ...]
+
+
+class MismatchRecord(Record, frozen=True, kw_only=True):
+    """An entry that is something else in the checkpoint (first) than in the model (second)."""
+
+    name: str
+    shape: tuple[tuple[int, ...], tuple[int, ...]] | None
+    dtype: tuple[str, str] | None
+    role: tuple[str, str] | None
+
+
+class JoinRecord(Record, frozen=True, kw_only=True):
+    """How one section of a checkpoint fits a model."""
+
+    model: str
+    section: str
+    matched: int
+    missing: tuple[TensorRecord, ...]
+    missing_extra_states: tuple[str, ...]
+    unexpected: tuple[str, ...]
+    saved_non_persistent: tuple[str, ...]
+    mismatched: tuple[MismatchRecord, ...]
+    tied: tuple[str, ...]
+    checkpoint_prefix: str
+    model_prefix: str
+    wrappers: tuple[str, ...]
+
+
+class AnomalyRecord(Record, frozen=True, kw_only=True):
+    """Something about the container that a well-formed file does not have."""
+
+    kind: str
+    message: str
+
+
+class InspectRecord(Spread, frozen=True, kw_only=True):
+    """What `bufscan inspect --format json` writes of one target. Totals are of the tensors that it lists."""
+
+    schema: Literal["bufscan.inspect/1"]
+    target: str
+    format: str
+    selection: SelectionRecord | None
+    tensors: tuple[TensorRecord, ...]
+    totals: Annotated[
+        dict[str, TotalRecord], msgspec.Meta(extra_json_schema={"propertyNames": {"enum": list(ROLES)}})
+    ]
+    stored_bytes: int
+    optimizers: tuple[OptimizerRecord, ...]
+    packed: tuple[PackedRecord, ...]
+    joins: tuple[JoinRecord, ...]
+    findings: tuple[FindingRecord, ...]
+    skipped: tuple[SkippedRecord, ...]
+    anomalies: tuple[AnomalyRecord, ...]
+    globals: tuple[str, ...]
+    notes: tuple[str, ...]
+    metadata: dict[str, str]
+
+
+class NotInspectedRecord(Record, frozen=True, kw_only=True):
+    """What stands in a list of several targets for one that could not be read."""
+
+    schema: Literal["bufscan.inspect/1"]
+    target: str
+    failure: FailureRecord
 
 
 def render(inventory: Inventory, view: View) -> str:
-    """The report as one JSON object. Totals are of the tensors that it lists."""
+    """The report as one JSON object."""
     shown = select(inventory, view.selection)
-    totals = count_ties_once(shown).totals()
-    before = {
-        "schema": _encode(SCHEMA),
-        "target": _encode(_text(shown.target)),
-        "format": _encode(shown.format),
-        "selection": _encode(_selection(inventory, view)),
-    }
-    after = {
-        "totals": _encode({role: _total(total) for role, total in totals.items()}),
-        "stored_bytes": _encode(shown.stored_bytes),
-        "optimizers": _lines(
-            _encode({"section": _text(each.section), "parameters": sum(each.sizes), "groups": each.sizes})
+    report, start = "", "{"
+    for name, value in members(record_of(inventory, shown, view), dense=True).items():
+        report += f'{start}"{name}":{value if name != "tensors" else ""}'
+        start = ",\n "
+        for line in _tensor_lines(shown.tensors) if name == "tensors" else ():
+            report += line  # CPython grows it in place; joined at the end, all lines would be there twice
+    return report + "}\n"
+
+
+def record_of(inventory: Inventory, shown: Inventory, view: View) -> InspectRecord:
+    """All of the report but the tensors; `shown` is what the view selects of the inventory."""
+    narrows = view.selection.narrows
+    return InspectRecord(
+        schema=SCHEMA,
+        target=text(shown.target),
+        format=shown.format,
+        selection=_selection(inventory, view) if narrows else None,
+        tensors=(),
+        totals={role: _total(total) for role, total in count_ties_once(shown).totals().items()},
+        stored_bytes=shown.stored_bytes,
+        optimizers=tuple(
+            OptimizerRecord(section=text(each.section), parameters=sum(each.sizes), groups=tuple(each.sizes))
             for each in shown.optimizers
         ),
-        "packed": _lines(_encode(_packed(each)) for each in shown.packed),
-        "joins": _lines(_encode(_join(join)) for join in shown.joins),
-        "findings": _lines(_encode(finding_fields(finding)) for finding in view.findings),
-        "skipped": _lines(_encode(_skipped(each)) for each in shown.skipped),
-        "anomalies": _lines(_encode({"kind": a.kind, "message": _text(a.message)}) for a in shown.anomalies),
-        "globals": _lines(_encode(_text(name)) for name in shown.globals),
-        "notes": _lines(_encode(_text(note)) for note in shown.notes),
-        "metadata": _encode({_text(key): _text(value) for key, value in shown.metadata.items()}),
-    }
-    text = "{" + _members(before) + ',\n "tensors":'
-    for lines in _tensor_lines(shown.tensors):
-        text += lines  # CPython grows it in place; joined at the end, all lines would be there twice
-    text += ",\n " + _members(after) + "}\n"
-    return text
+        packed=tuple(map(_packed, shown.packed)),
+        joins=tuple(map(_join, shown.joins)),
+        findings=tuple(map(finding_record, view.findings)),
+        skipped=skipped_records(shown.skipped),
+        anomalies=tuple(AnomalyRecord(kind=each.kind, message=text(each.message)) for each in shown.anomalies),
+        globals=tuple(map(text, shown.globals)),
+        notes=tuple(map(text, shown.notes)),
+        metadata={text(key): text(value) for key, value in shown.metadata.items()},
+    )
 
 
-def _packed(weight: PackedWeight) -> dict[str, Any]:
-    return {
-        "name": _text(weight.name),
-        "section": _text(weight.section),
-        "scheme": weight.scheme,
-        "bits": weight.bits,
-        "shape": weight.shape,
-        "numel": weight.numel,
-        "stored_bytes": weight.stored_bytes,
-        "members": [_text(name) for name in weight.members],
-    }
+def _packed(weight: PackedWeight) -> PackedRecord:
+    return PackedRecord(
+        name=text(weight.name),
+        section=text(weight.section),
+        scheme=weight.scheme,
+        bits=weight.bits,
+        shape=weight.shape,
+        numel=weight.numel,
+        stored_bytes=weight.stored_bytes,
+        members=tuple(map(text, weight.members)),
+    )
 
 
-def _members(fields: dict[str, str]) -> str:
-    return ",\n ".join(f'"{key}":{value}' for key, value in fields.items())
-
-
-def _lines(items: Iterable[str]) -> str:
-    joined = ",\n  ".join(items)
-    return f"[\n  {joined}\n ]" if joined else "[]"
-
-
-def _selection(inventory: Inventory, view: View) -> dict[str, Any] | None:
-    """What was left out, so that nobody takes a part for the whole; None for the whole."""
-    if not view.selection.narrows:
-        return None
-    return {
-        "roles": list(view.selection.roles),
-        "match": [_text(pattern) for pattern in view.selection.patterns],
-        "of_tensors": len(inventory.tensors),
-    }
+def _selection(inventory: Inventory, view: View) -> SelectionRecord:
+    return SelectionRecord(
+        roles=view.selection.roles,
+        match=tuple(map(text, view.selection.patterns)),
+        of_tensors=len(inventory.tensors),
+    )
 
 
 def _tensor_lines(tensors: Sequence[Tensor]) -> Iterator[str]:
@@ -152,50 +257,52 @@ def _tensor_lines(tensors: Sequence[Tensor]) -> Iterator[str]:
     yield "\n ]" if tensors else "[]"
 
 
-def _batch(tensors: list[_Tensor]) -> str:
+def _batch(tensors: list[TensorRecord]) -> str:
     try:
         lines = _encoder.encode_lines(tensors)
     except (UnicodeEncodeError, OverflowError):  # a lone surrogate; more than 64 bits
         lines = b""
     if lines and lines.isascii():
         return lines[:-1].replace(b"\n", b",\n  ").decode("ascii")
-    return ",\n  ".join(_encode(msgspec.to_builtins(tensor)) for tensor in tensors)
+    return ",\n  ".join(encode(tensor, dense=True) for tensor in tensors)
 
 
-def _tensor(tensor: Tensor) -> _Tensor:
-    return _Tensor(
-        name=_text(tensor.name),
-        section=_text(tensor.section),
+def _tensor(tensor: Tensor) -> TensorRecord:
+    return TensorRecord(
+        name=text(tensor.name),
+        section=text(tensor.section),
         role=tensor.role,
         certainty=tensor.certainty,
-        evidence=_text(tensor.evidence),
+        evidence=text(tensor.evidence),
         shape=tensor.shape,
         dtype=tensor.dtype,
-        device=_optional(tensor.device),
-        numel=_number(tensor.numel),
-        nbytes=_number(tensor.nbytes),
-        storage=_optional(tensor.storage),
+        device=optional(tensor.device),
+        numel=number(tensor.numel),
+        nbytes=number(tensor.nbytes),
+        storage=optional(tensor.storage),
         stored_bytes=tensor.stored_bytes,
         saved=tensor.saved,
         moves=tensor.moves,
         trains=tensor.trains,
-        alias_of=_optional(tensor.alias_of),
-        origin=None if tensor.origin is None else {"file": _text(tensor.origin.file), "line": tensor.origin.line},
-        suggestion=_optional(tensor.suggestion),
-        suggestion_note=_optional(tensor.suggestion_note),
+        alias_of=optional(tensor.alias_of),
+        origin=None
+        if tensor.origin is None
+        else PlaceRecord(file=text(tensor.origin.file), line=tensor.origin.line),
+        suggestion=optional(tensor.suggestion),
+        suggestion_note=optional(tensor.suggestion_note),
         holding=tensor.holding,
-        holder=_optional(tensor.holder),
+        holder=optional(tensor.holder),
         declared=tensor.declared,
-        saved_as=_optional(tensor.saved_as),
+        saved_as=optional(tensor.saved_as),
         moved_by_hand=tensor.moved_by_hand,
         requires_grad=tensor.requires_grad,
         layout=tensor.layout,
-        type_name=_optional(tensor.type_name),
+        type_name=optional(tensor.type_name),
         stride=_stride(tensor.shape, tensor.stride),
         storage_offset=tensor.storage_offset,
-        file=_optional(tensor.file),
+        file=optional(tensor.file),
         local_shape=tensor.local_shape,
-        placements=tuple(map(_text, tensor.placements)),
+        placements=tuple(map(text, tensor.placements)),
         parts=tuple(map(_part, tensor.parts)),
     )
 
@@ -212,55 +319,37 @@ def _stride(shape: tuple[int, ...] | None, stride: tuple[int, ...] | None) -> tu
     return None
 
 
-def _part(part: Part) -> _Part:
-    return _Part(
-        name=_text(part.name),
+def _part(part: Part) -> PartRecord:
+    return PartRecord(
+        name=text(part.name),
         shape=part.shape,
         dtype=part.dtype,
-        storage=_optional(part.storage),
+        storage=optional(part.storage),
         stride=_stride(part.shape, part.stride),
         storage_offset=part.storage_offset,
-        device=_optional(part.device),
+        device=optional(part.device),
     )
 
 
-def _join(join: Join) -> dict[str, Any]:
-    return {
-        "model": _text(join.model),
-        "section": _text(join.section),
-        "matched": join.matched,
-        "missing": msgspec.to_builtins([_tensor(tensor) for tensor in join.missing]),
-        "missing_extra_states": [_text(key) for key in join.missing_extra_states],
-        "unexpected": [_text(name) for name in join.unexpected],
-        "saved_non_persistent": [_text(name) for name in join.saved_non_persistent],
-        "mismatched": [
-            {"name": _text(each.name), "shape": each.shape, "dtype": each.dtype, "role": each.role}
+def _join(join: Join) -> JoinRecord:
+    return JoinRecord(
+        model=text(join.model),
+        section=text(join.section),
+        matched=join.matched,
+        missing=tuple(map(_tensor, join.missing)),
+        missing_extra_states=tuple(map(text, join.missing_extra_states)),
+        unexpected=tuple(map(text, join.unexpected)),
+        saved_non_persistent=tuple(map(text, join.saved_non_persistent)),
+        mismatched=tuple(
+            MismatchRecord(name=text(each.name), shape=each.shape, dtype=each.dtype, role=each.role)
             for each in join.mismatched
-        ],
-        "tied": [_text(name) for name in join.tied],
-        "checkpoint_prefix": _text(join.checkpoint_prefix),
-        "model_prefix": _text(join.model_prefix),
-        "wrappers": [_text(name) for name in join.wrappers],
-    }
+        ),
+        tied=tuple(map(text, join.tied)),
+        checkpoint_prefix=text(join.checkpoint_prefix),
+        model_prefix=text(join.model_prefix),
+        wrappers=tuple(map(text, join.wrappers)),
+    )
 
 
-def _skipped(skipped: Skipped) -> dict[str, Any]:
-    return {"what": _text(skipped.what), "reason": _text(skipped.reason), "failed": skipped.failed}
-
-
-def _total(total: RoleTotal) -> dict[str, Any]:
-    return {"tensors": total.tensors, "numel": _number(total.numel), "nbytes": _number(total.nbytes)}
-
-
-def _text(text: str) -> str:
-    # Whole for every name that people give; a hostile one could otherwise stand in every record, megabytes long.
-    return shorten(text, MACHINE_LIMIT)
-
-
-def _optional(text: str | None) -> str | None:
-    return None if text is None else _text(text)
-
-
-def _number(number: int | None) -> int | None:
-    # A broken shape can multiply to thousands of digits, which readers of JSON choke on: that is not a count.
-    return None if number is None or number >= 1 << 63 else number
+def _total(total: RoleTotal) -> TotalRecord:
+    return TotalRecord(tensors=total.tensors, numel=number(total.numel), nbytes=number(total.nbytes))

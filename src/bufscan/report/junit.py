@@ -54,8 +54,8 @@ def _case(target: TargetResult, finding: Finding, result: CheckResult) -> str:
     if finding.location is not None:
         place = f' file="{_attribute(finding.location.file)}" line="{finding.location.line}"'
     text = _body(finding.message)
-    if finding.suggestion is not None:
-        text += f"\nfix: {_body(with_note(finding))}"
+    if fix := with_note(finding):
+        text += f"\nfix: {_body(fix)}"
     if result.is_failing(finding):
         kind = f"{finding.severity} {finding.code}"
         inner = f'<failure type="{kind}" message="{_attribute(finding.message)}">{text}</failure>'

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any, Final
 
 from bufscan.report.escaping import MACHINE_LIMIT, show
-from bufscan.report.findings import from_root, with_note
+from bufscan.report.findings import fingerprint, from_root, with_note
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -73,7 +73,8 @@ def _results(target: TargetResult, positions: dict[str, int]) -> Iterator[dict[s
 
 
 def _result(target: TargetResult, finding: Finding, positions: dict[str, int]) -> dict[str, Any]:
-    text = finding.message if finding.suggestion is None else f"{finding.message}; fix: {with_note(finding)}"
+    fix = with_note(finding)
+    text = f"{finding.message}; fix: {fix}" if fix else finding.message
     fixes = {} if finding.edits is None or finding.location is None else {"fixes": [_fix(finding)]}
     return {
         "ruleId": finding.code,
@@ -81,7 +82,7 @@ def _result(target: TargetResult, finding: Finding, positions: dict[str, int]) -
         "level": finding.severity,
         "message": {"text": _text(text)},
         "locations": [_location(target, finding)],
-        "partialFingerprints": {_FINGERPRINT: _fingerprint(target, finding)},
+        "partialFingerprints": {_FINGERPRINT: fingerprint(finding.code, target.target, finding.identity)},
         **fixes,
     }
 
@@ -135,14 +136,6 @@ def _artifact(file: str) -> dict[str, str]:
     if not Path(file).is_absolute():
         return {"uri": path, "uriBaseId": _ROOT}
     return {"uri": f"file://{path}" if path.startswith("/") else f"file:///{path}"}
-
-
-def _fingerprint(target: TargetResult, finding: Finding) -> str:
-    """The same as long as it is the same fault, wherever its line has moved to."""
-    from hashlib import sha256
-
-    identity = f"{finding.code}\0{target.target}\0{finding.identity}"
-    return sha256(identity.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
 def _suppression(ignored: Ignored) -> dict[str, str]:

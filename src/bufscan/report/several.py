@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -50,7 +49,9 @@ def _in_short(each: Inspected, view: View) -> str:
 
 
 def _failure(each: Inspected) -> str:
-    from bufscan.report.json import SCHEMA
+    from bufscan.report.json import SCHEMA, NotInspectedRecord
+    from bufscan.report.machine import FailureRecord, encode
 
-    failure = each.failure and {"message": each.failure.message, "hint": each.failure.hint}
-    return json.dumps({"schema": SCHEMA, "target": each.target, "failure": failure}, separators=(",", ":"))
+    assert each.failure is not None  # noqa: S101 - there is no report
+    failure = FailureRecord(message=each.failure.message, hint=each.failure.hint)
+    return encode(NotInspectedRecord(schema=SCHEMA, target=each.target, failure=failure), dense=True)

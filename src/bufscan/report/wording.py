@@ -52,23 +52,31 @@ def role_of(tensor: Tensor, words: dict[Role, str] = ROLE_WORDS) -> str:
 
 def shape_of(tensor: Tensor) -> str:
     """`64x32`, then what is unusual about it: its layout, or the shard of it that is here."""
-    shape = _shape(tensor)
+    shape = _no_shape(tensor) if tensor.shape is None else dimensions(tensor.shape)
     if tensor.local_shape is not None:
         shape += f" ({dimensions(tensor.local_shape)} here)"
     return shape if tensor.layout == "strided" else f"{shape} {tensor.layout}"
 
 
-def _shape(tensor: Tensor) -> str:
-    if tensor.shape is not None:
-        return dimensions(tensor.shape)
+def sizes_of(tensor: Tensor) -> str:
+    """Its sizes and those of the shard of it that is here, however many: to tell them from others."""
+    shape = _no_shape(tensor) if tensor.shape is None else _times(tensor.shape)
+    return shape if tensor.local_shape is None else f"{shape} {_times(tensor.local_shape)}"
+
+
+def _no_shape(tensor: Tensor) -> str:
     return "ragged" if tensor.parts else "lazy"
+
+
+def dimensions(shape: tuple[int, ...]) -> str:
+    """`64x32`; `scalar` when there are none."""
+    return shorten(_times(shape), _SHAPE_LIMIT) or "scalar"
 
 
 # Few, because a search among tuples of integers can be made to look at all of them: their hashes can be foreseen.
 @lru_cache(maxsize=64)
-def dimensions(shape: tuple[int, ...]) -> str:
-    """`64x32`; `scalar` when there are none."""
-    return shorten("x".join(map(str, shape)), _SHAPE_LIMIT) or "scalar"
+def _times(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape))
 
 
 def facts_of(tensor: Tensor) -> str:

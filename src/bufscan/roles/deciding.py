@@ -15,24 +15,40 @@ from bufscan.roles.element_type import claim_by_element_type
 from bufscan.roles.entry_order import claim_by_entry_order
 from bufscan.roles.known_names import claim_by_known_name
 from bufscan.roles.module_tree import claim_unowned
-from bufscan.roles.optimizer_names import claim_by_optimizer_names
-from bufscan.roles.optimizer_shapes import claim_by_optimizer_shapes
 from bufscan.roles.quantised import claim_quantised
 from bufscan.roles.random_state import claim_random_states
-from bufscan.roles.section import Checkpoint, is_entry
+from bufscan.roles.section import Checkpoint
 from bufscan.roles.siblings import claim_by_siblings
 from bufscan.roles.ties import claim_by_ties
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from bufscan.inventory import Inventory, Tensor
-    from bufscan.roles.section import Claim, Section
+    from bufscan.roles.section import Claim
 
 Evidence: TypeAlias = "Callable[[Checkpoint], None]"
 
+
+# Most checkpoints have no optimizer: they do not wait for what weighs one.
+
+
+def _claim_by_optimizer_names(checkpoint: Checkpoint) -> None:
+    if checkpoint.optimizers:
+        from bufscan.roles.optimizer_names import claim_by_optimizer_names
+
+        claim_by_optimizer_names(checkpoint)
+
+
+def _claim_by_optimizer_shapes(checkpoint: Checkpoint) -> None:
+    if checkpoint.optimizers:
+        from bufscan.roles.optimizer_shapes import claim_by_optimizer_shapes
+
+        claim_by_optimizer_shapes(checkpoint)
+
+
 EVIDENCE: tuple[Evidence, ...] = (
-    claim_by_optimizer_names,
+    _claim_by_optimizer_names,
     claim_random_states,
     claim_quantised,
     claim_unowned,
@@ -44,7 +60,7 @@ EVIDENCE: tuple[Evidence, ...] = (
 
 CONSEQUENCES: tuple[Evidence, ...] = (
     claim_by_entry_order,
-    claim_by_optimizer_shapes,
+    _claim_by_optimizer_shapes,
     claim_by_ties,
 )
 """What follows from the entries already known: one claim can lead to the next."""
@@ -87,23 +103,19 @@ def _draw_consequences(checkpoint: Checkpoint) -> None:
 
 def _judged_tensors(tensors: tuple[Tensor, ...], checkpoint: Checkpoint) -> tuple[Tensor, ...]:
     """Every tensor in its old place, with the claim made on it."""
-    judged = {section.name: _judged_section(section) for section in checkpoint.sections}
-    return tuple(next(judged[tensor.section]) if is_entry(tensor) else tensor for tensor in tensors)
-
-
-def _judged_section(section: Section) -> Iterator[Tensor]:
+    judged = list(tensors)
     changes: dict[tuple[Claim | None, bool | None], dict[str, object]] = {}
-    for position, tensor in enumerate(section.tensors):
-        if tensor.certainty == "assumed":
+    for section in checkpoint.sections:
+        for position, tensor in enumerate(section.tensors):
+            if tensor.certainty != "assumed":
+                continue
             key = (section.claims.get(position), tensor.requires_grad)
             if key == (None, tensor.trains) and tensor.saved and tensor.moves:
-                yield tensor  # a second record would say the same
-                continue
+                continue  # a second record would say the same
             if key not in changes:
                 changes[key] = _changes(*key)
-            yield msgspec.structs.replace(tensor, **changes[key])
-        else:
-            yield tensor
+            judged[section.places[position]] = msgspec.structs.replace(tensor, **changes[key])
+    return tuple(judged)
 
 
 def _changes(claim: Claim | None, requires_grad: bool | None) -> dict[str, object]:

@@ -49,12 +49,14 @@ def _note_on(misfits: Sequence[Section]) -> str:
 def _claim_extra_state(section: Section) -> None:
     """`get_extra_state` may return anything; tensors in it are named `<prefix>_extra_state[...]`."""
     for position, tensor in enumerate(section.tensors):
-        if section.roles[position] is None and extra_state_key(tensor.name) is not None:
+        if "_extra_state" in tensor.name and extra_state_key(tensor.name) is not None:
             section.settle([position], EXTRA_STATE)
 
 
 def _claim_under_tensors(section: Section) -> None:
     """No module can have a tensor and a child of one name: `fc.weight.absmax` beside `fc.weight` is a hook's."""
+    if section.positions.keys().isdisjoint(section.owners):
+        return
     for owner in section.positions.keys() & set(section.owners):
         section.settle(section.modules[owner].values(), UNDER_A_TENSOR)
 

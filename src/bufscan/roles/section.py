@@ -5,11 +5,13 @@ Evidence reads it and claims entries in it; a claimed or stated entry is never c
 
 from __future__ import annotations
 
+from collections import defaultdict
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 from bufscan.dtypes import DTYPES
 from bufscan.roles.module_order import lies_in_module_order
+from bufscan.tensor_names import names_entry
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -39,17 +41,12 @@ class Claim(NamedTuple):
     holding: Holding | None = None
 
 
-def is_entry(tensor: Tensor) -> bool:
-    """Whether it may be an entry of a state_dict: not training state, nor a tensor on its own or in a list."""
-    return tensor.role != "training_state" and tensor.name[:1] not in ("", "[")
-
-
 class Section:
     """One state_dict under judgement: entries in file order, addressed by their position in it.
 
     Attributes:
         name: the section's dotted key path.
-        tensors: its entries.
+        tensors, places: its entries, and where each stands in the inventory.
         roles: role of each entry as stated or claimed; None while open.
         claims: by position.
         owners, leaves: each entry's name, cut at its last dot.
@@ -60,10 +57,17 @@ class Section:
     """
 
     def __init__(
-        self, name: str, tensors: list[Tensor], *, tree: dict[str, int | None] | None = None, torch_order: bool
+        self,
+        name: str,
+        tensors: list[Tensor],
+        places: list[int],
+        *,
+        tree: dict[str, int | None] | None = None,
+        torch_order: bool,
     ) -> None:
         self.name = name
         self.tensors = tensors
+        self.places = places
         self.tree = tree
         self.misfit = 0
         self.torch_order = torch_order
@@ -71,12 +75,9 @@ class Section:
             None if tensor.certainty == "assumed" else tensor.role for tensor in tensors
         ]
         self.claims: dict[int, Claim] = {}
-        self.owners: list[str] = []
-        self.leaves: list[str] = []
-        for tensor in tensors:
-            owner, _, leaf = tensor.name.rpartition(".")
-            self.owners.append(owner)
-            self.leaves.append(leaf)
+        cut = [tensor.name.rpartition(".") for tensor in tensors]
+        self.owners = [owner for owner, _, _ in cut]
+        self.leaves = [leaf for _, _, leaf in cut]
 
     @cached_property
     def modules(self) -> dict[str, dict[str, int]]:
@@ -140,16 +141,22 @@ class Checkpoint:
 
     @classmethod
     def of(cls, inventory: Inventory) -> Checkpoint:
-        """Group an inventory's tensors by section, training state left out."""
-        grouped: dict[str, list[Tensor]] = {}
-        for tensor in inventory.tensors:
-            if is_entry(tensor):
-                grouped.setdefault(tensor.section, []).append(tensor)
+        """Group the tensors that may be entries of a state_dict by section; training state is none."""
+        places: defaultdict[str, list[int]] = defaultdict(list)
+        for place, tensor in enumerate(inventory.tensors):
+            if tensor.role != "training_state" and names_entry(tensor.name):
+                places[tensor.section].append(place)
         trees = {tree.section: tree.versions for tree in inventory.module_trees}
         torch_order = inventory.format.startswith("torch")
         sections = [
-            Section(name, tensors, tree=trees.get(name), torch_order=torch_order)
-            for name, tensors in grouped.items()
+            Section(
+                name,
+                [inventory.tensors[place] for place in inside],
+                inside,
+                tree=trees.get(name),
+                torch_order=torch_order,
+            )
+            for name, inside in places.items()
         ]
         return cls(sections, inventory.optimizers)
 

@@ -46,6 +46,8 @@ def claim_by_siblings(checkpoint: Checkpoint) -> None:
         leaves = set(section.leaves)
         patterns = [(mark, claim) for mark, claim in _PATTERNS.items() if mark in leaves]
         reparametrized = any(leaf.endswith("_orig") for leaf in leaves)
+        if "weight" in leaves:
+            _claim_loss_weights(section)
         if not patterns and not reparametrized:
             continue  # some models have very many modules
         for owner, entries in section.modules.items():
@@ -118,15 +120,13 @@ def _claim_diffusion_schedule(section: Section, _owner: str, entries: Entries) -
         section.settle(alike, DIFFUSION_SCHEDULE)
 
 
-def _claim_loss_weight(section: Section, owner: str, entries: Entries) -> None:
+def _claim_loss_weights(section: Section) -> None:
     """`_WeightedLoss` of torch/nn/modules/loss.py: a weight for each class, and nothing that it would train."""
-    if len(entries) > 1 or not ("loss" in owner or "criterion" in owner):
-        return
-    name = owner.rpartition(".")[2]
-    if not _is_vector(section, entries["weight"]):
-        return
-    if name.startswith(("criterion", "loss")) or name.endswith(("criterion", "loss", "loss_fn")):
-        section.settle([entries["weight"]], LOSS_WEIGHT)
+    for owner in {owner for owner in section.owners if "loss" in owner or "criterion" in owner}:
+        name, entries = owner.rpartition(".")[2], section.modules[owner]
+        is_loss = name.startswith(("criterion", "loss")) or name.endswith(("criterion", "loss", "loss_fn"))
+        if is_loss and entries.keys() == {"weight"} and _is_vector(section, entries["weight"]):
+            section.settle(entries.values(), LOSS_WEIGHT)
 
 
 def _claim_ema_copies(section: Section, _owner: str, entries: Entries) -> None:
@@ -228,7 +228,6 @@ _PATTERNS = {
     "moving_mean": _claim_moving_averages,
     "masked_bias": _claim_causal_mask,
     "bias": _claim_square_bias,
-    "weight": _claim_loss_weight,
     "alphas_cumprod": _claim_diffusion_schedule,
     "num_updates": _claim_ema_copies,
 }

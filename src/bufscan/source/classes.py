@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING, NamedTuple
 
-from bufscan.source.project import classes_in, dotted_name
+from bufscan.source.project import dotted_name
 from bufscan.source.torch_facts import MOVED_BY_THEIR_BASE, is_module_class
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ class Classes:
 
     def of(self, file: SourceFile) -> list[ClassInfo]:
         """Those that a file defines, in the order of their lines."""
-        found = [self._info(file, node, name) for name, node in classes_in(file.tree)]
+        found = [self._info(file, node, name) for name, nodes in file.classes.items() for node in nodes]
         return sorted(found, key=lambda info: info.node.lineno)
 
     def _info(self, file: SourceFile, node: ast.ClassDef, name: str) -> ClassInfo:

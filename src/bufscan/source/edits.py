@@ -1,44 +1,19 @@
-"""Changes of source text that mend a fault, and their application. Text in, text out; nothing is judged here."""
+"""Changes of source text, and their application. Text in, text out; nothing is judged here."""
 
 from __future__ import annotations
 
-import ast
 import io
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
 from bufscan.findings import Edit
-from bufscan.source.project import nodes_in
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from bufscan.source.faults import Fault
-    from bufscan.source.project import SourceFile
-    from bufscan.source.values import Site
+    import ast
+    from collections.abc import Iterable
 
 Applicability = Literal["safe", "unsafe"]
-
-KEEPS_KEYS = "the state_dict keeps its keys, so old checkpoints still load"
-NEW_KEYS = "this adds keys to the state_dict: load old checkpoints once with strict=False"
-
-_ADVICE = {
-    "plain": 'register it: `self.register_buffer("{name}", ..., persistent=False)`',
-    "cache": 'register it once in `__init__`: `self.register_buffer("{name}", ..., persistent=False)`',
-    "renewed": "make it a local variable of `forward`, or register it once in `__init__`",
-    "state": 'register it, so that it is saved: `self.register_buffer("{name}", ...)`',
-    "container": 'register each tensor as a buffer of its own, with `self.register_buffer(f"{name}_{{i}}", ...)`',
-    "object": "make the object a module that registers its tensors, or make it where it is used, of buffers",
-    "closure": "make the function a module that registers the tensor",
-    "alias": "make `{name}` a property that returns the buffer",
-    "hidden": "give the two tensors names of their own",
-    "class": "register it in `__init__`, made from numbers that belong to the class",
-    "code": "register it as a buffer of the module, made from numbers that belong to the code",
-    "uninitialised": "make it again in `reset_parameters()`, or save it",
-    "lost": "compute first and make the result an `nn.Parameter`",
-    "name": "give the buffer another name",
-}
 
 
 class Fix(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,131 +30,17 @@ class Fix(msgspec.Struct, frozen=True, kw_only=True):
     applicability: Applicability
     note: str
 
+    @property
+    def line(self) -> int | None:
+        """The line that it changes, where that is only one."""
+        lines = {line for edit in self.edits for line in (edit.line, edit.end_line)}
+        return lines.pop() if len(lines) == 1 else None
 
-def advice_for(fault: Fault) -> str | None:
-    """What to do, in a sentence, where no edit does it."""
-    found = _ADVICE.get(fault.kind)
-    return None if found is None else found.format(name=fault.attribute)
-
-
-def proposed(fault: Fault) -> Iterator[Fix]:
-    """Edits that should mend a fault, the best first. Nobody has verified them yet."""
-    text = Text(fault.site.file.text)
-    match fault.code, fault.kind:
-        case "BUF001", ("plain" | "cache" | "renewed" | "state") as kind if fault.is_sure:
-            found = [_registered(site, text, keeps=kind != "state") for site in fault.sites]
-            whole = [fix for fix in found if fix is not None]
-            if whole and len(whole) == len(found):
-                edits = tuple(edit for fix in whole for edit in fix.edits)
-                yield msgspec.structs.replace(whole[0], edits=edits)
-            if first := _registered_empty(fault, text, keeps=kind != "state"):
-                yield first
-        case (("BUF002" | "BUF003"), _) if (wrapper := _wrapper(fault)) is not None:
-            nn, value = spelling_of_nn(fault.site.file), fault.site.value
-            if nn is not None and value is not None:
-                edits = (text.insert_before(value, f"{nn}.{wrapper}("), text.insert_after(value, ")"))
-                yield Fix(edits=edits, applicability="unsafe", note=NEW_KEYS)
-        case "BUF102", "buffer":
-            if fix := _as_parameter(fault, text):
-                yield fix
-        case _:
-            pass
-
-
-def _registered_empty(fault: Fault, text: Text, *, keeps: bool) -> Fix | None:
-    """`self.x = None`, which comes before the tensor, as a buffer that is still empty: what follows fills it."""
-    method = next((node for node in nodes_in(fault.site.file.tree) if _holds(node, fault.site.statement)), None)
-    for node in nodes_in(method) if method is not None else ():
-        match node:
-            case ast.Assign(targets=[ast.Attribute(attr=name)], value=ast.Constant(value=None)) if (
-                name == fault.attribute and node.lineno < fault.site.line
-            ):
-                return _registered(fault.site._replace(statement=node, value=node.value), text, keeps=keeps)
-            case _:
-                pass
-    return None
-
-
-def _holds(node: ast.AST, statement: ast.stmt) -> bool:
-    return isinstance(node, ast.FunctionDef) and any(each is statement for each in nodes_in(node))
-
-
-def _wrapper(fault: Fault) -> str | None:
-    value = fault.site.value if isinstance(fault.site.statement, ast.Assign | ast.AnnAssign) else None
-    kind = (
-        "Parameter" if fault.kind.endswith("of parameters") else "Module" if "of modules" in fault.kind else None
-    )
-    if kind is None:
-        return None
-    match value:
-        case ast.List() | ast.ListComp():
-            return f"{kind}List"
-        case ast.Dict(keys=keys) if all(
-            isinstance(key, ast.Constant) and isinstance(key.value, str) and "." not in key.value for key in keys
-        ):
-            return f"{kind}Dict"
-        case _:
-            return None
-
-
-def _registered(site: Site, text: Text, *, keeps: bool) -> Fix | None:
-    """`self.x = value` as `self.register_buffer("x", value, persistent=False)`, or in the file's own way."""
-    statement, value = site.statement, site.value
-    tail = ", persistent=False" if keeps else ""
-    applicability: Applicability = "safe" if keeps else "unsafe"
-    note = KEEPS_KEYS if keeps else NEW_KEYS
-    match statement:
-        case ast.Assign(targets=[ast.Attribute(value=ast.Name(id=receiver), attr=name)]):
-            after = statement.targets[0]
-        case ast.AnnAssign(target=ast.Attribute(value=ast.Name(id=receiver), attr=name), annotation=annotation):
-            after = annotation
-        case ast.Expr(
-            value=ast.Call(
-                func=ast.Name(id="setattr"), args=[ast.Name(id=receiver), spelled, _], keywords=[]
-            ) as call
-        ):
-            head = text.replace_between(call, spelled, f"{receiver}.register_buffer(")
-            last = call.args[-1]
-            edits = (head, text.insert_after_parentheses(last, call, tail)) if tail else (head,)
-            return Fix(edits=edits, applicability=applicability, note=note)
-        case _:
-            return None
-    if value is None or isinstance(value, ast.Tuple | ast.Yield | ast.NamedExpr | ast.Starred):
-        return None
-    start = text.after_equals(after)
-    if start is None:
-        return None
-    nn = _nn_with_buffer(site.file)
-    begin = f"{receiver}.{name} = {nn}.Buffer(" if nn else f'{receiver}.register_buffer("{_spelled(name, site)}", '
-    edits = (text.replace_up_to(statement, start, begin), text.insert_after(statement, f"{tail})"))
-    return Fix(edits=edits, applicability=applicability, note=note)
-
-
-def _spelled(name: str, site: Site) -> str:
-    """A name as a text has to spell it: in a class, Python itself writes `self.__x` as `self._Class__x`."""
-    if site.owner is None or not name.startswith("__") or name.endswith("__"):
-        return name
-    cls = site.owner.name.rpartition(".")[2].lstrip("_")
-    return f"_{cls}{name}" if cls else name
-
-
-def _as_parameter(fault: Fault, text: Text) -> Fix | None:
-    match fault.site.statement:
-        case (
-            ast.Expr(
-                value=ast.Call(
-                    func=ast.Attribute(value=ast.Name(id=receiver), attr="register_buffer"),
-                    args=[ast.Constant(value=str() as name), value],
-                    keywords=[],
-                )
-            ) as statement
-        ) if name.isidentifier():
-            head = text.replace_between(statement, value, f"{receiver}.{name} = ")
-            tail = text.delete_between(value, statement)
-            note = "the key stays the same, so old checkpoints still load; give the optimizer the new parameter"
-            return Fix(edits=(head, tail), applicability="unsafe", note=note)
-        case _:
-            return None
+    def note_at(self, line: int | None, advice: str | None) -> str:
+        """What to know of the fix where a fault is shown at a line: what it does, where no line shows that."""
+        if self.line is None:
+            return self.note if advice is None else f"{advice}; {self.note}"
+        return self.note if line in (self.line, None) else f"in place of line {self.line}; {self.note}"
 
 
 class Text:
@@ -219,9 +80,34 @@ class Text:
         """An edit that puts text in the place of all from where one node begins to where another does."""
         return _edit(self.start(first), self.start(second), text)
 
-    def delete_between(self, first: ast.AST, second: ast.AST) -> Edit:
-        """An edit that takes away all from where one node ends to where another does."""
-        return _edit(self.end(first), self.end(second), "")
+    def replace_behind(self, first: ast.AST, second: ast.AST, text: str) -> Edit:
+        """An edit that puts text in the place of all from where one node ends to where another does."""
+        return _edit(self.end(first), self.end(second), text)
+
+    def insert_above(self, node: ast.AST, text: str) -> Edit:
+        """An edit that puts whole lines above the one in which a node begins."""
+        line, _ = self.start(node)
+        return _edit((line, 1), (line, 1), text)
+
+    def delete_lines(self, first: int, last: int) -> Edit:
+        """An edit that takes whole lines away."""
+        return _edit((first, 1), (last + 1, 1), "")
+
+    def whole_lines(self, node: ast.AST) -> tuple[int, int] | None:
+        """The first and the last line of a node, where nothing else stands in them."""
+        (first, column), (last, end) = self.start(node), self.end(node)
+        around = self.lines[first - 1][: column - 1] + self.lines[last - 1][end - 1 :]
+        return None if around.strip() or last == len(self.lines) else (first, last)
+
+    def of(self, node: ast.AST) -> str:
+        """The text of a node."""
+        return self.between(self.start(node), self.end(node))
+
+    @property
+    def line_end(self) -> str:
+        """What ends a line here."""
+        first = self.lines[0] if self.lines else ""
+        return first[len(first.rstrip("\r\n")) :] or "\n"
 
     def replace_up_to(self, node: ast.AST, end: tuple[int, int], text: str) -> Edit:
         """An edit that puts text in the place of all from where a node begins to a position."""
@@ -276,26 +162,7 @@ def applied(source: str, edits: Iterable[Edit]) -> str:
 
 def changed_line(source: str, fix: Fix) -> str | None:
     """The statement that a fix makes, where it stands on one line."""
-    after = applied(source, fix.edits)
-    first = min(edit.line for edit in fix.edits)
-    last = max(edit.end_line for edit in fix.edits)
-    return Text(after).lines[first - 1].strip() if first == last else None
-
-
-def spelling_of_nn(file: SourceFile) -> str | None:
-    """What the file calls `torch.nn`; None where it has no name for it."""
-    for name, target in file.names.items():
-        if target == "torch.nn":
-            return name
-    return "torch.nn" if file.names.get("torch") == "torch" else None
-
-
-def _nn_with_buffer(file: SourceFile) -> str | None:
-    """What the file calls `torch.nn`, where it makes buffers by `nn.Buffer`."""
-    nn = spelling_of_nn(file)
-    if nn is None or f"{nn}.Buffer(" not in file.text:
-        return None
-    return nn
+    return None if fix.line is None else Text(applied(source, fix.edits)).lines[fix.line - 1].strip()
 
 
 def _edit(start: tuple[int, int], end: tuple[int, int], text: str) -> Edit:

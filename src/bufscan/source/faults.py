@@ -26,17 +26,21 @@ from bufscan.source.values import (
     Unknown,
     Value,
     options_of,
+    within,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
     from typing import Literal
 
-    from bufscan.source.classes import Classes, ClassInfo
+    from bufscan.source.classes import Classes, ClassInfo, Lineage
     from bufscan.source.code_globals import CodeTensor
     from bufscan.source.project import Project
 
     Severity = Literal["error", "warning", "note"]
+    Measured = Mapping[tuple[Path, str], Mapping[str, Value]]
+    """What live models show of attributes that source may not tell of: by file, class and name."""
 
 _LOSS = "it is not saved and does not move with the model"
 _LOSSES = "they are not saved and do not move with the model"
@@ -74,8 +78,9 @@ class Fault(NamedTuple):
 class Reader:
     """Reads the classes of a project."""
 
-    def __init__(self, project: Project, classes: Classes) -> None:
+    def __init__(self, project: Project, classes: Classes, measured: Measured | None = None) -> None:
         self._project, self._classes = project, classes
+        self._measured = measured or {}
         self._memory = Memory()
         self._tensors: dict[ClassInfo, bool] = {}
 
@@ -91,7 +96,8 @@ class Reader:
         except RecursionError as error:
             raise TooLongError from error
         upkeep = Upkeep(construction.lineage, _keys_in(instance))
-        for name, held in instance.attributes.items():
+        for name, read in instance.attributes.items():
+            held = self._as_measured(name, read, construction.lineage)
             kinds = {each.registration for each in held}
             if "direct" in kinds and kinds - {"plain", "direct"}:
                 yield from _of_hidden(cls, name, held)
@@ -110,6 +116,15 @@ class Reader:
         yield from self._of_class_body(cls, construction)
         for found in code_tensors(construction, cls, construction.lineage):
             yield _of_code(cls, found)
+
+    def _as_measured(self, name: str, held: tuple[Held, ...], lineage: Lineage) -> tuple[Held, ...]:
+        """What an attribute holds; where source does not say what that is, what a live model shows."""
+        telling = (Tensor, Parameter, Module, Instance)
+        if not self._measured or any(isinstance(inner, telling) for each in held for inner in within(each.value)):
+            return held
+        measured = (self._measured.get((cls.file.path, cls.name), {}) for cls in lineage.classes)
+        shown = next((of_class[name] for of_class in measured if name in of_class), None)
+        return held if shown is None else _shown_as(shown, held)
 
     # What is held without being registered.
 
@@ -225,6 +240,25 @@ class Reader:
                 yield Fault("BUF005", severity, shown, message, site, name, "class")
 
 
+def _is_none(value: Value) -> bool:
+    return isinstance(value, Plain) and value.is_known and value.constant is None
+
+
+def _shown_as(shown: Value, held: tuple[Held, ...]) -> tuple[Held, ...]:
+    """The same, in which what is unknown is what a model shows; `None` alone is what something replaces later."""
+    unknown = [each for each in held if not isinstance(each.value, Plain)] or [
+        each for each in held if _is_none(each.value)
+    ]
+    return tuple(
+        each
+        if each not in unknown
+        else each._replace(value=Container(each.value.kind, [*each.value.items, shown]))
+        if isinstance(each.value, Container)
+        else each._replace(value=shown)
+        for each in held
+    )
+
+
 def _of_code(cls: ClassInfo, found: CodeTensor) -> Fault:
     shown = f"{cls.name}.{found.name}" if found.is_default else found.name
     kind = (
@@ -265,7 +299,13 @@ def _of_tensor(shown: str, name: str, tensor: Tensor, site: Site, upkeep: Upkeep
     if upkeep.moves_by_itself(name) and severity == "error":
         severity = "warning"
     yield Fault(
-        "BUF001", severity, shown, f"`{shown}` {held}, {_made_by(tensor)}: {_LOSS}", site, name, fate or "plain"
+        "BUF001",
+        severity,
+        shown,
+        f"`{shown}` {held}, {_made_by(tensor)}: {_LOSS}",
+        site,
+        name,
+        "leaf" if tensor.grad == "leaf" else fate or "plain",
     )
 
 
@@ -300,11 +340,14 @@ def _of_uninitialised(cls: ClassInfo, name: str, held: Held, upkeep: Upkeep) -> 
 
 
 def _of_hidden(cls: ClassInfo, name: str, held: Iterable[Held]) -> Iterator[Fault]:
+    registered = [each for each in held if each.registration not in ("plain", "direct")]
+    is_buffer = all(each.registration in ("buffer", "non_persistent_buffer") for each in registered)
     for each in held:
         if each.registration == "direct" and isinstance(each.value, Tensor | Parameter):
             shown = f"{_owner(cls, each.site)}.{name}"
+            kind = "hidden buffer" if is_buffer and isinstance(each.value, Tensor) else "hidden"
             message = f"`{shown}` is registered, but an attribute of the object hides it: they are two tensors"
-            yield Fault("BUF006", "error", shown, message, each.site, name, "hidden")
+            yield Fault("BUF006", "error", shown, message, each.site, name, kind)
 
 
 def _of_names(cls: ClassInfo, construction: Construction) -> Iterator[Fault]:

@@ -32,19 +32,38 @@ _USUALLY_LEFT_OUT = frozenset(
 """Folders of what others made, beside all whose name begins with a dot."""
 
 
-def python_files(paths: Sequence[str], exclude: Sequence[str] = ()) -> list[Path]:
+_INSTALLED = frozenset(("site-packages", "dist-packages"))
+
+
+def is_installed(file: str) -> bool:
+    """Whether the file is part of an installed package, in this environment or in one that it builds on."""
+    return not _INSTALLED.isdisjoint(Path(file).parts)
+
+
+def shown(path: str | Path) -> str:
+    """A path as findings name it: from the current folder on, where it lies in it."""
+    absolute = os.path.abspath(path)  # noqa: PTH100 - links stay
+    try:
+        here = os.path.join(os.getcwd(), "")  # noqa: PTH109, PTH118 - Path.cwd() says no more, and takes longer
+    except OSError:  # the folder is gone
+        return absolute
+    return absolute[len(here) :].replace(os.sep, "/") if absolute.startswith(here) else absolute
+
+
+def python_files(paths: Sequence[str], exclude: Sequence[str] = (), root: str = os.curdir) -> list[Path]:
     """The files that are meant, each once: those that are named, and all `.py` in folders that are named.
 
     Args:
         paths: files and folders, as the user wrote them.
-        exclude: patterns as in a `.gitignore`, from the current folder on; they count for named files too.
+        exclude: patterns as in a `.gitignore` in the folder `root`; they count for named files too.
+        root: the folder that these patterns are seen from.
 
     Raises:
         TargetError: a path names nothing.
         UsageError: a pattern makes no sense.
     """
     excluded = _spec(exclude)
-    here = Path.cwd()
+    here = Path(os.path.realpath(root))
     found: dict[Path, None] = {}
     for given in paths:
         path = Path(given)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import io
 import tokenize
-from functools import cache
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, TypeAlias
 
 from bufscan.errors import BufscanError, UnreadableError
@@ -54,6 +54,28 @@ class SourceFile:
         """The source of an expression on one line, shortened where it is long."""
         text = ast.unparse(node)
         return text if len(text) <= limit else f"{text[: limit - 1]}\N{HORIZONTAL ELLIPSIS}"
+
+    @cached_property
+    def classes(self) -> dict[str, list[ast.ClassDef]]:
+        """Its classes by qualified name; several where one is redefined or chosen by an `if`."""
+        found: dict[str, list[ast.ClassDef]] = {}
+        for name, node in self._definitions:
+            if isinstance(node, ast.ClassDef):
+                found.setdefault(name, []).append(node)
+        return found
+
+    @cached_property
+    def functions(self) -> dict[int, FunctionNode]:
+        """Its functions by the first line of their code objects, which is that of the first decorator."""
+        return {
+            min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)]): node
+            for _, node in self._definitions
+            if not isinstance(node, ast.ClassDef)
+        }
+
+    @cached_property
+    def _definitions(self) -> list[tuple[str, ast.ClassDef | FunctionNode]]:
+        return list(definitions_in(self.tree))
 
     def _bind(self, body: Iterable[ast.stmt]) -> None:
         for node in body:
@@ -315,8 +337,8 @@ def nodes_in(node: ast.AST) -> Iterator[ast.AST]:
         pending += below
 
 
-def classes_in(tree: ast.Module) -> Iterator[tuple[str, ast.ClassDef]]:
-    """Every class with its qualified name, those inside functions and classes too."""
+def definitions_in(tree: ast.Module) -> Iterator[tuple[str, ast.ClassDef | FunctionNode]]:
+    """Every class and function with its qualified name, those inside others too."""
     pending: list[tuple[str, ast.AST]] = [("", tree)]
     while pending:
         prefix, node = pending.pop()
@@ -327,6 +349,7 @@ def classes_in(tree: ast.Module) -> Iterator[tuple[str, ast.ClassDef]]:
                         yield f"{prefix}{name}", child
                         pending.append((f"{prefix}{name}.", child))
                     case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
+                        yield f"{prefix}{name}", child
                         pending.append((f"{prefix}{name}.<locals>.", child))
                     case _:
                         pending.append((prefix, child))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -12,10 +11,12 @@ from bufscan.errors import UnreadableError
 from bufscan.findings import SEVERITIES, Severity
 from bufscan.source.abstract_pass import TooLongError
 from bufscan.source.classes import Classes
-from bufscan.source.edits import Fix, advice_for, changed_line
+from bufscan.source.edits import Fix, changed_line
 from bufscan.source.faults import Reader
+from bufscan.source.files import shown
 from bufscan.source.mending import key_of, verified_fixes
 from bufscan.source.project import Project
+from bufscan.source.proposals import advice_on
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -33,7 +34,7 @@ class FileFault(msgspec.Struct, frozen=True, kw_only=True):
         code, severity, name, message: as in `Fault`.
         fix: what mends it, verified; None where nothing is known to.
         suggestion: the line that the fix makes, where it is one.
-        advice: what to do, where no edit does it.
+        note: what the fix does to old checkpoints; what to do, where there is none.
     """
 
     file: str
@@ -44,7 +45,7 @@ class FileFault(msgspec.Struct, frozen=True, kw_only=True):
     message: str
     fix: Fix | None = None
     suggestion: str | None = None
-    advice: str | None = None
+    note: str | None = None
 
     @property
     def identity(self) -> tuple[str, str, str]:
@@ -146,7 +147,7 @@ def read_all(
                 except (TooLongError, RecursionError):
                     reading.too_long.setdefault(shown(source.path), []).append(cls.name)
         own = [fault for fault in found if fault.site.file is source]
-        fixes = verified_fixes(project, source, own) if own else {}
+        fixes = verified_fixes(project, source, own, is_whole=only is None) if own else {}
         if fixes:
             reading.digests[shown(source.path)] = digest_of(source.text)
         for fault in found:
@@ -155,6 +156,7 @@ def read_all(
 
 
 def _plain(fault: Fault, fix: Fix | None) -> FileFault:
+    advice = advice_on(fault.kind, fault.attribute)
     return FileFault(
         file=shown(fault.site.file.path),
         line=fault.site.line,
@@ -164,17 +166,10 @@ def _plain(fault: Fault, fix: Fix | None) -> FileFault:
         message=fault.message,
         fix=fix,
         suggestion=None if fix is None else changed_line(fault.site.file.text, fix),
-        advice=advice_for(fault) if fix is None else None,
+        note=advice if fix is None else fix.note_at(fault.site.line, advice),
     )
 
 
 def digest_of(text: str) -> str:
     """The same as long as a text is."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def shown(path: Path) -> str:
-    """A path as findings name it: from the current folder on, where it lies in it."""
-    absolute = os.path.abspath(path)  # noqa: PTH100 - links stay
-    relative = os.path.relpath(absolute)
-    return absolute if relative.startswith("..") else relative.replace(os.sep, "/")

@@ -1,10 +1,9 @@
-"""How many elements of a tensor are NaN or infinite."""
+"""How many elements of tensors are NaN or infinite."""
 
 from __future__ import annotations
 
-from functools import cached_property
 from math import inf, prod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
 from bufscan.dtypes import DTYPES
 from bufscan.errors import UnreadableError
@@ -12,31 +11,36 @@ from bufscan.findings import NonFinite
 from bufscan.values.decoding import Decoder, has_values
 from bufscan.values.reading import ElementReader
 from bufscan.values.strided import strided_of, walk_alone
+from bufscan.values.workers import stretches
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    import numpy as np
-    from numpy.typing import NDArray
+    from collections.abc import Iterator, Mapping
 
     from bufscan.inventory import Inventory, Part, Tensor
     from bufscan.values.storages import StorageReader
     from bufscan.values.strided import Strided
+    from bufscan.values.workers import Meter, Workers
 
-_CHUNK = 1 << 16  # elements: they fit the cache
+_CHUNK = 1 << 17  # elements: they fit the cache, and a thread works far longer on each than it waits for the next
+_JOB_CHUNKS = 32
 # A crafted file can show its few bytes again and again, in tensors of any size. Real views overlap a few times.
 _MOST_READINGS = 16
 _FREE_BYTES = 64 << 20
+_WIDEST = 16  # bytes of a complex128
 
 
 class NonFiniteCounter:
-    """Counts in the tensors of one inventory, and reads no more than a few times what is stored."""
+    """Counts in the tensors of one inventory, and reads no more than a few times what is stored.
 
-    def __init__(self, inventory: Inventory, reader: StorageReader) -> None:
+    All are counted when the first is asked for, for then the work can be shared out.
+    """
+
+    def __init__(self, inventory: Inventory, reader: StorageReader, workers: Workers) -> None:
         self._inventory = inventory
         self._reader = reader
-        self._clean: dict[tuple[str, str], bool] = {}
+        self._workers = workers
         self._left = _FREE_BYTES + _MOST_READINGS * inventory.stored_bytes
+        self._counts: Mapping[str, NonFinite | str] | None = None
 
     def __call__(self, tensor: Tensor) -> NonFinite | None:
         """The counts over all parts of the tensor; None where its type has only finite values.
@@ -44,37 +48,54 @@ class NonFiniteCounter:
         Raises:
             UnreadableError: the values cannot be read.
         """
-        views = [view for view in tensor.parts or (tensor,) if _may_be_nonfinite(view)]
-        if not views:
-            return None
-        counts = [self._count(strided_of(view, self._inventory.storages, self._reader)) for view in views]
-        nan, infinite = sum(count.nan for count in counts), sum(count.infinite for count in counts)
-        return NonFinite(nan, infinite, any(count.is_mask for count in counts))
+        if self._counts is None:
+            self._counts = self._counted_in_all()
+        counts = [self._counts[_elements(view)] for view in tensor.parts or (tensor,) if _may_be_nonfinite(view)]
+        for count in counts:
+            if isinstance(count, str):
+                raise UnreadableError(count)
+        found = [count for count in counts if not isinstance(count, str)]
+        nan, infinite = sum(count.nan for count in found), sum(count.infinite for count in found)
+        return NonFinite(nan, infinite, any(count.is_mask for count in found)) if found else None
 
-    def _count(self, elements: Strided) -> NonFinite:
-        distinct = elements.folded()
-        if self._lies_in_clean_storage(distinct):
-            return NonFinite(0, 0)
-        self._spend(distinct.dtype.nbytes(distinct.numel))
-        counts = _counts(distinct)
-        repeats = elements.numel // distinct.numel if distinct.numel else 1
-        return NonFinite(counts.nan * repeats, counts.infinite * repeats, counts.is_mask)
+    def _counted_in_all(self) -> Mapping[str, NonFinite | str]:
+        """By what a view shows: its counts, or why there are none."""
+        counts: dict[str, NonFinite | str] = {}
+        shown: dict[str, Strided] = {}
+        for tensor in self._inventory.tensors:
+            for view in filter(_may_be_nonfinite, tensor.parts or (tensor,)):
+                try:
+                    shown[_elements(view)] = strided_of(view, self._inventory.storages, self._reader)
+                except UnreadableError as error:
+                    counts[_elements(view)] = error.message
+        nbytes = self._shown_bytes()
+        crowded = (each for each in shown.values() if nbytes.get(each.storage.key, 0) > each.storage.nbytes)
+        whole = {_kind(each): _whole(each) for each in crowded if each.numel}
+        clean = {kind for kind, found in self._counted(whole).items() if found == NonFinite(0, 0)}
+        counts |= {key: NonFinite(0, 0) for key, each in shown.items() if _kind(each) in clean}
+        return counts | self._counted({key: each for key, each in shown.items() if key not in counts})
 
-    def _lies_in_clean_storage(self, elements: Strided) -> bool:
-        """Whether all its storage is finite, where several tensors show more than there is of it."""
-        storage, width = elements.storage, elements.dtype.bits // 8
-        if self._shown.get(storage.key, 0) <= storage.nbytes or not elements.numel:
-            return False
-        key = (storage.key, elements.dtype.name)
-        if key not in self._clean:
-            whole = elements._replace(shape=(storage.nbytes // width,), stride=(1,), offset=0)
-            self._spend(storage.nbytes)
-            counts = _counts(whole)
-            self._clean[key] = not (counts.nan or counts.infinite)
-        return self._clean[key]
+    def _counted(self, all_: Mapping[str, Strided]) -> dict[str, NonFinite | str]:
+        """What is in each, or why that is not known."""
+        counts: dict[str, NonFinite | str] = dict.fromkeys(all_, NonFinite(0, 0, is_mask=True))
+        jobs: list[_Job] = []
+        for key, each in all_.items():
+            distinct = each.folded()
+            self._left -= distinct.dtype.nbytes(distinct.numel)
+            if self._left < 0:
+                counts[key] = "all tensors together show far more elements than are stored"
+            else:
+                jobs += _jobs_of(key, distinct)
+        for job, found in zip(jobs, self._workers.map(jobs, _work, _Job.size, NonFinite | str), strict=True):
+            before = counts[job.key]
+            if isinstance(before, str) or isinstance(found, str):
+                counts[job.key] = before if isinstance(before, str) else found
+            else:
+                both = before.is_mask and found.is_mask
+                counts[job.key] = NonFinite(before.nan + found.nan, before.infinite + found.infinite, both)
+        return {key: _in_all(found, all_[key]) for key, found in counts.items()}
 
-    @cached_property
-    def _shown(self) -> dict[str, int]:
+    def _shown_bytes(self) -> dict[str, int]:
         """Bytes that all tensors together show of each storage."""
         shown: dict[str, int] = {}
         for tensor in self._inventory.tensors:
@@ -85,10 +106,64 @@ class NonFiniteCounter:
                     shown[view.storage] = shown.get(view.storage, 0) + nbytes
         return shown
 
-    def _spend(self, nbytes: int) -> None:
-        self._left -= nbytes
-        if self._left < 0:
-            raise UnreadableError("all tensors together show far more elements than are stored")
+
+class _Job(NamedTuple):
+    """A stretch of the walk over what a view shows."""
+
+    key: str
+    reader: ElementReader
+    decoder: Decoder
+    start: int
+    length: int
+
+    def size(self) -> int:
+        """Its bytes."""
+        return self.length * self.reader.itemsize
+
+
+def _jobs_of(key: str, elements: Strided) -> Iterator[_Job]:
+    reader, decoder = ElementReader(elements, walk_alone(elements), 0), Decoder(dtype=elements.dtype)
+    return (_Job(key, reader, decoder, *each) for each in stretches(elements.numel, _JOB_CHUNKS * _CHUNK))
+
+
+def _work(jobs: Iterator[_Job], meter: Meter) -> Iterator[NonFinite | str]:
+    raw = bytearray(_CHUNK * _WIDEST)
+    for job in jobs:
+        try:
+            found: NonFinite | str = _counts_in(job, memoryview(raw), meter)
+        except UnreadableError as error:
+            found = error.message
+        yield found
+
+
+def _counts_in(job: _Job, raw: memoryview, meter: Meter) -> NonFinite:
+    """What is in a stretch; `is_mask`: nothing but what a mask has."""
+    import numpy as np
+
+    nan = infinite = 0
+    is_mask = True
+    within = job.reader.stretch(job.start, job.length)
+    for position, count in stretches(job.length, _CHUNK):
+        part = raw[: count * job.reader.itemsize]
+        within.read_into(job.start + position, part)
+        numbers = job.decoder.numbers(job.decoder.stored(part))
+        is_mask = is_mask and numbers[0] in (0, -inf) and bool(((numbers == 0) | (numbers == -inf)).all())
+        if not np.isfinite(numbers).all():
+            values = numbers.reshape(-1, job.decoder.numbers_per_value)
+            is_nan, is_infinite = np.isnan(values).any(1), np.isinf(values).any(1)
+            nan += int(is_nan.sum())
+            infinite += int((is_infinite & ~is_nan).sum())
+        meter.advance(len(part))
+    return NonFinite(nan, infinite, is_mask)
+
+
+def _in_all(counts: NonFinite | str, elements: Strided) -> NonFinite | str:
+    """The counts of distinct elements as those of all that the view shows."""
+    if isinstance(counts, str):
+        return counts
+    nan, infinite, is_mask = counts
+    repeats = elements.numel // (elements.folded().numel or 1)
+    return NonFinite(nan * repeats, infinite * repeats, is_mask=is_mask and infinite > 0 and not nan)
 
 
 def _may_be_nonfinite(view: Tensor | Part) -> bool:
@@ -96,31 +171,17 @@ def _may_be_nonfinite(view: Tensor | Part) -> bool:
     return dtype is not None and dtype.kind in ("float", "complex") and has_values(dtype)
 
 
-def _counts(elements: Strided) -> NonFinite:
-    import numpy as np
-
-    nan = infinite = 0
-    for numbers in _chunks(elements):
-        if np.isfinite(numbers).all():
-            continue
-        is_nan, is_infinite = np.isnan(numbers).any(1), np.isinf(numbers).any(1)
-        nan += int(is_nan.sum())
-        infinite += int((is_infinite & ~is_nan).sum())
-    return NonFinite(nan, infinite, is_mask=infinite > 0 and not nan and _is_mask(elements))
+def _elements(view: Tensor | Part) -> str:
+    """Which elements it shows. As text: hashes of numbers can be foreseen, those of texts are salted."""
+    return repr((view.storage, view.storage_offset, view.shape, view.stride, view.dtype, view.device))
 
 
-def _is_mask(elements: Strided) -> bool:
-    return all(bool(((numbers == 0) | (numbers == -inf)).all()) for numbers in _chunks(elements))
+def _kind(elements: Strided) -> str:
+    """The storage, as numbers of that type."""
+    return f"{elements.dtype.name} {elements.storage.key}"
 
 
-def _chunks(elements: Strided) -> Iterator[NDArray[np.floating[Any]]]:
-    """The numbers of each stretch of elements, a row for each value."""
-    walk = walk_alone(elements)
-    reader = ElementReader(elements, walk, 0)
-    within = reader.stretch(0, walk.numel)
-    decoder = Decoder(dtype=elements.dtype)
-    raw = bytearray(min(_CHUNK, walk.numel) * reader.itemsize)
-    for start in range(0, walk.numel, _CHUNK):
-        part = memoryview(raw)[: min(_CHUNK, walk.numel - start) * reader.itemsize]
-        within.read_into(start, part)
-        yield decoder.numbers(decoder.stored(part)).reshape(-1, decoder.numbers_per_value)
+def _whole(elements: Strided) -> Strided:
+    """All of its storage."""
+    count = elements.storage.nbytes // (elements.dtype.bits // 8)
+    return elements._replace(shape=(count,), stride=(1,), offset=0)

@@ -11,6 +11,7 @@ from bufscan.checking.policy import Policy
 from bufscan.checking.results import CheckResult, Failure, Ignored, TargetResult, Watched
 from bufscan.findings import Finding, Seen
 from bufscan.judging import path_and_code
+from bufscan.source.suggesting import Suggestions
 from bufscan.watching.faults import skips_of
 
 if TYPE_CHECKING:
@@ -50,9 +51,10 @@ def concluded(  # noqa: PLR0913 - all but what was seen have names
     policy = Policy(config, rules, baseline)
     skips = skips_of(seen)
     found: dict[str, list[Finding | Ignored]] = {target: [] for target in skips}
-    for fault in seen.faults.values():
-        if fault.package is None:
-            found.setdefault(fault.best.target, []).append(_verdict(fault, policy))
+    counting = [fault for fault in seen.faults.values() if fault.package is None]
+    suggestions = Suggestions(fault.best.finding.slot for fault in counting)
+    for fault in counting:
+        found.setdefault(fault.best.target, []).append(_verdict(fault, policy, suggestions))
     targets = [
         TargetResult(
             target=target,
@@ -80,8 +82,8 @@ def concluded(  # noqa: PLR0913 - all but what was seen have names
     )
 
 
-def _verdict(fault: Fault, policy: Policy) -> Finding | Ignored:
-    best = fault.best.finding
+def _verdict(fault: Fault, policy: Policy, suggestions: Suggestions) -> Finding | Ignored:
+    best = suggestions.on(fault.best.finding)
     first = fault.first
     seen = Seen(model=first.model, path=first.path, test=fault.test, models=fault.models)
     verdict: Finding | Ignored = best

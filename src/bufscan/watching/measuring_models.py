@@ -219,7 +219,6 @@ def _seen_from(finding: Finding, prefix: str) -> Finding:
         finding,
         tensor=inner.sub("", finding.tensor, count=1),
         message=inner.sub("", finding.message),
-        suggestion_note=finding.suggestion_note and inner.sub("", finding.suggestion_note),
     )
 
 

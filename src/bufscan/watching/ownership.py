@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bufscan.live.anatomy import module_dict, module_of
-from bufscan.live.user_code import is_installed
+from bufscan.source.files import is_installed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

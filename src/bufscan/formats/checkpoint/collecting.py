@@ -10,6 +10,7 @@ from bufscan.formats.pickle.object_graph import MAX_DEPTH, holds_any, may_hold, 
 from bufscan.formats.pickle.pickle_values import Instance
 from bufscan.formats.tensors.storages import MalformedTensorError
 from bufscan.inventory import Certainty, Facts, Role, Skipped, Tensor, facts_of
+from bufscan.tensor_names import names_entry
 
 if TYPE_CHECKING:
     from bufscan.formats.pickle.allowance import Allowance
@@ -97,8 +98,9 @@ class Collector:
         Raises:
             FullError: there is no room for it.
         """
-        self.allowance.entries -= 1
-        self.allowance.text += _TEXT_PER_ENTRY - len(section)
+        left = self.allowance
+        left.entries -= 1
+        left.text += _TEXT_PER_ENTRY - len(section)
         self.take_text(name)
 
     def take_text(self, text: str) -> None:
@@ -156,12 +158,22 @@ class Collector:
 
 
 def _placed(tensor: Tensor, name: str, section: str, statement: Statement | None, *, detached: bool) -> Tensor:
-    requires_grad = tensor.requires_grad
-    if detached and not requires_grad and tensor.certainty == "assumed":
+    requires_grad, assumed = tensor.requires_grad, tensor.certainty == "assumed"
+    if detached and not requires_grad and assumed:
         requires_grad = None
+    if statement is None and assumed:
+        # Whether parameter or buffer: it is here, and follows its model.
+        known = names_entry(name) or None
+        return msgspec.structs.replace(
+            tensor,
+            name=name,
+            section=section,
+            requires_grad=requires_grad,
+            saved=known,
+            moves=known,
+            trains=known and requires_grad,
+        )
     named = msgspec.structs.replace(tensor, name=name, section=section, requires_grad=requires_grad)
-    if statement is None and tensor.certainty == "assumed":
-        return named
     return stated_as(named, statement or Statement(tensor.role, tensor.evidence, tensor.certainty))
 
 

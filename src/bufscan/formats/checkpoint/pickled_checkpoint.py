@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from bufscan.formats.checkpoint.checkpoint_parts import EXTRA_STATE, PartFinder, metadata_of
 from bufscan.formats.checkpoint.collecting import VISIT, FullError, Statement, stated_as
-from bufscan.formats.checkpoint.module_instance import class_of
-from bufscan.formats.checkpoint.pickled_module import ModuleReader
 from bufscan.formats.checkpoint.saved_optimizer import OptimizerReader, optimizer_fields
 from bufscan.formats.listing import counted
 from bufscan.formats.pickle.object_graph import step_into, steps_below, walk
@@ -113,6 +111,9 @@ class CheckpointReader:
                 self._read_state_dict(part, section)
 
     def _read_module(self, value: Any, section: str) -> None:
+        from bufscan.formats.checkpoint.module_instance import class_of
+        from bufscan.formats.checkpoint.pickled_module import ModuleReader  # few files hold a module
+
         ModuleReader(self._collector, section).read(value)
         self.whole_modules.append(section)
         if len(self.notes) < _MOST_NOTES:

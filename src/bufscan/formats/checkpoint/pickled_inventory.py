@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from bufscan.formats.checkpoint.collecting import Collector
 from bufscan.formats.checkpoint.pickled_checkpoint import CheckpointReader
-from bufscan.formats.checkpoint.plain_values import plain_values
 from bufscan.formats.pickle.foreign_names import foreign_names
 from bufscan.formats.tensors.rebuilding import Rebuilder
 from bufscan.formats.tensors.storages import StorageTable
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from bufscan.formats.pickle.pickle_values import Global
     from bufscan.formats.tensors.reconstruction import Builder
     from bufscan.formats.tensors.storages import Extent
+    from bufscan.inventory import PlainValue
 
 
 class Container(NamedTuple):
@@ -73,8 +73,14 @@ def inventory_of(pickled: Pickled, container: Container, target: str, *, plain: 
         anomalies=container.anomalies.anomalies(),
         skipped=(*collector.skipped, *storages.unreadable(collector.tensors), *container.skipped),
         notes=tuple(reader.notes),
-        plain=plain_values(pickled.value, rebuilder, pickled.allowance) if plain else (),
+        plain=_plain_values(pickled, rebuilder) if plain else (),
     )
+
+
+def _plain_values(pickled: Pickled, rebuilder: Rebuilder) -> tuple[PlainValue, ...]:
+    from bufscan.formats.checkpoint.plain_values import plain_values  # only a comparison asks for them
+
+    return plain_values(pickled.value, rebuilder, pickled.allowance)
 
 
 def broken_inventory(error: BrokenPickleError, container: Container, target: str) -> Inventory:

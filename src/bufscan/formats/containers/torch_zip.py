@@ -9,7 +9,6 @@ import msgspec
 from bufscan.errors import UnreadableError
 from bufscan.formats.checkpoint.pickled_inventory import Container, broken_inventory, inventory_of
 from bufscan.formats.containers.anomaly_log import AnomalyLog
-from bufscan.formats.containers.unzipped import UnzippedRecords
 from bufscan.formats.containers.zip_directory import STORED, ZipDirectory
 from bufscan.formats.listing import listed, quoted
 from bufscan.formats.pickle.pickle_machine import BrokenPickleError, run_pickle
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from typing import Literal
 
     from bufscan.bytesource import ByteSource
-    from bufscan.formats.containers.unzipped import UnzippedFolder
+    from bufscan.formats.containers.unzipped import UnzippedFolder, UnzippedRecords
     from bufscan.formats.containers.zip_directory import Record
     from bufscan.formats.pickle.allowance import Allowance
     from bufscan.formats.pickle.pickle_machine import Pickled
@@ -78,6 +77,8 @@ def read_unzipped(folder: UnzippedFolder, target: str, *, plain: bool = False) -
     Raises:
         UnreadableError: its pickle is broken.
     """
+    from bufscan.formats.containers.unzipped import UnzippedRecords  # what is packed does not wait for it
+
     inventory = Archive(UnzippedRecords(folder), AnomalyLog(), folder.size, target).read(plain=plain)
     return msgspec.structs.replace(inventory, notes=(*inventory.notes, _UNZIPPED_NOTE))
 

@@ -5,14 +5,12 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from bufscan.bytesource import is_file, is_folder
 from bufscan.errors import UnreadableError
 from bufscan.formats.folders.folder_parts import files_of_ranks
 from bufscan.formats.listing import listed, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
 # In the order in which `from_pretrained` of transformers and diffusers looks for them.
 _PREFERRED = tuple(
@@ -69,11 +67,6 @@ def checkpoints_among(names: Sequence[str]) -> list[str]:
 def is_companion(name: str) -> bool:
     """Whether trainers save a file of this name beside a model."""
     return _COMPANION.match(name) is not None and name.endswith(_PICKLED_SUFFIXES)
-
-
-def is_unzipped(folder: Path) -> bool:
-    """Whether a folder is what unpacking a checkpoint gives: without its storages nobody unpacked one."""
-    return is_file(folder / "data.pkl") and (is_file(folder / "version") or is_folder(folder / "data"))
 
 
 def choose(names: Sequence[str]) -> Choice:

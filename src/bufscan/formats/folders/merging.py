@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec.structs import replace
@@ -11,10 +12,10 @@ from bufscan.formats.listing import counted, listed
 from bufscan.inventory import Anomaly, Inventory, ModuleTree, Skipped
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from bufscan.formats.folders.shard_index import ShardIndex
-    from bufscan.inventory import Storage, Tensor
+    from bufscan.inventory import Part, Tensor
 
 
 class Shard(NamedTuple):
@@ -26,6 +27,7 @@ class Shard(NamedTuple):
 
 def merge(shards: Sequence[Shard], target: str) -> Inventory:
     """One inventory of all shards: storages and tensors say which file they are in."""
+    shards = [Shard(file, _in_file(inventory, file)) for file, inventory in shards]
     inventories = [shard.inventory for shard in shards]
     formats = {inventory.format for inventory in inventories}
     tensors, incomplete = _merge_tensors(shards)
@@ -33,11 +35,7 @@ def merge(shards: Sequence[Shard], target: str) -> Inventory:
         target=target,
         format="safetensors-sharded" if formats == {"safetensors"} else "torch-sharded",
         tensors=tuple(tensors),
-        storages={
-            storage.key: storage
-            for file, inventory in shards
-            for storage in _storages_in_file(inventory.storages.values(), file)
-        },
+        storages=dict(chain.from_iterable(inventory.storages.items() for inventory in inventories)),
         module_trees=_merge_trees(inventories),
         optimizers=tuple(optimizer for inventory in inventories for optimizer in inventory.optimizers),
         extra_states=tuple(each for inventory in inventories for each in inventory.extra_states),
@@ -70,7 +68,7 @@ def merge(shards: Sequence[Shard], target: str) -> Inventory:
 
 
 def _merge_tensors(shards: Sequence[Shard]) -> tuple[list[Tensor], list[Skipped]]:
-    tensors = [_in_file(tensor, file) for file, inventory in shards for tensor in inventory.tensors]
+    tensors = list(chain.from_iterable(inventory.tensors for _, inventory in shards))
     sharding_info = {
         file: inventory.metadata[SHARDING_INFO]
         for file, inventory in shards
@@ -79,23 +77,30 @@ def _merge_tensors(shards: Sequence[Shard]) -> tuple[list[Tensor], list[Skipped]
     return join_pieces(tensors, sharding_info) if sharding_info else (tensors, [])
 
 
-def _key(file: str, key: str) -> str:
-    return f"{file}:{key}"
+def _in_file(inventory: Inventory, file: str) -> Inventory:
+    """The same with the file told in its records, and in the keys of its storages."""
+    if inventory.format == "safetensors":
+        return inventory  # its reader knew the file already
 
+    def placed(part: Part) -> Part:
+        return part if part.storage is None else replace(part, storage=f"{file}:{part.storage}")
 
-def _storages_in_file(storages: Iterable[Storage], file: str) -> Iterable[Storage]:
-    for storage in storages:
-        yield storage if storage.file else replace(storage, key=_key(file, storage.key), file=file)
-
-
-def _in_file(tensor: Tensor, file: str) -> Tensor:
-    if tensor.file:
-        return tensor  # its reader knew the file already
-    parts = tuple(
-        part if part.storage is None else replace(part, storage=_key(file, part.storage)) for part in tensor.parts
+    return replace(
+        inventory,
+        tensors=tuple(
+            replace(
+                tensor,
+                file=file,
+                storage=None if tensor.storage is None else f"{file}:{tensor.storage}",
+                parts=tuple(map(placed, tensor.parts)),
+            )
+            for tensor in inventory.tensors
+        ),
+        storages={
+            f"{file}:{key}": replace(storage, key=f"{file}:{key}", file=file)
+            for key, storage in inventory.storages.items()
+        },
     )
-    storage = None if tensor.storage is None else _key(file, tensor.storage)
-    return replace(tensor, file=file, storage=storage, parts=parts)
 
 
 def _merge_trees(inventories: Sequence[Inventory]) -> tuple[ModuleTree, ...]:
@@ -149,6 +154,8 @@ def compare_with_index(shards: Sequence[Shard], index: ShardIndex) -> Comparison
     present = {
         file: {tensor.path: tensor.alias_of is None for tensor in inventory.tensors} for file, inventory in shards
     }
+    if all(names.keys() == set(index.names[file]) for file, names in present.items()):
+        return Comparison((), ())
     everywhere = {name for names in present.values() for name in names}
     anomalies: list[Anomaly] = []
     skipped: list[Skipped] = []

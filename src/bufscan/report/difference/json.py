@@ -1,167 +1,277 @@
 """The difference for machines: `bufscan.diff/1`. Fields are added, never renamed; null is "not known".
 
-ASCII, with one entry a line, so that two reports compare well line by line. Numbers that JSON does not have are
-null.
+One entry a line. Numbers that JSON does not have are null.
 """
 
 from __future__ import annotations
 
-from json.encoder import JSONEncoder
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
-from bufscan.comparing.difference import STATUSES
-from bufscan.report.escaping import MACHINE_LIMIT, shorten
+import msgspec
+
+from bufscan.comparing.difference import (
+    ASPECTS,
+    Aspect,
+    RelationKind,
+    Rounding,
+    Status,
+)
+from bufscan.inventory import Certainty, Role  # noqa: TC001 - msgspec reads them
+from bufscan.report.machine import Record, Spread, number, optional, text, written
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from bufscan.comparing.difference import Difference, Entry, Relation, ValueStatistics
     from bufscan.inventory import Tensor
 
 SCHEMA: Final = "bufscan.diff/1"
 
-_encode = JSONEncoder(ensure_ascii=True, allow_nan=False).encode
+
+class ToleranceRecord(Record, frozen=True, kw_only=True):
+    """What counts as equal: |new - old| <= atol + rtol * |old|."""
+
+    rtol: float
+    atol: float
+
+
+class SideRecord(Record, frozen=True, kw_only=True):
+    """A tensor on one side."""
+
+    role: Role
+    certainty: Certainty
+    shape: tuple[int, ...] | None
+    dtype: str | None
+    device: str | None
+
+
+class ValuesRecord(Record, frozen=True, kw_only=True):
+    """How far the values of two tensors of equal shape are apart."""
+
+    numel: int | None
+    changed: int | None
+    max_abs: float | None
+    max_index: tuple[int, ...] | None
+    mean_abs: float | None
+    l2: float | None
+    rel_l2: float | None
+    cosine: float | None
+    nonfinite: tuple[int, int]
+    nan: tuple[int, int]
+    inf: tuple[int, int]
+    zero_signs: int
+    nan_payloads: int
+    rounding: Rounding | None
+
+
+class RelationRecord(Record, frozen=True, kw_only=True):
+    """How the bytes of a tensor are found on the other side, where that is not plainly the same tensor."""
+
+    kind: RelationKind
+    names: tuple[str, ...] = ()
+    dim: int | None = None
+    unchanged: int | None = None
+    common: int | None = None
+
+
+class EntryRecord(Record, frozen=True, kw_only=True):
+    """One tensor that is not the same on both sides; `changes` has what it was and what it is, by aspect."""
+
+    status: Status
+    name: str
+    old_name: str | None
+    section: str
+    old_section: str | None
+    changes: Annotated[
+        dict[Aspect, tuple[Any, Any]], msgspec.Meta(extra_json_schema={"propertyNames": {"enum": list(ASPECTS)}})
+    ]
+    values: ValuesRecord | None
+    remark: str | None
+    old: SideRecord | None
+    new: SideRecord | None
+    relation: RelationRecord | None = None
+
+
+class PlainRecord(Record, frozen=True, kw_only=True):
+    """One value beside the tensors that is not the same on both sides."""
+
+    status: Literal["added", "removed", "changed"]
+    path: str
+    old: str | None
+    new: str | None
+
+
+class NotComparedRecord(Record, frozen=True, kw_only=True):
+    """What both sides may differ in without anyone knowing."""
+
+    name: str
+    reason: str
+
+
+class LeftOutRecord(Record, frozen=True, kw_only=True):
+    """Tensors of one side that are beside the question."""
+
+    side: Literal["old", "new"]
+    what: str
+    tensors: int
+    reason: str
+
+
+class SkippedPartRecord(Record, frozen=True, kw_only=True):
+    """A part of a target that was not examined and is no part of the question."""
+
+    what: str
+    reason: str
+
+
+class DiffSummaryRecord(Record, frozen=True, kw_only=True):
+    """Counts of tensors by status, and of everything else."""
+
+    added: int
+    removed: int
+    changed: int
+    renamed: int
+    unchanged: int
+    within_tolerance: int
+    plain: int
+    plain_unchanged: int
+    not_compared: int
+    left_out: int
+
+
+class DiffRecord(Spread, frozen=True, kw_only=True):
+    """What `bufscan diff --format json` writes."""
+
+    schema: Literal["bufscan.diff/1"]
+    old: str
+    new: str
+    old_format: str
+    new_format: str
+    identical: bool | None
+    compared_values: bool
+    tolerance: ToleranceRecord | None
+    entries: tuple[EntryRecord, ...]
+    plain: tuple[PlainRecord, ...]
+    tensors_only: bool
+    summary: DiffSummaryRecord
+    not_compared: tuple[NotComparedRecord, ...]
+    left_out: tuple[LeftOutRecord, ...]
+    skipped: tuple[SkippedPartRecord, ...]
+    notes: tuple[str, ...]
 
 
 def render(difference: Difference) -> str:
     """The report as one JSON object."""
+    return written(record_of(difference)) + "\n"
+
+
+def record_of(difference: Difference) -> DiffRecord:
+    """The report."""
     tolerance = difference.tolerance
-    fields = {
-        "schema": _encode(SCHEMA),
-        "old": _encode(_text(difference.old)),
-        "new": _encode(_text(difference.new)),
-        "old_format": _encode(difference.old_format),
-        "new_format": _encode(difference.new_format),
-        "identical": _encode(difference.identical),
-        "compared_values": _encode(difference.compared_values),
-        "tolerance": _encode(None if tolerance is None else {"rtol": tolerance.rtol, "atol": tolerance.atol}),
-        "entries": _lines(_encode(_entry(entry)) for entry in difference.entries),
-        "plain": _lines(
-            _encode(
-                {
-                    "status": each.status,
-                    "path": _text(each.path),
-                    "old": None if each.old is None else _text(each.old),
-                    "new": None if each.new is None else _text(each.new),
-                }
-            )
+    return DiffRecord(
+        schema=SCHEMA,
+        old=text(difference.old),
+        new=text(difference.new),
+        old_format=difference.old_format,
+        new_format=difference.new_format,
+        identical=difference.identical,
+        compared_values=difference.compared_values,
+        tolerance=None if tolerance is None else ToleranceRecord(rtol=tolerance.rtol, atol=tolerance.atol),
+        entries=tuple(map(_entry, difference.entries)),
+        plain=tuple(
+            PlainRecord(status=each.status, path=text(each.path), old=optional(each.old), new=optional(each.new))
             for each in difference.plain
         ),
-        "tensors_only": _encode(difference.tensors_only),
-        "summary": _encode(_summary(difference)),
-        "not_compared": _lines(
-            _encode({"name": _text(each.path), "reason": _text(each.reason)}) for each in difference.not_compared
+        tensors_only=difference.tensors_only,
+        summary=_summary(difference),
+        not_compared=tuple(
+            NotComparedRecord(name=text(each.path), reason=text(each.reason)) for each in difference.not_compared
         ),
-        "left_out": _lines(
-            _encode(
-                {
-                    "side": each.side,
-                    "what": _text(each.what),
-                    "tensors": each.tensors,
-                    "reason": _text(each.reason),
-                }
-            )
+        left_out=tuple(
+            LeftOutRecord(side=each.side, what=text(each.what), tensors=each.tensors, reason=text(each.reason))
             for each in difference.left_out
         ),
-        "skipped": _lines(
-            _encode({"what": _text(each.what), "reason": _text(each.reason)}) for each in difference.skipped
+        skipped=tuple(
+            SkippedPartRecord(what=text(each.what), reason=text(each.reason)) for each in difference.skipped
         ),
-        "notes": _lines(_encode(_text(note)) for note in difference.notes),
-    }
-    return "{" + ",\n ".join(f'"{key}": {value}' for key, value in fields.items()) + "}\n"
+        notes=tuple(map(text, difference.notes)),
+    )
 
 
-def _lines(items: Iterable[str]) -> str:
-    joined = ",\n  ".join(items)
-    return f"[\n  {joined}\n ]" if joined else "[]"
+def _entry(entry: Entry) -> EntryRecord:
+    is_new = entry.status == "added"
+    return EntryRecord(
+        status=entry.status,
+        name=text(entry.name),
+        old_name=None if is_new else text(entry.old_name or entry.name),
+        section=text(entry.section),
+        old_section=None if is_new else text(entry.section if entry.old_section is None else entry.old_section),
+        changes={change.aspect: (_value(change.old), _value(change.new)) for change in entry.changes},
+        values=None if entry.values is None else _statistics(entry.values),
+        remark=optional(entry.remark),
+        old=None if entry.old is None else _side(entry.old),
+        new=None if entry.new is None else _side(entry.new),
+        relation=None if entry.relation is None else _relation(entry.relation),
+    )
 
 
-def _entry(entry: Entry) -> dict[str, Any]:
-    fields = {
-        "status": entry.status,
-        "name": _text(entry.name),
-        "old_name": _text(entry.old_name or entry.name) if entry.status != "added" else None,
-        "section": _text(entry.section),
-        "old_section": _text(entry.section if entry.old_section is None else entry.old_section)
-        if entry.status != "added"
-        else None,
-        "changes": {change.aspect: [_value(change.old), _value(change.new)] for change in entry.changes},
-        "values": None if entry.values is None else _statistics(entry.values),
-        "remark": None if entry.remark is None else _text(entry.remark),
-        "old": None if entry.old is None else _tensor(entry.old),
-        "new": None if entry.new is None else _tensor(entry.new),
-    }
-    return fields if entry.relation is None else fields | {"relation": _relation(entry.relation)}
+def _relation(relation: Relation) -> RelationRecord:
+    return RelationRecord(
+        kind=relation.kind,
+        names=tuple(map(text, relation.names)),
+        dim=relation.dim,
+        unchanged=relation.unchanged,
+        common=relation.common,
+    )
 
 
-def _relation(relation: Relation) -> dict[str, Any]:
-    """What is proven, without what says nothing about its kind."""
-    fields = {
-        "kind": relation.kind,
-        "names": [_text(name) for name in relation.names] or None,
-        "dim": relation.dim,
-        "unchanged": relation.unchanged,
-        "common": relation.common,
-    }
-    return {key: value for key, value in fields.items() if value is not None}
+def _side(tensor: Tensor) -> SideRecord:
+    return SideRecord(
+        role=tensor.role,
+        certainty=tensor.certainty,
+        shape=tensor.shape,
+        dtype=tensor.dtype,
+        device=optional(tensor.device),
+    )
 
 
-def _tensor(tensor: Tensor) -> dict[str, Any]:
-    return {
-        "role": tensor.role,
-        "certainty": tensor.certainty,
-        "shape": tensor.shape,
-        "dtype": tensor.dtype,
-        "device": None if tensor.device is None else _text(tensor.device),
-    }
+def _statistics(values: ValueStatistics) -> ValuesRecord:
+    return ValuesRecord(
+        numel=number(values.numel),
+        changed=number(values.changed),
+        max_abs=values.max_abs,
+        max_index=values.max_index,
+        mean_abs=values.mean_abs,
+        l2=values.l2,
+        rel_l2=values.rel_l2,
+        cosine=values.cosine,
+        nonfinite=values.nonfinite,
+        nan=values.nan,
+        inf=values.inf,
+        zero_signs=values.zero_signs,
+        nan_payloads=values.nan_payloads,
+        rounding=values.rounding,
+    )
 
 
-def _statistics(values: ValueStatistics) -> dict[str, Any]:
-    return {
-        "numel": _number(values.numel),
-        "changed": _number(values.changed),
-        "max_abs": values.max_abs,
-        "max_index": values.max_index,
-        "mean_abs": values.mean_abs,
-        "l2": values.l2,
-        "rel_l2": values.rel_l2,
-        "cosine": values.cosine,
-        "nonfinite": values.nonfinite,
-        "nan": values.nan,
-        "inf": values.inf,
-        "zero_signs": values.zero_signs,
-        "nan_payloads": values.nan_payloads,
-        "rounding": values.rounding,
-    }
-
-
-def _summary(difference: Difference) -> dict[str, int]:
-    return {
-        **{status: difference.count(status) for status in STATUSES},
-        "unchanged": difference.unchanged,
-        "within_tolerance": difference.close,
-        "plain": len(difference.plain),
-        "plain_unchanged": difference.same_plain,
-        "not_compared": len(difference.not_compared),
-        "left_out": sum(each.tensors for each in difference.left_out),
-    }
+def _summary(difference: Difference) -> DiffSummaryRecord:
+    return DiffSummaryRecord(
+        added=difference.count("added"),
+        removed=difference.count("removed"),
+        changed=difference.count("changed"),
+        renamed=difference.count("renamed"),
+        unchanged=difference.unchanged,
+        within_tolerance=difference.close,
+        plain=len(difference.plain),
+        plain_unchanged=difference.same_plain,
+        not_compared=len(difference.not_compared),
+        left_out=sum(each.tensors for each in difference.left_out),
+    )
 
 
 def _value(value: object) -> object:
     match value:
         case str():
-            return _text(value)
+            return text(value)
         case tuple():
             return [_value(each) for each in value]
         case _:
             return value
-
-
-def _number(number: int | None) -> int | None:
-    # An expanded dimension can multiply to thousands of digits, which readers of JSON choke on.
-    return None if number is None or number >= 1 << 63 else number
-
-
-def _text(text: str) -> str:
-    # Whole for every name that people give; a hostile one could otherwise stand in every record, megabytes long.
-    return shorten(text, MACHINE_LIMIT)

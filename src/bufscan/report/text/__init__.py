@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bufscan.inventory import role_totals
 from bufscan.report.selecting import count_ties_once, select
+from bufscan.report.text.census import Census
 from bufscan.report.text.layout import BLANK, Line, paint
 from bufscan.report.text.listing import list_tensors
 from bufscan.report.text.particulars import list_particulars, ties_of
@@ -19,17 +21,18 @@ def render(inventory: Inventory, view: View) -> str:
     """The whole report as text; every count is of what the selection shows."""
     shown = select(inventory, view.selection)
     counted = count_ties_once(shown)
-    by_role = counted.totals()
+    census = Census.of(counted.tensors)
+    by_role = role_totals(census.kinds.values())
     of = len(inventory.tensors)
     if view.quiet:
-        return paint(sentence(counted, by_role, view, of), view.display)
-    blocks: list[list[Line]] = [verdict(counted, by_role, view, of)]
+        return paint(sentence(counted, census, by_role, view, of), view.display)
+    blocks: list[list[Line]] = [verdict(counted, census, by_role, view, of)]
     if shown.tensors:
         blocks += [
-            _tree(counted, view) if view.by_module else list_tensors(counted, view),
-            known_from(counted, by_role, view),
+            _tree(counted, view) if view.by_module else list_tensors(census, view),
+            known_from(census, by_role, view),
         ]
-    blocks.append(list_particulars(counted, by_role, ties_of(shown), view))
+    blocks.append(list_particulars(counted, census, by_role, ties_of(shown), view))
     lines: list[Line] = []
     for block in filter(None, blocks):
         lines += [BLANK, *block] if lines else block

@@ -9,7 +9,7 @@ from os.path import commonprefix
 from typing import TYPE_CHECKING, NamedTuple
 
 from bufscan.inventory import HARMLESS_HOLDINGS
-from bufscan.report.folding import fold
+from bufscan.report.folding import Fold, fold
 from bufscan.report.sizes import plural, size
 from bufscan.report.text.layout import (
     BLANK,
@@ -28,7 +28,8 @@ from bufscan.report.wording import ROLE_WORDS, SHORT_ROLE_WORDS, TIED, UNKNOWN, 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from bufscan.inventory import Inventory, Role, Tensor
+    from bufscan.inventory import Role, Tensor
+    from bufscan.report.text.census import Census, Kind
     from bufscan.report.view import View
 
 FOLD_OVER = 40
@@ -60,60 +61,56 @@ class _Columns(NamedTuple):
     mark: bool
 
 
-class _Row(NamedTuple):
-    section: str
-    name: str
-    tensors: tuple[Tensor, ...]  # they look alike
-
-
-def list_tensors(inventory: Inventory, view: View) -> list[Line]:
+def list_tensors(census: Census, view: View) -> list[Line]:
     """The table of tensors by section, folded when long, cut when still long, with a legend."""
-    tensors, training = _set_training_state_apart(inventory, view)
-    lines = _fitting_table(tensors, inventory.tensors, view) if tensors else []
-    if training:
+    shown, training = _set_training_state_apart(census, view)
+    lines = _fitting_table(shown, census, view) if shown.kinds else []
+    if training is not None:
         lines += [BLANK, *_training_lines(training, view)]
-    if tensors:
-        lines += [BLANK, *_legend(tensors, view)]
+    if shown.kinds:
+        lines += [BLANK, *_legend(shown, view)]
     return lines
 
 
-def _set_training_state_apart(inventory: Inventory, view: View) -> tuple[list[Tensor], list[Tensor]]:
+def _set_training_state_apart(census: Census, view: View) -> tuple[Census, Census | None]:
     """Optimizer state is bulky and dull: it is summed up unless it was asked for or is all there is."""
-    everything = list(inventory.tensors)
-    if view.everything or view.selection.narrows:
-        return everything, []
-    kept = [tensor for tensor in everything if tensor.role != "training_state"]
-    if not kept:
-        return everything, []
-    return kept, [tensor for tensor in everything if tensor.role == "training_state"]
+    roles = {tensor.role for tensor, _ in census.kinds.values()}
+    if view.everything or view.selection.narrows or "training_state" not in roles or len(roles) == 1:
+        return census, None
+    return (
+        census.where(lambda tensor: tensor.role != "training_state"),
+        census.where(lambda tensor: tensor.role == "training_state"),
+    )
 
 
-def _fitting_table(tensors: Sequence[Tensor], of: Sequence[Tensor], view: View) -> list[Line]:
+def _fitting_table(census: Census, of: Census, view: View) -> list[Line]:
     """The columns that tell rows apart: what is the same for all that the report counts, its first lines say."""
+    tensors = [tensor for tensor, _ in census.kinds.values()]
+    counted = [tensor for tensor, _ in of.kinds.values()]
     columns = _Columns(
-        role=len(set(map(_ROLE, of))) > 1,
+        role=len(set(map(_ROLE, counted))) > 1,
         words=ROLE_WORDS,
-        dtype=len(set(map(_DTYPE, of))) > 1,
-        device=len(set(map(_DEVICE, of))) > 1,
+        dtype=len(set(map(_DTYPE, counted))) > 1,
+        device=len(set(map(_DEVICE, counted))) > 1,
         facts=len(set(map(_FACTS, tensors))) > 1,
-        files=_short_file_names(tensors, view),
+        files=_short_file_names(census, view),
         evidence=False,
         mark=any(tensor.lacks_registration for tensor in tensors),
     )
     width = view.display.width
     widest = [columns._replace(evidence=True)] if width is not None and width >= _WIDE else []
     for each in (*widest, columns):
-        lines = _table(tensors, each, view, None)
+        lines = _table(census, each, view, None)
         if width is None or natural_width(lines) <= width:
             return lines
-    return _table(tensors, columns._replace(words=SHORT_ROLE_WORDS), view, width)
+    return _table(census, columns._replace(words=SHORT_ROLE_WORDS), view, width)
 
 
-def _short_file_names(tensors: Sequence[Tensor], view: View) -> dict[str, str]:
+def _short_file_names(census: Census, view: View) -> dict[str, str]:
     """What tells the files apart: `00001` for `model-00001-of-00030.safetensors`; the whole names stand below."""
-    names = list(dict.fromkeys(tensor.file for tensor in tensors if tensor.file is not None))
+    names = list(dict.fromkeys(tensor.file for tensor, _ in census.kinds.values() if tensor.file is not None))
     # One file needs no column; and shards cut through repeated blocks, so that a fold cannot name its file.
-    if not names[1:] or _folds(tensors, view):
+    if not names[1:] or _folds(census, view):
         return {}
     start = _shared_start(names)
     end = _shared_start([name[:start:-1] for name in names])
@@ -127,63 +124,59 @@ def _shared_start(names: list[str]) -> int:
     return len(re.sub(r"[^-_./]*$", "", start))
 
 
-def _table(tensors: Sequence[Tensor], columns: _Columns, view: View, width: int | None) -> list[Line]:
-    sections = _by_section(tensors)
-    rows = _rows(sections, columns, view) if _folds(tensors, view) else _single_rows(sections)
-    if view.selection.sort is None:  # what nobody registered comes first
-        order = {section: number for number, section in enumerate(sections)}
-        rows.sort(key=lambda row: (order[row.section], not row.tensors[0].lacks_registration))
+def _table(census: Census, columns: _Columns, view: View, width: int | None) -> list[Line]:
+    folds = _folds(census, view)
+    rows = _folded_rows(census, columns, view) if folds else _single_rows(census)
+    order = {section: number for number, section in enumerate(_by_section(census))}
+    rows.sort(key=lambda row: _place(census.tensors[row.members[0]], order, view))
     shown = rows if view.everything else rows[:MOST_ROWS]
-    lines = [_titles(columns), *_rows_under_headings(shown, sections, columns, view)]
+    lines = [_titles(columns), *_rows_under_headings(shown, census, columns, view)]
     sizes = 2 + columns.role + columns.dtype + columns.device
-    sign = "…" if view.display.unicode else "..."
+    sign = view.display.ellipsis
 
     def shorten(name: str, room: int) -> str:
         uncounted = _TIMES.sub("", name)  # its braces count too
         return uncounted if cell_width(uncounted) <= room else elided(uncounted, room, sign)
 
     aligned = table(lines, right=frozenset((sizes,)), width=width, shorten=None if view.everything else shorten)
-    hidden = [tensor for row in rows[len(shown) :] for tensor in row.tensors]
+    hidden, of = sum(len(row.members) for row in rows[len(shown) :]), len(census.tensors)
     if hidden:
-        aligned += [
-            line(
-                f"... {plural(len(hidden), 'tensor')} not shown: `--all` lists them, `--match` picks some",
-                "warning",
-            )
-        ]
-    elif len(rows) < len(tensors):
-        aligned += [
-            line(f"{plural(len(tensors), 'tensor')} in {plural(len(rows), 'row')}: `--all` unfolds them", "dim")
-        ]
+        text = f"... {plural(hidden, 'tensor')} not shown: `--all` lists them, `--match` picks some"
+        aligned += [line(text, "warning")]
+    elif len(rows) < of:
+        aligned += [line(f"{plural(of, 'tensor')} in {plural(len(rows), 'row')}: `--all` unfolds them", "dim")]
     return aligned
 
 
-def _folds(tensors: Sequence[Tensor], view: View) -> bool:
-    return not view.everything and len(tensors) > FOLD_OVER
+def _place(tensor: Tensor, order: dict[str, int], view: View) -> tuple[int, bool]:
+    """Section by section; what nobody registered comes first, unless another order was asked for."""
+    return order[tensor.section], view.selection.sort is None and not tensor.lacks_registration
 
 
-def _by_section(tensors: Iterable[Tensor]) -> dict[str, list[Tensor]]:
-    sections: dict[str, list[Tensor]] = {}
-    for tensor in tensors:
-        sections.setdefault(tensor.section, []).append(tensor)
+def _folds(census: Census, view: View) -> bool:
+    return not view.everything and len(census.tensors) > FOLD_OVER
+
+
+def _by_section(census: Census) -> dict[str, list[Kind]]:
+    sections: dict[str, list[Kind]] = {}
+    for kind in census.kinds.values():
+        sections.setdefault(kind.first.section, []).append(kind)
     return sections
 
 
-def _single_rows(sections: dict[str, list[Tensor]]) -> list[_Row]:
-    return [_Row(section, each.name, (each,)) for section, inside in sections.items() for each in inside]
+def _single_rows(census: Census) -> list[Fold]:
+    return [Fold(tensor.name, (position,)) for position, tensor in enumerate(census.tensors)]
 
 
-def _rows(sections: dict[str, list[Tensor]], columns: _Columns, view: View) -> list[_Row]:
+def _folded_rows(census: Census, columns: _Columns, view: View) -> list[Fold]:
     """A row for each fold; where sizes set the order, that of all its tensors counts, which is what it shows."""
-    rows: list[_Row] = []
-    for section, inside in sections.items():
-        found = [
-            _Row(section, each.name, tuple(inside[position] for position in each.members))
-            for each in fold((tensor.name, _looks(tensor, columns)) for tensor in inside)
-        ]
-        if view.selection.sort == "size":
-            found.sort(key=lambda row: -(_known_bytes(row.tensors) or 0))
-        rows += found
+    looks = {number: _looks(tensor, columns) for number, (tensor, _) in census.kinds.items()}
+    alike = {each: number for number, each in looks.items()}
+    shown_as = {number: alike[each] for number, each in looks.items()}
+    names = [tensor.name for tensor in census.tensors]
+    rows = fold(zip(names, map(shown_as.__getitem__, census.numbers), strict=True))
+    if view.selection.sort == "size":
+        rows.sort(key=lambda row: -(_known_bytes(census.among(row.members)) or 0))
     return rows
 
 
@@ -204,21 +197,20 @@ def _looks(tensor: Tensor, columns: _Columns) -> tuple[object, ...]:
     )
 
 
-def _rows_under_headings(
-    rows: Iterable[_Row], sections: dict[str, list[Tensor]], columns: _Columns, view: View
-) -> list[Line]:
+def _rows_under_headings(rows: Iterable[Fold], census: Census, columns: _Columns, view: View) -> list[Line]:
     """The rows; a heading before each section, unless there is but the unnamed one."""
     lines: list[Line] = []
-    for section, group in groupby(rows, key=lambda row: row.section):
+    sections = _by_section(census)
+    for section, group in groupby(rows, key=lambda row: census.tensors[row.members[0]].section):
         if len(sections) > 1 or section:
-            lines += [line(""), _heading(section, sections[section], view)]
-        lines += [_row(row, columns, view) for row in group]
+            lines += [line(""), line(_sum_of(section, sections[section], view), "heading")]
+        lines += [_row(row, census.among(row.members), columns, view) for row in group]
     return lines
 
 
-def _heading(section: str, tensors: Sequence[Tensor], view: View) -> Line:
+def _sum_of(section: str, kinds: Sequence[Kind], view: View) -> str:
     name = view.display.show(section) if section else "(top level)"
-    return line(f"{name}: {plural(len(tensors), 'tensor')}, {_size_of(tensors, view)}", "heading")
+    return f"{name}: {plural(sum(kind.times for kind in kinds), 'tensor')}, {_size_of(kinds, view)}"
 
 
 def _titles(columns: _Columns) -> Line:
@@ -234,21 +226,21 @@ def _titles(columns: _Columns) -> Line:
     return [Cell(title, "dim") for title in titles]
 
 
-def _row(row: _Row, columns: _Columns, view: View) -> Line:
-    tensor = row.tensors[0]
+def _row(row: Fold, kinds: Sequence[Kind], columns: _Columns, view: View) -> Line:
+    tensor = kinds[0].first
     style: Style = "" if tensor.holding in HARMLESS_HOLDINGS else tensor.role
     name = view.display.show(row.name)
     if columns.mark:
         name = f"! {name}" if tensor.lacks_registration else f"  {name}"
-    if len(row.tensors) > 1:
-        name += f" x{len(row.tensors)}"
+    if len(row.members) > 1:
+        name += f" x{len(row.members)}"
     cells = [Cell(name, "unregistered" if tensor.lacks_registration else "")]
     cells += [Cell(role_of(tensor, columns.words), style)] * columns.role
     cells += [Cell(shape_of(tensor))]
     cells += [Cell(tensor.dtype or UNKNOWN)] * columns.dtype
     if columns.device:
         cells.append(Cell(UNKNOWN if tensor.device is None else view.display.show(tensor.device)))
-    cells += [Cell(TIED if tensor.alias_of is not None else _size_of(row.tensors, view))]
+    cells += [Cell(TIED if tensor.alias_of is not None else _size_of(kinds, view))]
     cells += [Cell(facts_of(tensor), style)] * columns.facts
     if columns.files:
         cells.append(Cell("" if tensor.file is None else view.display.show(columns.files[tensor.file])))
@@ -257,32 +249,28 @@ def _row(row: _Row, columns: _Columns, view: View) -> Line:
     return cells
 
 
-def _size_of(tensors: Iterable[Tensor], view: View) -> str:
-    nbytes = _known_bytes(tensors)
+def _size_of(kinds: Iterable[Kind], view: View) -> str:
+    nbytes = _known_bytes(kinds)
     return UNKNOWN if nbytes is None else size(nbytes, exact=view.exact)
 
 
-def _known_bytes(tensors: Iterable[Tensor]) -> int | None:
+def _known_bytes(kinds: Iterable[Kind]) -> int | None:
     """Bytes of the elements; what is tied counts where it stands first. None where no tensor has any shape yet."""
-    known = [tensor.nbytes for tensor in tensors if tensor.alias_of is None]
+    known = [kind.nbytes for kind in kinds if kind.first.alias_of is None]
     if known and all(nbytes is None for nbytes in known):
         return None
     return sum(nbytes or 0 for nbytes in known)
 
 
-def _training_lines(training: Sequence[Tensor], view: View) -> list[Line]:
+def _training_lines(training: Census, view: View) -> list[Line]:
     return [line("training state (`--role training_state` lists it)", "heading")] + [
-        line(
-            f"{view.display.show(section) if section else '(top level)'}: "
-            f"{plural(len(inside), 'tensor')}, {_size_of(inside, view)}",
-            "training_state",
-        )
-        for section, inside in _by_section(training).items()
+        line(_sum_of(section, kinds, view), "training_state") for section, kinds in _by_section(training).items()
     ]
 
 
-def _legend(tensors: Sequence[Tensor], view: View) -> list[Line]:
+def _legend(census: Census, view: View) -> list[Line]:
     """What the letters and signs mean: those that occur."""
+    tensors = [tensor for tensor, _ in census.kinds.values()]
     certainties = (
         {tensor.certainty for tensor in tensors} if len({role_of(each) for each in tensors}) > 1 else set()
     )

@@ -10,9 +10,10 @@ from bufscan.report.text.layout import Cell, Line, Style, flowed, wrapped
 from bufscan.report.wording import ROLE_WORDS, dimensions, shape_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
     from bufscan.inventory import Inventory, Join, Location, Mismatch, PackedWeight, Role, RoleTotal, Tensor
+    from bufscan.report.text.census import Census, Kind
     from bufscan.report.view import View
 
 # Ties, views, globals ... that are shown one by one unless everything is asked for.
@@ -39,7 +40,7 @@ _ITEM_LIMIT = 1000
 _INDENT = "  "
 
 
-class _Origin(NamedTuple):
+class Origin(NamedTuple):
     """Where the source assigns a tensor, the line that would be better there, and what that line does."""
 
     place: str
@@ -47,20 +48,22 @@ class _Origin(NamedTuple):
     note: str | None
 
 
-class _Particular(NamedTuple):
+class Particular(NamedTuple):
+    """One kind of thing to know, under its label; `in_a_row` where its items are short."""
+
     label: str
-    items: Sequence[str | _Origin]  # as they come from the file: not escaped yet
+    items: Sequence[str | Origin]  # as they come from the file: not escaped yet
     style: Style = ""
     in_a_row: bool = False  # short things, with commas between them; else each begins a line
 
 
 def list_particulars(
-    inventory: Inventory, by_role: dict[Role, RoleTotal], ties: list[str], view: View
+    inventory: Inventory, census: Census, by_role: dict[Role, RoleTotal], ties: list[str], view: View
 ) -> list[Line]:
     """Element types and devices, stored against logical bytes, ties, files, and everything odd or left out."""
     return [
         each
-        for particular in _particulars(inventory, by_role, ties, view)
+        for particular in particulars_of(inventory, census, by_role, ties, view)
         if particular.items
         for each in _labelled(particular, view)
     ]
@@ -77,33 +80,34 @@ def ties_of(inventory: Inventory) -> list[str]:
     ]
 
 
-def _particulars(
-    inventory: Inventory, by_role: dict[Role, RoleTotal], ties: list[str], view: View
-) -> Iterator[_Particular]:
-    tensors = inventory.tensors
-    if len({tensor.dtype for tensor in tensors}) > 1:  # else the first line says it
-        dtypes = _tally(tensors, lambda tensor: tensor.dtype or "none yet", view)
-        yield _Particular("dtypes", dtypes, in_a_row=True)
-    if len({tensor.device for tensor in tensors}) > 1:  # the same
-        devices = _tally(tensors, lambda tensor: tensor.device or "not recorded", view)
-        yield _Particular("devices", devices, in_a_row=True)
-    yield _Particular("types", _subclasses(tensors), in_a_row=True)
-    yield _Particular("files", _files(tensors, view))
-    yield _Particular("stored", _stored(inventory, by_role, view))
-    yield _Particular("packed", list(_packed(inventory, view)))
-    yield _Particular("views", _views(inventory, view), "warning")
-    yield _Particular("origins", _origins(tensors))
-    yield _Particular("moves", [f"{each.path}: by hand in forward" for each in tensors if each.moved_by_hand])
-    yield _Particular("tied", ties)
+def particulars_of(
+    inventory: Inventory, census: Census, by_role: dict[Role, RoleTotal], ties: list[str], view: View
+) -> Iterator[Particular]:
+    """All of them in order; those without items say nothing."""
+    tensors, kinds = inventory.tensors, census.kinds.values()
+    if len({tensor.dtype for tensor, _ in kinds}) > 1:  # else the first line says it
+        dtypes = _tally(kinds, lambda tensor: tensor.dtype or "none yet", view)
+        yield Particular("dtypes", dtypes, in_a_row=True)
+    if len({tensor.device for tensor, _ in kinds}) > 1:  # the same
+        devices = _tally(kinds, lambda tensor: tensor.device or "not recorded", view)
+        yield Particular("devices", devices, in_a_row=True)
+    yield Particular("types", _subclasses(kinds), in_a_row=True)
+    yield Particular("files", _files(kinds, view))
+    yield Particular("stored", _stored(inventory, by_role, view))
+    yield Particular("packed", list(_packed(inventory, view)))
+    yield Particular("views", _views(inventory, census, view), "warning")
+    yield Particular("origins", _origins(tensors))
+    yield Particular("moves", [f"{each.path}: by hand in forward" for each in tensors if each.moved_by_hand])
+    yield Particular("tied", ties)
     if not view.selection.narrows:  # else somebody looks at some tensors, and this is about the whole
-        yield _Particular("metadata", [f"{key}: {value}" for key, value in inventory.metadata.items()])
-        yield _Particular("globals", list(inventory.globals), in_a_row=True)
-        yield _Particular("notes", list(inventory.notes))
-        yield _Particular("optimizer", list(_optimizers(inventory)))
+        yield Particular("metadata", [f"{key}: {value}" for key, value in inventory.metadata.items()])
+        yield Particular("globals", list(inventory.globals), in_a_row=True)
+        yield Particular("notes", list(inventory.notes))
+        yield Particular("optimizer", list(_optimizers(inventory)))
         yield from _fit(inventory.joins, view)
-    yield _Particular("anomalies", [anomaly.message for anomaly in inventory.anomalies], "warning")
+    yield Particular("anomalies", [anomaly.message for anomaly in inventory.anomalies], "warning")
     skipped = _together(((each.what, each.reason) for each in inventory.skipped), view)
-    yield _Particular("skipped", skipped, "warning")
+    yield Particular("skipped", skipped, "warning")
 
 
 def _packed(inventory: Inventory, view: View) -> Iterator[str]:
@@ -141,17 +145,17 @@ def _optimizers(inventory: Inventory) -> Iterator[str]:
         yield f"{optimizer.section}: {text}" if optimizer.section else text
 
 
-def _fit(joins: tuple[Join, ...], view: View) -> Iterator[_Particular]:
+def _fit(joins: tuple[Join, ...], view: View) -> Iterator[Particular]:
     """What keeps a checkpoint from fitting the model it was joined to."""
     for join in joins:
         start = f"{join.section}." if join.section else ""
         missing = [f"{start}{each.name} ({ROLE_WORDS[each.role]}, {shape_of(each)})" for each in join.missing]
         missing += [f"{start}{key} (extra state)" for key in join.missing_extra_states]
-        yield _Particular("missing", missing, "warning")
-        yield _Particular("unexpected", [start + name for name in join.unexpected], "warning")
+        yield Particular("missing", missing, "warning")
+        yield Particular("unexpected", [start + name for name in join.unexpected], "warning")
         saved = [f"{start}{name}: a non-persistent buffer of the model" for name in join.saved_non_persistent]
-        yield _Particular("unexpected", saved, "warning")
-        yield _Particular("mismatched", _mismatched(join.mismatched, start, view), "warning")
+        yield Particular("unexpected", saved, "warning")
+        yield Particular("mismatched", _mismatched(join.mismatched, start, view), "warning")
 
 
 def _mismatched(mismatches: Sequence[Mismatch], start: str, view: View) -> list[str]:
@@ -191,43 +195,43 @@ def _difference(each: Mismatch) -> str:
     return "; ".join(differences)
 
 
-def _tally(tensors: tuple[Tensor, ...], value_of: Callable[[Tensor], str], view: View) -> list[str]:
+def _tally(kinds: Collection[Kind], value_of: Callable[[Tensor], str], view: View) -> list[str]:
     """`float32 70 (9.4 MB)`, `int64 3 (24 B)`; the most frequent first."""
     numbers: Counter[str] = Counter()
     nbytes: Counter[str] = Counter()
-    for tensor in tensors:
-        value = value_of(tensor)
-        numbers[value] += 1
-        if tensor.alias_of is None:
-            nbytes[value] += tensor.nbytes or 0
+    for kind in kinds:
+        value = value_of(kind.first)
+        numbers[value] += kind.times
+        nbytes[value] += kind.nbytes or 0
     return [
         f"{value} {count(number)} ({size(nbytes[value], exact=view.exact)})"
         for value, number in numbers.most_common()
     ]
 
 
-def _subclasses(tensors: tuple[Tensor, ...]) -> list[str]:
-    found = Counter(tensor.type_name for tensor in tensors if tensor.type_name is not None)
+def _subclasses(kinds: Collection[Kind]) -> list[str]:
+    found: Counter[str] = Counter()
+    for tensor, number in kinds:
+        if tensor.type_name is not None:
+            found[tensor.type_name] += number
     return [f"{name} {count(number)}" for name, number in found.most_common()]
 
 
-def _files(tensors: tuple[Tensor, ...], view: View) -> list[str]:
-    inside: defaultdict[str, list[Tensor]] = defaultdict(list)
-    for tensor in tensors:
-        if tensor.file is not None:
-            inside[tensor.file].append(tensor)
-    sizes = {
-        file: sum(tensor.nbytes or 0 for tensor in held if tensor.alias_of is None)
-        for file, held in inside.items()
-    }
-    if len(inside) > _MOST_FILES and not view.everything:
-        first, *_, last = inside
-        least, most = min(map(len, inside.values())), max(map(len, inside.values()))
+def _files(kinds: Collection[Kind], view: View) -> list[str]:
+    held: Counter[str] = Counter()
+    sizes: Counter[str] = Counter()
+    for kind in kinds:
+        if kind.first.file is not None:
+            held[kind.first.file] += kind.times
+            sizes[kind.first.file] += kind.nbytes or 0
+    if len(held) > _MOST_FILES and not view.everything:
+        first, *_, last = held
+        least, most = min(held.values()), max(held.values())
         range_ = " to ".join(size(end(sizes.values()), exact=view.exact) for end in (min, max))
-        return [f"{count(len(inside))}: {first} to {last}, {count(least)} to {count(most)} tensors, {range_} each"]
+        return [f"{count(len(held))}: {first} to {last}, {count(least)} to {count(most)} tensors, {range_} each"]
     return [
-        f"{file}: {plural(len(held), 'tensor')}, {size(sizes[file], exact=view.exact)}"
-        for file, held in inside.items()
+        f"{file}: {plural(number, 'tensor')}, {size(sizes[file], exact=view.exact)}"
+        for file, number in held.items()
     ]
 
 
@@ -239,10 +243,12 @@ def _stored(inventory: Inventory, by_role: dict[Role, RoleTotal], view: View) ->
     return [f"{size(stored, exact=view.exact)} for {size(logical, exact=view.exact)} of elements"]
 
 
-def _views(inventory: Inventory, view: View) -> list[str]:
+def _views(inventory: Inventory, census: Census, view: View) -> list[str]:
     """Storages of which the tensors show only a part, the greatest loss first."""
-    unseen = {key: storage.nbytes for key, storage in inventory.storages.items()}
-    for tensor in inventory.tensors:
+    partial = census.where(lambda tensor: tensor.stored_bytes > (tensor.nbytes or 0)).tensors
+    looked_at = {tensor.storage for tensor in partial if tensor.storage is not None} & inventory.storages.keys()
+    unseen = {key: inventory.storages[key].nbytes for key in looked_at}
+    for tensor in inventory.tensors if unseen else ():
         if tensor.storage in unseen and tensor.alias_of is None:
             unseen[tensor.storage] -= tensor.nbytes or 0
     unseen = {key: nbytes for key, nbytes in unseen.items() if nbytes > 0}
@@ -263,7 +269,7 @@ def _first_of(names: list[str]) -> str:
     return f"{names[0]} and {plural(others, 'tensor')} more show" if others else f"{names[0]} shows"
 
 
-def _origins(tensors: tuple[Tensor, ...]) -> list[_Origin]:
+def _origins(tensors: tuple[Tensor, ...]) -> list[Origin]:
     """One for all that the same line of source makes; a note that several share is said once."""
     held: dict[tuple[Location | None, str | None, str | None], list[str]] = {}
     for tensor in tensors:
@@ -275,12 +281,12 @@ def _origins(tensors: tuple[Tensor, ...]) -> list[_Origin]:
         place = (f"{origin.file}:{origin.line} " if origin else "") + ", ".join(names[:_MOST_NAMES])
         if len(names) > _MOST_NAMES:
             place += f" and {plural(len(names) - _MOST_NAMES, 'tensor')} more"
-        origins.append(_Origin(place, suggestion, None if note in told else note))
+        origins.append(Origin(place, suggestion, None if note in told else note))
         told.add(note)
     return origins
 
 
-def _labelled(particular: _Particular, view: View) -> Iterator[Line]:
+def _labelled(particular: Particular, view: View) -> Iterator[Line]:
     """The items beside their label; what does not fit goes on below, indented as far."""
     items = list(particular.items)
     if not view.everything and len(items) > _MOST_ITEMS:
@@ -297,7 +303,7 @@ def _labelled(particular: _Particular, view: View) -> Iterator[Line]:
         yield (Cell(f"{particular.label if number == 0 else '':<{_LABEL}}", "dim"), *each)
 
 
-def _lines_of(item: str | _Origin, style: Style, view: View, room: int | None) -> Iterator[Line]:
+def _lines_of(item: str | Origin, style: Style, view: View, room: int | None) -> Iterator[Line]:
     if isinstance(item, str):
         for text in wrapped(_shown(item, view), room):
             yield (Cell(text, style),)
