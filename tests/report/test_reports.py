@@ -41,7 +41,7 @@ def test_two_runs_give_the_same_bytes(report: str, found: Inventory) -> None:
 @pytest.mark.parametrize("found", SAMPLES.values(), ids=SAMPLES)
 @pytest.mark.parametrize("everything", [False, True], ids=["folded", "unfolded"])
 def test_the_rows_add_up_to_the_printed_total(found: Inventory, everything: bool) -> None:
-    text = REPORTS["text"](found, View(exact=True, everything=everything))
+    text = REPORTS["text"](found, View(units="exact", everything=everything))
     listing, by_role = re.split(r"^role +tensors.*\n", text, flags=re.MULTILINE)[:2]
     answer, _, listing = listing.partition("\n\n")
     rows = [line for line in listing.splitlines() if not re.match(r"\S.*: [0-9,]+ tensor", line)]

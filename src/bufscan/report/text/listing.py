@@ -251,7 +251,7 @@ def _row(row: Fold, kinds: Sequence[Kind], columns: _Columns, view: View) -> Lin
 
 def _size_of(kinds: Iterable[Kind], view: View) -> str:
     nbytes = _known_bytes(kinds)
-    return UNKNOWN if nbytes is None else size(nbytes, exact=view.exact)
+    return UNKNOWN if nbytes is None else size(nbytes, units=view.units)
 
 
 def _known_bytes(kinds: Iterable[Kind]) -> int | None:
