@@ -23,7 +23,8 @@ from bufscan.judging import path_and_code
 from bufscan.opening.artefact import BuildOptions, build_target, open_target
 from bufscan.ranks import ALONE, Ranks
 from bufscan.rehearsal import Plan, told
-from bufscan.source.reading import read_all, shown
+from bufscan.source.files import shown
+from bufscan.source.reading import read_all
 from bufscan.target import (
     FolderTarget,
     LoadedCheckpoint,

@@ -15,7 +15,9 @@ from bufscan.errors import UnreadableError
 from bufscan.inventory import Skipped
 from bufscan.live.anatomy import is_torch_class, mro_of
 from bufscan.live.importing import import_source
-from bufscan.live.sources import source_of_class, source_of_function
+from bufscan.live.origin import source_of_class, source_of_function
+from bufscan.live.registry import registered_modules
+from bufscan.source.files import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -79,13 +81,14 @@ def discover(source: str) -> Discovery:
 
 def classes_of(model: nn.Module) -> list[ClassLines]:
     """Where the classes of a model and of all its modules stand, without torch's own."""
-    classes = {id(base): base for module in model.modules() for base in mro_of(type(module))}
+    modules, _ = registered_modules(model)
+    classes = {id(base): base for entry in modules for base in mro_of(type(entry.module))}
     found = []
     for cls in classes.values():
         definition = None if is_torch_class(cls) else source_of_class(cls)
         if definition is not None:
             node = definition.node
-            file = definition.source.location(node.lineno).file
+            file = shown(definition.file.path)
             found.append(ClassLines(file, range(node.lineno, (node.end_lineno or node.lineno) + 1)))
     return found
 

@@ -27,6 +27,11 @@ class Display(msgspec.Struct, frozen=True, kw_only=True):
     colour: bool = False
     unicode: bool = True
 
+    @property
+    def ellipsis(self) -> str:
+        """What stands for what is left out."""
+        return "…" if self.unicode else "..."
+
     def show(self, text: str, *, limit: int = NAME_LIMIT) -> str:
         """A name or message from outside, cut and escaped for this output."""
         return show(text, ascii_only=not self.unicode, limit=limit)
