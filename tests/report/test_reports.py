@@ -9,6 +9,7 @@ import pytest
 from report_samples import blocks, inventory, sample, sharded, tensor
 
 import bufscan.report
+from bufscan.findings import Finding
 from bufscan.inventory import Join, Location, Mismatch, Optimizer, OptimizerGroup, Skipped
 from bufscan.report import REPORTS
 from bufscan.report.selecting import Selection
@@ -225,3 +226,13 @@ def test_an_optimizer_is_told_with_its_groups_and_what_the_model_has() -> None:
     assert "optimizer: 3 parameters in 2 groups of 2, 1; the model has 2" in " ".join(text.split())
     (entry,) = json.loads(REPORTS["json"](found, View()))["optimizers"]
     assert {"section": "optimizer", "parameters": 3, "groups": [2, 1], "settings": [{}, {}]} == entry
+
+
+def test_a_faulty_registered_tensor_has_its_rule_in_its_row() -> None:
+    tensors = [tensor(f"blocks.{at}.gain", 4, role="persistent_buffer") for at in range(50)]
+    faulty = Finding(code="BUF101", name="trainable-buffer", severity="error", tensor="blocks.7.gain", message="m")
+    report = REPORTS["text"](inventory(*tensors), View(findings=(faulty,)))
+    lines = [line.split() for line in report.splitlines() if line.startswith("blocks")]
+    assert ["blocks.7.gain", "BUF101"] == [lines[1][0], lines[1][-1]]
+    assert ["blocks.{0..6,8..49}.gain", "x49"] == lines[0][:2]
+    assert "rule" not in REPORTS["text"](inventory(*tensors), View()).split()

@@ -126,7 +126,7 @@ def inspect(  # noqa: PLR0913, PLR0917 - typer reads the options from the parame
                     target, model=model, from_config=build, device=device, dtype=dtype, rehearse=plan, files=files
                 )
             shown = view
-            if format_ in WITH_FINDINGS:
+            if format_ in WITH_FINDINGS or (format_ == "text" and inventory.states_registration):
                 from linecache import getline  # only a report of findings needs it
 
                 from bufscan.checking.inspected import findings_in

@@ -49,7 +49,8 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
         units: of sizes.
         quiet: the summary line alone.
         display: the output that text is made for; machine formats ignore it.
-        findings: what the rules say of the inventory; only reports in `WITH_FINDINGS` show them.
+        findings: what the rules say of the inventory: reports in `WITH_FINDINGS` show them, and the text of what
+            states registration marks the rows of registered tensors.
         source_line: gives the text of a line of a file, which these show; "" where there is none.
     """
 
