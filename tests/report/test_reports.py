@@ -224,4 +224,4 @@ def test_an_optimizer_is_told_with_its_groups_and_what_the_model_has() -> None:
     text = REPORTS["text"](found, View())
     assert "optimizer: 3 parameters in 2 groups of 2, 1; the model has 2" in " ".join(text.split())
     (entry,) = json.loads(REPORTS["json"](found, View()))["optimizers"]
-    assert {"section": "optimizer", "parameters": 3, "groups": [2, 1]} == entry
+    assert {"section": "optimizer", "parameters": 3, "groups": [2, 1], "settings": [{}, {}]} == entry

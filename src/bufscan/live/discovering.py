@@ -17,6 +17,7 @@ from bufscan.live.anatomy import is_torch_class, mro_of
 from bufscan.live.config_defaults import config_classes, named, required
 from bufscan.live.importing import import_source
 from bufscan.live.origin import source_of_class, source_of_function
+from bufscan.live.registry import registered_modules
 from bufscan.source.files import shown
 
 if TYPE_CHECKING:
@@ -86,7 +87,8 @@ def discover(source: str, *, configs: bool = False) -> Discovery:
 
 def classes_of(model: nn.Module) -> list[ClassLines]:
     """Where the classes of a model and of all its modules stand, without torch's own."""
-    classes = {id(base): base for module in model.modules() for base in mro_of(type(module))}
+    modules, _ = registered_modules(model)
+    classes = {id(base): base for entry in modules for base in mro_of(type(entry.module))}
     found = []
     for cls in classes.values():
         definition = None if is_torch_class(cls) else source_of_class(cls)

@@ -6,12 +6,10 @@ from functools import cached_property
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, Literal
 
-import msgspec
-
 from bufscan.inventory import HARMLESS_HOLDINGS, ExtraState, Inventory, Tensor
 from bufscan.live.anatomy import is_torch_class
 from bufscan.live.classifying import Classifier
-from bufscan.live.describing import StorageTable, describe, elements_of, is_uninitialised, subclasses_not_asked
+from bufscan.live.describing import Places, StorageTable, describe, is_uninitialised, subclasses_not_asked
 from bufscan.live.measuring import measure
 from bufscan.live.origin import origin_of, origin_of_function, origin_of_global
 from bufscan.live.registry import registered_modules, registered_tensors, table_of
@@ -95,8 +93,9 @@ class _Scanner:
         self._shadows = Shadows(modules)
         self._registered = [entry for module in modules for entry in registered_tensors(module)]
         self._saved = SavedNames(measurement.saved, (entry.name for entry in self._registered))
-        self._classifier = Classifier(self._registered, reached, measurement.moved, was_made)
-        self._splits = splits(self._registered, self._classifier.uses_of)
+        self._places = Places()
+        self._classifier = Classifier(self._registered, reached, measurement.moved, was_made, self._places)
+        self._splits = splits(self._registered, self._classifier.uses_of, self._places)
         self._first_names: dict[int | Elements, str] = {}
         self._by_prefix: dict[str, list[Tensor]] = {}
         self._rest: list[Tensor] = []
@@ -214,7 +213,7 @@ class _Scanner:
     ) -> Tensor:
         trained = self._measurement.trained
         described = describe(tensor, self.storages)
-        if described.placements:
+        if described.get("placements"):
             self._meshes.add(str(tensor.device_mesh))  # type: ignore[attr-defined]  # what has placements is a DTensor
         return Tensor(
             name=name,
@@ -225,12 +224,12 @@ class _Scanner:
             origin=origin.location if origin else None,
             slot=slot,
             **facts,
-            **msgspec.structs.asdict(described),
+            **described,
         )
 
     def _first_name(self, tensor: torch.Tensor, name: str) -> str | None:
         """The name under which this tensor, or another object that shows the very same elements, was met first."""
-        elements = elements_of(tensor)
+        elements = self._places.elements_of(tensor)
         first = self._first_names.setdefault(id(tensor) if elements is None else elements, name)
         return None if first == name else first
 
@@ -239,11 +238,11 @@ class _Scanner:
         if moved is None:
             return None
         # An `_apply` of C++ modules hands over `param.data`: another object with the same elements.
-        return id(tensor) in moved or elements_of(tensor) in self._moved_elements
+        return id(tensor) in moved or self._places.elements_of(tensor) in self._moved_elements
 
     @cached_property
     def _moved_elements(self) -> set[Elements]:
-        found = map(elements_of, (self._measurement.moved or {}).values())
+        found = map(self._places.elements_of, (self._measurement.moved or {}).values())
         return {elements for elements in found if elements is not None}
 
     def notes(self) -> Iterator[str]:

@@ -6,7 +6,7 @@ import gc
 import os
 import re
 import sys
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
@@ -32,7 +32,7 @@ from bufscan.target import (
 from bufscan.values.storages import FileStorages, LiveStorages
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from torch import nn
 
@@ -222,17 +222,24 @@ def _scanned(model: nn.Module, name: str, target: ObjectTarget | None) -> Artefa
     from bufscan.live.scanning import scan
 
     storages = StorageTable()
-    inventory = scan(model, name, storages)
+    with _not_collecting():
+        inventory = scan(model, name, storages)
     return Artefact(target, inventory, LiveStorages(storages.live), model)
 
 
 def _decided(read: Callable[[], Inventory]) -> Inventory:
     """What was read, with its roles."""
-    # Reading makes hundreds of thousands of records and no cycles; collecting meanwhile only walks them.
+    with _not_collecting():
+        return decide(read())
+
+
+@contextmanager
+def _not_collecting() -> Iterator[None]:
+    """Reading makes hundreds of thousands of records and no cycles; collecting meanwhile only walks them."""
     enabled = gc.isenabled()
     gc.disable()
     try:
-        return decide(read())
+        yield
     finally:
         if enabled:
             gc.enable()

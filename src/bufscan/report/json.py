@@ -107,11 +107,38 @@ class TotalRecord(Record, frozen=True, kw_only=True):
 
 
 class OptimizerRecord(Record, frozen=True, kw_only=True):
-    """An optimizer's state, and how many parameters each of its groups has."""
+    """An optimizer's state.
+
+    Attributes:
+        section: where it lies.
+        parameters: how many it holds.
+        groups: how many each of its groups holds.
+        kind: the classes of torch.optim that keep such a state.
+        settings: of each group, as text by their names.
+    """
 
     section: str
     parameters: int
     groups: tuple[int, ...]
+    kind: str | None = None
+    settings: tuple[dict[str, str], ...] = ()
+
+
+class TrainingRecord(Record, frozen=True, kw_only=True):
+    """A value that says how a checkpoint was trained: where it lies, its type, and its exact text."""
+
+    path: str
+    kind: str
+    text: str
+
+
+class SectionRecord(Record, frozen=True, kw_only=True):
+    """A part of a checkpoint; ties count once."""
+
+    section: str
+    tensors: int
+    numel: int | None
+    nbytes: int | None
 
 
 class PackedRecord(Record, frozen=True, kw_only=True):
@@ -172,6 +199,8 @@ class InspectRecord(Spread, frozen=True, kw_only=True):
         dict[str, TotalRecord], msgspec.Meta(extra_json_schema={"propertyNames": {"enum": list(ROLES)}})
     ]
     stored_bytes: int
+    sections: tuple[SectionRecord, ...]
+    training: tuple[TrainingRecord, ...]
     optimizers: tuple[OptimizerRecord, ...]
     packed: tuple[PackedRecord, ...]
     joins: tuple[JoinRecord, ...]
@@ -214,8 +243,18 @@ def record_of(inventory: Inventory, shown: Inventory, view: View) -> InspectReco
         tensors=(),
         totals={role: _total(total) for role, total in count_ties_once(shown).totals().items()},
         stored_bytes=shown.stored_bytes,
+        sections=tuple(_section(name, total) for name, total in shown.sections().items()),
+        training=tuple(
+            TrainingRecord(path=text(each.path), kind=each.kind, text=text(each.text)) for each in shown.training
+        ),
         optimizers=tuple(
-            OptimizerRecord(section=text(each.section), parameters=sum(each.sizes), groups=tuple(each.sizes))
+            OptimizerRecord(
+                section=text(each.section),
+                parameters=sum(each.sizes),
+                groups=tuple(each.sizes),
+                kind=each.kind,
+                settings=tuple(group.settings for group in each.groups),
+            )
             for each in shown.optimizers
         ),
         packed=tuple(map(_packed, shown.packed)),
@@ -226,6 +265,12 @@ def record_of(inventory: Inventory, shown: Inventory, view: View) -> InspectReco
         globals=tuple(map(text, shown.globals)),
         notes=tuple(map(text, shown.notes)),
         metadata={text(key): text(value) for key, value in shown.metadata.items()},
+    )
+
+
+def _section(name: str, total: RoleTotal) -> SectionRecord:
+    return SectionRecord(
+        section=text(name), tensors=total.tensors, numel=number(total.numel), nbytes=number(total.nbytes)
     )
 
 

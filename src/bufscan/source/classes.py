@@ -100,6 +100,10 @@ class Lineage(NamedTuple):
         """The value that a class body gives the name."""
         return next(((cls, cls.attributes[name][0]) for cls in self.classes if name in cls.attributes), None)
 
+    def has(self, name: str) -> bool:
+        """Whether a class gives the name something, be it a method or a value."""
+        return self.method(name) is not None or self.attribute(name) is not None
+
     def _from(self, after: ClassInfo | None) -> Iterator[ClassInfo]:
         if after is None:
             return iter(self.classes)

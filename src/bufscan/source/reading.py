@@ -53,9 +53,9 @@ class FileFault(msgspec.Struct, frozen=True, kw_only=True):
         return self.file, self.code, self.name
 
     @property
-    def order(self) -> tuple[int, int]:
-        """The worst of these comes first, and then the first in the source."""
-        return SEVERITIES.index(self.severity), self.line
+    def order(self) -> tuple[int, int, bool]:
+        """The worst of these comes first, then the first in the source, and then one that can be mended."""
+        return SEVERITIES.index(self.severity), self.line, self.fix is None
 
 
 class Reading(msgspec.Struct, kw_only=True):
@@ -92,12 +92,12 @@ class Reading(msgspec.Struct, kw_only=True):
 
     @classmethod
     def together(cls, readings: Iterable[Reading], files: Iterable[Path]) -> Reading:
-        """Several readings as one; of what a file inherits from another part, each fault once."""
+        """Several readings as one, without what files outside them are blamed for, each fault once."""
         wanted = {shown(file) for file in files}
         whole = cls()
         for reading in readings:
             for fault in (each for several in reading.faults.values() for each in several):
-                if fault.file in wanted or fault.file not in whole.faults:
+                if fault.file in wanted:
                     whole.add(fault)
             whole.failures |= reading.failures
             whole.too_long |= reading.too_long

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from bufscan.report.sizes import count, plural, size
 from bufscan.report.text.layout import Cell, Line, Style, flowed, wrapped
+from bufscan.report.text.training import optimizer_items, parts_of, training_items
 from bufscan.report.wording import ROLE_WORDS, dimensions, shape_of
 
 if TYPE_CHECKING:
@@ -28,7 +29,6 @@ _NARROWEST = 20
 
 # Names in one sentence before it only counts them.
 _MOST_NAMES = 3
-_MOST_GROUPS = 8
 
 # Things with one remark before they are only counted.
 _MOST_THINGS = 4
@@ -103,7 +103,9 @@ def particulars_of(
         yield Particular("metadata", [f"{key}: {value}" for key, value in inventory.metadata.items()])
         yield Particular("globals", list(inventory.globals), in_a_row=True)
         yield Particular("notes", list(inventory.notes))
-        yield Particular("optimizer", list(_optimizers(inventory)))
+        yield Particular("training", training_items(inventory, view))
+        yield Particular("optimizer", list(optimizer_items(inventory)))
+        yield Particular("parts", parts_of(inventory, view), in_a_row=True)
         yield from _fit(inventory.joins, view)
     yield Particular("anomalies", [anomaly.message for anomaly in inventory.anomalies], "warning")
     skipped = _together(((each.what, each.reason) for each in inventory.skipped), view)
@@ -125,24 +127,6 @@ def _packed(inventory: Inventory, view: View) -> Iterator[str]:
             total = sum(number or 0 for number in numbers)
             each = f", {8 * stored / total:.2f} bits an element with their scales" if total else ""
             yield f"{text}{count(total)} elements in {size(stored, exact=view.exact)}{each}"
-
-
-def _optimizers(inventory: Inventory) -> Iterator[str]:
-    """How many parameters each holds, and how many there are where that is another number."""
-    held = {tensor.section: 0 for tensor in inventory.tensors if tensor.role == "parameter"}
-    for tensor in inventory.tensors:
-        if tensor.role == "parameter" and tensor.alias_of is None:
-            held[tensor.section] += 1
-    for optimizer in inventory.optimizers:
-        sizes, total = optimizer.sizes, sum(optimizer.sizes)
-        text = plural(total, "parameter")
-        if len(sizes) > 1:
-            shown = ", ".join(count(each) for each in sizes[:_MOST_GROUPS])
-            text += f" in {count(len(sizes))} groups of {shown}{', …' * (len(sizes) > _MOST_GROUPS)}"
-        if len(held) == 1:
-            ((section, number),) = held.items()
-            text += f"; {section or 'the model'} has {count(number)}" * (number != total)
-        yield f"{optimizer.section}: {text}" if optimizer.section else text
 
 
 def _fit(joins: tuple[Join, ...], view: View) -> Iterator[Particular]:
