@@ -474,7 +474,7 @@ class Inventory(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         target: as the user named it.
         format: `torch-zip`, `torch-legacy`, `torchscript`, `torch-export`, `safetensors`, `safetensors-sharded`,
-            `torch-sharded`, `dcp`, `gguf`, `npy`, `npz`, `pickle`, `live`.
+            `torch-sharded`, `dcp`, `gguf`, `npy`, `npz`, `pickle`, `live`, `memory`.
         tensors: in the artefact's own order.
         storages: by key; each is counted once.
         module_trees, optimizers: evidence for `roles/`.

@@ -21,7 +21,15 @@ from bufscan.inventory import Skipped
 from bufscan.opening.artefact import BuildOptions, build_target, open_target
 from bufscan.ranks import ALONE, Ranks
 from bufscan.rehearsal import Plan, told
-from bufscan.target import FolderTarget, ModuleTarget, ObjectTarget, name_of, parse_code_or_target
+from bufscan.target import (
+    FolderTarget,
+    LoadedCheckpoint,
+    ModuleTarget,
+    ObjectTarget,
+    OpenedFile,
+    name_of,
+    parse_code_or_target,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -33,6 +41,7 @@ if TYPE_CHECKING:
     from bufscan.findings import Finding
     from bufscan.live.discovering import Candidate, ClassLines, Discovery
     from bufscan.opening.artefact import Artefact
+    from bufscan.target import Taken
     from bufscan.values.workers import Progress
 
 
@@ -104,12 +113,15 @@ class Means(msgspec.Struct, frozen=True, kw_only=True):
         return self.model is not None or self.from_config
 
 
-def examine(target: str | nn.Module, means: Means) -> Iterator[Examined]:
+def examine(target: Taken, means: Means) -> Iterator[Examined]:
     """Everything behind one target: one model or artefact, or each model of a module."""
-    if not isinstance(target, str):
-        yield _examined(open_target(target, means.files, means.build), means)
-        return
     try:
+        if isinstance(target, LoadedCheckpoint | OpenedFile):
+            yield _opened(target, means)
+            return
+        if not isinstance(target, str):
+            yield _examined(open_target(target, means.files, means.build), means)
+            return
         match parse_code_or_target(target):
             case ModuleTarget(source):
                 yield from _models_in(source, target, means)
@@ -123,7 +135,7 @@ def examine(target: str | nn.Module, means: Means) -> Iterator[Examined]:
         yield Examined(target=name_of(target), failure=Failure.of(error))
 
 
-def _opened(target: str, means: Means) -> Examined:
+def _opened(target: Taken, means: Means) -> Examined:
     with means.ranks.agreed():
         artefact = open_target(target, means.files, means.build)
     artefact.require_same(means.ranks)
