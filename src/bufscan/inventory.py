@@ -285,11 +285,13 @@ class Skipped(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         failed: whether it is part of the target and could not be examined, so that nothing may be called clean.
+        stanza: what to fill in and write into the configuration, so that it is built; None where nothing helps.
     """
 
     what: str
     reason: str
     failed: bool = False
+    stanza: str | None = None
 
 
 class PlainValue(msgspec.Struct, frozen=True, kw_only=True, gc=False):
