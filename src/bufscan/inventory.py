@@ -285,11 +285,13 @@ class Skipped(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         failed: whether it is part of the target and could not be examined, so that nothing may be called clean.
+        stanza: what to fill in and write into the configuration, so that it is built; None where nothing helps.
     """
 
     what: str
     reason: str
     failed: bool = False
+    stanza: str | None = None
 
 
 class PlainValue(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -472,7 +474,7 @@ class Inventory(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         target: as the user named it.
         format: `torch-zip`, `torch-legacy`, `torchscript`, `torch-export`, `safetensors`, `safetensors-sharded`,
-            `torch-sharded`, `dcp`, `gguf`, `npy`, `npz`, `pickle`, `live`.
+            `torch-sharded`, `dcp`, `gguf`, `npy`, `npz`, `pickle`, `live`, `memory`.
         tensors: in the artefact's own order.
         storages: by key; each is counted once.
         module_trees, optimizers: evidence for `roles/`.

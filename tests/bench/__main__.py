@@ -52,8 +52,11 @@ def shown(result: Result) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    quick = "without the longest rows, and on smaller files, where start-up weighs more"
-    parser.add_argument("--quick", action="store_true", help=quick)
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="without the longest rows, on smaller files, where start-up weighs more",
+    )
     parser.add_argument("--only", default="", metavar="WORD", help="rows with this in their name")
     parser.add_argument("--runs", type=int, metavar="N", help="of each side (2 when quick, else 7)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="where to write the figures")

@@ -298,7 +298,7 @@ def _selection(inventory: Inventory, view: View) -> SelectionRecord:
 def _tensor_lines(tensors: Sequence[Tensor]) -> Iterator[str]:
     for start in range(0, len(tensors), _MOST_AT_ONCE):
         yield ",\n  " if start else "[\n  "
-        yield _batch([_tensor(tensor) for tensor in tensors[start : start + _MOST_AT_ONCE]])
+        yield _batch([tensor_record(tensor) for tensor in tensors[start : start + _MOST_AT_ONCE]])
     yield "\n ]" if tensors else "[]"
 
 
@@ -312,7 +312,8 @@ def _batch(tensors: list[TensorRecord]) -> str:
     return ",\n  ".join(encode(tensor, dense=True) for tensor in tensors)
 
 
-def _tensor(tensor: Tensor) -> TensorRecord:
+def tensor_record(tensor: Tensor) -> TensorRecord:
+    """A tensor as the schema has it."""
     return TensorRecord(
         name=text(tensor.name),
         section=text(tensor.section),
@@ -381,7 +382,7 @@ def _join(join: Join) -> JoinRecord:
         model=text(join.model),
         section=text(join.section),
         matched=join.matched,
-        missing=tuple(map(_tensor, join.missing)),
+        missing=tuple(map(tensor_record, join.missing)),
         missing_extra_states=tuple(map(text, join.missing_extra_states)),
         unexpected=tuple(map(text, join.unexpected)),
         saved_non_persistent=tuple(map(text, join.saved_non_persistent)),
