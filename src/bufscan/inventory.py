@@ -285,11 +285,13 @@ class Skipped(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         failed: whether it is part of the target and could not be examined, so that nothing may be called clean.
+        stanza: what to fill in and write into the configuration, so that it is built; None where nothing helps.
     """
 
     what: str
     reason: str
     failed: bool = False
+    stanza: str | None = None
 
 
 class PlainValue(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -515,6 +517,11 @@ class Inventory(msgspec.Struct, frozen=True, kw_only=True):
     def stored_bytes(self) -> int:
         """Bytes the artefact spends on tensors; a storage that several tensors share counts once."""
         return sum(storage.nbytes for storage in self.storages.values())
+
+    @property
+    def states_registration(self) -> bool:
+        """Whether it says of modules what they registered, so that rules can find fault with that."""
+        return self.format == "live" or bool(self.whole_modules)
 
     def sections(self) -> dict[str, RoleTotal]:
         """Totals by section, in the order of the artefact; ties as in `totals`."""

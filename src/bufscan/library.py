@@ -108,7 +108,8 @@ class InspectReport(_Report, Inventory, frozen=True, kw_only=True):
         from bufscan.report.inspect.view import View
 
         view = view or View()
-        if format_ in WITH_FINDINGS:
+        marks_rows = format_ == "text" and self.states_registration and not view.quiet
+        if format_ in WITH_FINDINGS or marks_rows:
             from linecache import getline
 
             view = structs.replace(view, findings=self.findings, source_line=getline)

@@ -90,7 +90,7 @@ def check(  # noqa: PLR0913 - all but the targets have names and defaults
             entries=config.build,
             model=model,
             from_config=from_config,
-            build=BuildOptions(device=device, dtype=dtype),
+            build=BuildOptions(device=device, dtype=dtype, configs=config.build_with is not None),
             values=values,
             plan=rehearse,
             ranks=ranks,
@@ -165,7 +165,7 @@ def _judged(examined: Examined, said: Said, findings: Iterable[Finding], policy:
         skipped=(*examined.skipped, *unread, *said.skipped),
         failure=examined.failure,
         file=examined.file,
-        read=examined.read,
+        unbuilt=examined.read,
     )
     return _with(result, findings, policy)
 

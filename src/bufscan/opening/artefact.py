@@ -57,10 +57,12 @@ class BuildOptions(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         device: where; None for torch's default.
         dtype: the default dtype meanwhile; None for torch's default.
+        configs: whether configurations that are asked for are given with all their defaults.
     """
 
     device: str | None = None
     dtype: str | None = None
+    configs: bool = False
 
     def require_model(self, targets: Sequence[Taken], model: object = None) -> None:
         """Make sure that there is something to build.
@@ -218,7 +220,9 @@ def build_target(named: ObjectTarget, target: str, files: OpenFiles, build: Buil
     from bufscan.live.importing import build as build_model
 
     files.note(Path(named.source))
-    return _scanned(build_model(named, device=build.device, dtype=build.dtype), target, named)
+    return _scanned(
+        build_model(named, device=build.device, dtype=build.dtype, configs=build.configs), target, named
+    )
 
 
 def is_code(target: Taken) -> bool:

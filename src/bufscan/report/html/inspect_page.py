@@ -28,7 +28,7 @@ _BAR = 1000  # its width
 
 def render(inventory: Inventory, view: View) -> str:
     """The whole page; every count is of what the selection shows."""
-    view = structs.replace(view, display=Display())
+    view = structs.replace(view, display=Display(), units="decimal")  # as the scripts of the page write them
     shown = select(inventory, view.selection)
     counted = count_ties_once(shown)
     census = Census.of(counted.tensors)
