@@ -26,7 +26,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("checking", "comparing"),
     ("watching",),
     ("report", "demo", "help"),
-    ("testing",),
+    ("testing", "library"),
     ("",),  # the package itself, the door to the library
     ("commands",),
     ("cli", "pytest_plugin"),

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _STYLES: dict[Severity, Style] = {"error": "unregistered", "warning": "warning", "note": "dim"}
 
 _MOST_NAMED = 5
+_MOST_STANZAS = 3
 _INDENT = 4
 _GUTTER = 7
 _NAMES = re.compile(r"[A-Za-z_]\w*")
@@ -47,6 +48,7 @@ def render(result: CheckResult, view: CheckView) -> str:
         blocks.append(list(_paragraph(0, uncounted, display, "dim")))
     if groups:
         blocks.append(list(_advice(groups, repeated, display)))
+    blocks += _stanzas(result, display)
     return paint([*_spaced(blocks), BLANK, *last] if blocks else last, display)
 
 
@@ -75,6 +77,18 @@ def _advice(groups: list[Repeated], repeated: list[str], display: Display) -> It
     codes = sorted({group.first.code for group in groups})
     more = f", as of {', '.join(codes[1:])}" if codes[1:] else ""
     yield from _paragraph(0, f"`bufscan explain {codes[0]}` says why{more}", display, "dim")
+
+
+def _stanzas(result: CheckResult, display: Display) -> Iterator[list[Line]]:
+    """How to have built what asks for arguments: a few entries to fill in, to be copied."""
+    unbuilt = [each.stanza for target in result.targets for each in (*target.skipped, *target.unbuilt)]
+    stanzas = list(dict.fromkeys(stanza for stanza in unbuilt if stanza is not None))
+    if stanzas:
+        some = f" ({_MOST_STANZAS} of {len(stanzas):,})" if len(stanzas) > _MOST_STANZAS else ""
+        said = f"to build what needs arguments, add to pyproject.toml, with values filled in{some}:"
+        yield list(_paragraph(0, said, display, "dim"))
+        for stanza in stanzas[:_MOST_STANZAS]:
+            yield [line(_whole(each, display)) for each in stanza.splitlines()]
 
 
 def _spaced(blocks: list[list[Line]]) -> Iterator[Line]:

@@ -89,8 +89,8 @@ def target_state(target: TargetResult) -> str:
     if target.failure is not None:
         return "could not be checked"
     parts = [counted(target.findings)]
-    if target.read:
-        parts.append(f"{plural(target.read, 'class')} read from source")
+    if target.unbuilt:
+        parts.append(f"{plural(len(target.unbuilt), 'class')} read from source")
     if target.ignored:
         parts.append(f"{len(target.ignored):,} ignored")
     if target.skipped:
@@ -110,7 +110,7 @@ def verdict(result: CheckResult) -> str:
         unsafe = sum(finding.edits is not None for finding in result.findings) - safe
         parts += [f"{safe:,} can be fixed with --fix"] * bool(safe)
         parts += [f"{unsafe:,} with --unsafe-fixes"] * bool(unsafe)
-    read = sum(target.read for target in result.targets)
+    read = sum(len(target.unbuilt) for target in result.targets)
     if read:
         parts.append(f"{plural(read, 'class')} read from source")
     ignored = sum(len(target.ignored) for target in result.targets)

@@ -43,18 +43,20 @@ def page(template: str, json: str, *, scripts: tuple[str, ...], **values: object
     style = _asset("page.css")
     # `<` stands in strings alone, and there this is the same character: no text can end the element it is in.
     data = Markup(json.replace("<", "\\u003c"))  # noqa: S704 - escaped for a script element
-    return (
-        _environment()
-        .get_template(f"{template}.html")
-        .render(
-            command=template,
-            policy=_policy(script, style),
-            style=Markup(style),  # noqa: S704 - the page's own
-            script=Markup(script),  # noqa: S704 - the page's own
-            data=data,
-            **values,
-        )
+    return rendered(
+        template,
+        command=template,
+        policy=_policy(script, style),
+        style=Markup(style),  # noqa: S704 - the page's own
+        script=Markup(script),  # noqa: S704 - the page's own
+        data=data,
+        **values,
     )
+
+
+def rendered(template: str, **values: object) -> str:
+    """The template with these values, each escaped."""
+    return _environment().get_template(f"{template}.html").render(values)
 
 
 def _policy(script: str, style: str) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from bufscan.report.sizes import count, plural, size
 from bufscan.report.text.layout import Cell, Line, Style, flowed, wrapped
+from bufscan.report.text.training import optimizer_items, parts_of, training_items
 from bufscan.report.wording import ROLE_WORDS, dimensions, shape_of
 
 if TYPE_CHECKING:
@@ -28,7 +29,6 @@ _NARROWEST = 20
 
 # Names in one sentence before it only counts them.
 _MOST_NAMES = 3
-_MOST_GROUPS = 8
 
 # Things with one remark before they are only counted.
 _MOST_THINGS = 4
@@ -103,7 +103,9 @@ def particulars_of(
         yield Particular("metadata", [f"{key}: {value}" for key, value in inventory.metadata.items()])
         yield Particular("globals", list(inventory.globals), in_a_row=True)
         yield Particular("notes", list(inventory.notes))
-        yield Particular("optimizer", list(_optimizers(inventory)))
+        yield Particular("training", training_items(inventory, view))
+        yield Particular("optimizer", list(optimizer_items(inventory)))
+        yield Particular("parts", parts_of(inventory, view), in_a_row=True)
         yield from _fit(inventory.joins, view)
     yield Particular("anomalies", [anomaly.message for anomaly in inventory.anomalies], "warning")
     skipped = _together(((each.what, each.reason) for each in inventory.skipped), view)
@@ -120,29 +122,11 @@ def _packed(inventory: Inventory, view: View) -> Iterator[str]:
         numbers = [weight.numel for weight in weights]
         text = f"{plural(len(weights), 'weight')} of {scheme}{'' if bits is None else f', {bits} bits'}: "
         if None in numbers:
-            yield f"{text}{size(stored, exact=view.exact)}; how many elements only the configuration tells"
+            yield f"{text}{size(stored, units=view.units)}; how many elements only the configuration tells"
         else:
             total = sum(number or 0 for number in numbers)
             each = f", {8 * stored / total:.2f} bits an element with their scales" if total else ""
-            yield f"{text}{count(total)} elements in {size(stored, exact=view.exact)}{each}"
-
-
-def _optimizers(inventory: Inventory) -> Iterator[str]:
-    """How many parameters each holds, and how many there are where that is another number."""
-    held = {tensor.section: 0 for tensor in inventory.tensors if tensor.role == "parameter"}
-    for tensor in inventory.tensors:
-        if tensor.role == "parameter" and tensor.alias_of is None:
-            held[tensor.section] += 1
-    for optimizer in inventory.optimizers:
-        sizes, total = optimizer.sizes, sum(optimizer.sizes)
-        text = plural(total, "parameter")
-        if len(sizes) > 1:
-            shown = ", ".join(count(each) for each in sizes[:_MOST_GROUPS])
-            text += f" in {count(len(sizes))} groups of {shown}{', …' * (len(sizes) > _MOST_GROUPS)}"
-        if len(held) == 1:
-            ((section, number),) = held.items()
-            text += f"; {section or 'the model'} has {count(number)}" * (number != total)
-        yield f"{optimizer.section}: {text}" if optimizer.section else text
+            yield f"{text}{count(total)} elements in {size(stored, units=view.units)}{each}"
 
 
 def _fit(joins: tuple[Join, ...], view: View) -> Iterator[Particular]:
@@ -204,7 +188,7 @@ def _tally(kinds: Collection[Kind], value_of: Callable[[Tensor], str], view: Vie
         numbers[value] += kind.times
         nbytes[value] += kind.nbytes or 0
     return [
-        f"{value} {count(number)} ({size(nbytes[value], exact=view.exact)})"
+        f"{value} {count(number)} ({size(nbytes[value], units=view.units)})"
         for value, number in numbers.most_common()
     ]
 
@@ -227,10 +211,10 @@ def _files(kinds: Collection[Kind], view: View) -> list[str]:
     if len(held) > _MOST_FILES and not view.everything:
         first, *_, last = held
         least, most = min(held.values()), max(held.values())
-        range_ = " to ".join(size(end(sizes.values()), exact=view.exact) for end in (min, max))
+        range_ = " to ".join(size(end(sizes.values()), units=view.units) for end in (min, max))
         return [f"{count(len(held))}: {first} to {last}, {count(least)} to {count(most)} tensors, {range_} each"]
     return [
-        f"{file}: {plural(number, 'tensor')}, {size(sizes[file], exact=view.exact)}"
+        f"{file}: {plural(number, 'tensor')}, {size(sizes[file], units=view.units)}"
         for file, number in held.items()
     ]
 
@@ -240,7 +224,7 @@ def _stored(inventory: Inventory, by_role: dict[Role, RoleTotal], view: View) ->
     stored = inventory.stored_bytes
     if stored == logical or not inventory.tensors:
         return []
-    return [f"{size(stored, exact=view.exact)} for {size(logical, exact=view.exact)} of elements"]
+    return [f"{size(stored, units=view.units)} for {size(logical, units=view.units)} of elements"]
 
 
 def _views(inventory: Inventory, census: Census, view: View) -> list[str]:
@@ -258,8 +242,8 @@ def _views(inventory: Inventory, census: Census, view: View) -> list[str]:
             names.setdefault(tensor.storage, []).append(tensor.path)
     kept = {key: inventory.storages[key].nbytes for key in sorted(names, key=lambda key: -unseen[key])}
     return [
-        f"{_first_of(names[key])} {size(nbytes - unseen[key], exact=view.exact)} "
-        f"of the {size(nbytes, exact=view.exact)} kept"
+        f"{_first_of(names[key])} {size(nbytes - unseen[key], units=view.units)} "
+        f"of the {size(nbytes, units=view.units)} kept"
         for key, nbytes in kept.items()
     ]
 
