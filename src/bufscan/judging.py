@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from bufscan.inventory import Skipped
 
 
-class Said(NamedTuple):
+class Judgement(NamedTuple):
     """Findings by path and code, and what a rule should have looked at and could not."""
 
     findings: list[Finding]
     skipped: list[Skipped]
 
 
-def judge(subjects: Iterable[Subject], rules: Iterable[Rule]) -> Said:
+def judge(subjects: Iterable[Subject], rules: Iterable[Rule]) -> Judgement:
     """What the rules say of everything that belongs to one target."""
     rules = tuple(rules)
     found: list[Finding] = []
@@ -33,7 +33,7 @@ def judge(subjects: Iterable[Subject], rules: Iterable[Rule]) -> Said:
                     found.append(each)
                 else:
                     skipped.append(each)
-    return Said(sorted(_once(found), key=path_and_code), skipped)
+    return Judgement(sorted(_once(found), key=path_and_code), skipped)
 
 
 def path_and_code(finding: Finding) -> tuple[object, ...]:
