@@ -79,7 +79,7 @@ def test_the_exit_code_is_that_of_the_process(folder: Path) -> None:
 def test_the_text_begins_with_the_answer(folder: Path) -> None:
     lines = bufscan("diff", "old.pt", "new.pt", cwd=folder).stdout.decode().splitlines()
     assert ["old.pt -> new.pt", "different: 1 with other values, 1 unchanged"] == lines[:2]
-    assert "  layer.weight        1     0.022  ████████      0.5  largest at [1,2]" in lines
+    assert "  layer.weight        1  0.022     ████████      0.5  largest at [1,2]" in lines
 
 
 def test_quiet_is_the_answer_alone(folder: Path) -> None:

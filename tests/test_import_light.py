@@ -13,7 +13,7 @@ from command_line import environment
 if TYPE_CHECKING:
     from pathlib import Path
 
-HEAVY = ("torch", "numpy", "safetensors", "pydantic", "transformers")
+HEAVY = ("torch", "numpy", "safetensors", "pydantic", "transformers", "jinja2")
 
 
 @pytest.fixture(scope="module")

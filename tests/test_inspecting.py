@@ -209,8 +209,8 @@ def test_a_path_object_names_a_file_as_its_text_does(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("given", "what"),
-    [({}, "a dict"), (None, "a NoneType"), (nn.Linear, "the class Linear"), (b"model.pt", "a bytes")],
-    ids=["state_dict", "None", "class", "bytes"],
+    [(3, "an int"), (None, "a NoneType"), (nn.Linear, "the class Linear"), (b"model.pt", "a bytes")],
+    ids=["number", "None", "class", "bytes"],
 )
 @pytest.mark.parametrize(
     "take",

@@ -26,7 +26,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("checking", "comparing"),
     ("watching",),
     ("report", "demo", "help"),
-    ("testing",),
+    ("testing", "library"),
     ("",),  # the package itself, the door to the library
     ("commands",),
     ("cli", "pytest_plugin"),
@@ -78,6 +78,7 @@ def _breach(module: str, imported: str, when: str) -> str | None:
         "torch": when == "start" or (when == "call" and not module.startswith(WITH_TORCH)),
         "numpy": when == "start" or (when == "call" and own not in WITH_NUMPY),
         "rich": not module.startswith("bufscan.report.text"),
+        "jinja2": not module.startswith("bufscan.report.html"),
         "typer": own not in ("cli", "commands"),
         "None": True,  # a relative import: the whole name is what readers can search for
     }
@@ -123,6 +124,7 @@ def test_every_part_of_the_package_has_a_row() -> None:
         pytest.param("bufscan.comparing.a", "def f():\n    import torch", id="torch for values of files"),
         pytest.param("bufscan.live.a", "def f():\n    import numpy", id="numpy"),
         pytest.param("bufscan.report.json", "from rich.text import Text", id="rich elsewhere"),
+        pytest.param("bufscan.report.json", "def f():\n    import jinja2", id="jinja2 elsewhere"),
         pytest.param("bufscan.report.a", "import typer", id="typer elsewhere"),
         pytest.param("bufscan.formats.a", "from . import reading", id="relative"),
     ],

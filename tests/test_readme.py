@@ -20,6 +20,7 @@ from command_line import bufscan, environment
 README = Path(__file__).parent.parent / "README.md"
 HELP = README.parent / "src" / "bufscan" / "help"
 PICTURE = README.parent / "tests" / "readme" / "inspect.svg"
+PICTURED = 18  # lines: what there is room for above the fold
 PAGES = (README, *sorted(HELP.glob("*.md")))
 
 _BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -107,18 +108,19 @@ def test_the_readme_is_short() -> None:
 
 
 def test_the_picture_shows_what_inspect_prints(folder: Path) -> None:
-    done = bufscan("inspect", "model.pt", "--color", "always", cwd=folder, COLUMNS="84")
-    shown = Text.from_ansi(done.stdout.decode())
+    done = bufscan("inspect", "model.pt", "--color", "always", cwd=folder, COLUMNS="96")
+    first = done.stdout.decode().splitlines()[:PICTURED]
+    shown = Text.from_ansi("\n".join(first))
     if os.environ.get("UPDATE_EXPECTED"):
-        PICTURE.write_text(picture_of("bufscan inspect model.pt", shown))
+        PICTURE.write_text(picture_of(f"bufscan inspect model.pt | head -n {PICTURED}", shown))
     rows = re.findall(r"<text [^>]*>(.*?)</text>", PICTURE.read_text())
     text = unescape("".join(rows)).replace("\N{NO-BREAK SPACE}", "")
     assert re.sub(r"\s", "", shown.plain) in re.sub(r"\s", "", text)
 
 
 def picture_of(command: str, shown: Text) -> str:
-    """What a terminal of 84 columns shows, without a font that a reader would have to fetch."""
-    console = Console(width=84, record=True, file=StringIO(), force_terminal=True, color_system="standard")
+    """What a terminal of 96 columns shows, without a font that a reader would have to fetch."""
+    console = Console(width=96, record=True, file=StringIO(), force_terminal=True, color_system="standard")
     console.print(Text(f"$ {command}\n"), shown, sep="\n", end="")
     svg = console.export_svg(title=command, unique_id="bufscan")
     return re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL)

@@ -6,7 +6,7 @@ import errno
 import os
 import stat
 from threading import Lock
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, BinaryIO, Protocol, Self
 
 from bufscan.errors import UnreadableError, about
 
@@ -81,6 +81,45 @@ class MemorySource:
     def read_into(self, offset: int, buffer: memoryview) -> None:
         _require_within(offset, len(buffer), self.size)
         buffer[:] = self._data[offset : offset + len(buffer)]
+
+
+class FileObjectSource:
+    """A file object that a caller has opened. Where it stands in its file stays as it was.
+
+    Raises:
+        UnreadableError: it cannot be searched.
+    """
+
+    def __init__(self, file: BinaryIO, name: str) -> None:
+        self.name = name
+        self._file = file
+        self._position = Lock()
+        try:
+            before = file.tell()
+            self.size = file.seek(0, os.SEEK_END)
+            file.seek(before)
+        except (OSError, ValueError) as error:  # no file that can be searched; one that is closed
+            hint = "read it into an `io.BytesIO` first"
+            raise UnreadableError(f"it cannot be searched: {error}", hint=hint) from error
+
+    def read(self, offset: int, length: int) -> bytes:
+        data = bytearray(length)
+        self.read_into(offset, memoryview(data))
+        return bytes(data)
+
+    def read_into(self, offset: int, buffer: memoryview) -> None:
+        _require_within(offset, len(buffer), self.size)
+        with self._position:
+            before = self._file.tell()
+            self._file.seek(offset)
+            filled = 0
+            while filled < len(buffer):
+                part = self._file.read(len(buffer) - filled)
+                if not part:
+                    raise UnreadableError("it is shorter than it was")
+                buffer[filled : filled + len(part)] = part
+                filled += len(part)
+            self._file.seek(before)
 
 
 class SliceSource:

@@ -11,7 +11,7 @@ import stat
 import tomllib
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
 
@@ -84,6 +84,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
         ignore: findings that are meant to be there, with reasons.
         fail_on: the least severity that fails the check.
         build: arguments for models.
+        build_with: what constructors are given that ask for more: `config-defaults`, a configuration (a dataclass
+            or a class whose name ends in `Config`) with all its defaults; None for nothing.
         exclude: patterns of source files that `lint` leaves out, as in a `.gitignore` beside the file.
         baseline: file with the findings that pass; None without one.
         format: of the report on standard output; None to choose it by where it goes.
@@ -98,6 +100,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
     ignore: tuple[IgnoreEntry, ...] = ()
     fail_on: Severity = "error"
     build: tuple[BuildEntry, ...] = ()
+    build_with: Literal["config-defaults"] | None = None
     exclude: tuple[str, ...] = ()
     baseline: str | None = None
     format: str | None = None
@@ -125,7 +128,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
         )
 
 
-KEYS: Final = ("targets", "select", "ignore", "fail-on", "build", "exclude", "baseline", "format")
+KEYS: Final = ("targets", "select", "ignore", "fail-on", "build", "build-with", "exclude", "baseline", "format")
 """Those of the file; the other fields of `Config` come from elsewhere."""
 
 _ENTRY_KEYS: Final = {
@@ -210,7 +213,7 @@ def _config(table: Mapping[str, Any], name: str, folder: str) -> Config:
         config = msgspec.convert(table, Config)
     except msgspec.ValidationError as error:
         what, _, place = str(error).partition(" - at `$")
-        place = place.removeprefix(".").rstrip("`").replace("fail_on", "fail-on")
+        place = place.removeprefix(".").rstrip("`").replace("_", "-")
         what = what.replace("`object`", "`table`").removeprefix("Object ")  # as TOML calls it
         what = what[:1].lower() + what[1:]
         hint = f"choose from {', '.join(SEVERITIES)}" if place == "fail-on" else None

@@ -31,6 +31,13 @@ class UnreadableError(BufscanError):
     """A target, or a part of it, cannot be read. Never to be mistaken for "nothing found"."""
 
 
+class UnknownNameError(BufscanError, KeyError):
+    """A report was asked for something by a name that it does not have."""
+
+    def __str__(self) -> str:
+        return self.message
+
+
 def without_secrets(text: str) -> str:
     """An address without what could be a password, a key or a signature in it; any other text as it is."""
     if "://" not in text:
@@ -53,6 +60,17 @@ class TargetError(BufscanError):
         super().__init__(error.message, hint=error.hint)
         self.target = without_secrets(target)
 
+    def __str__(self) -> str:
+        return f"{self.target}: {self.message}"
+
+
+class UnreadableTargetError(TargetError, UnreadableError):
+    """A target that cannot be read."""
+
+
+class UnfitTargetError(TargetError, UsageError):
+    """A target of which something was asked that makes no sense."""
+
 
 @contextmanager
 def about(target: str) -> Iterator[None]:
@@ -62,7 +80,18 @@ def about(target: str) -> Iterator[None]:
     except TargetError:
         raise
     except BufscanError as error:
-        raise TargetError(target, error) from error
+        raise _kind_of(error)(target, error) from error
+
+
+def _kind_of(error: BufscanError) -> type[TargetError]:
+    """What is caught as the kind of failure that it is, and as one of a target."""
+    match error:
+        case UnreadableError():
+            return UnreadableTargetError
+        case UsageError():
+            return UnfitTargetError
+        case _:
+            return TargetError
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str | None:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from msgspec import structs
 
 from bufscan.bytesource import OpenFiles, is_file
-from bufscan.errors import UsageError
+from bufscan.errors import UsageError, about
 from bufscan.opening.artefact import BuildOptions, is_code, open_target
 from bufscan.ranks import ALONE
-from bufscan.target import FolderTarget, ObjectTarget, require_target
+from bufscan.target import FolderTarget, ObjectTarget, name_of, require_target
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,10 +41,12 @@ def inspect(  # noqa: PLR0913 - all but the target have names and defaults
     """Every tensor that the target holds, with its role and the evidence for it.
 
     A file or a folder is read without torch and without running anything in it. A module, or the name of one
-    (`package.module:Model`, `path/to/file.py:make_model(dim=64)`), is measured as it is.
+    (`package.module:Model`, `path/to/file.py:make_model(dim=64)`), is measured as it is. A state_dict, or what
+    `torch.load` gave, is read as its file would be.
 
     Args:
-        target: what to inspect.
+        target: a path, an address, a file opened in binary mode, a state_dict or another dict with tensors, a
+            model, or the name of one.
         model: the model that a checkpoint belongs to, or its name; it makes the checkpoint's roles exact and shows
             what is missing, unexpected or of another shape. A named model is built on the meta device or,
             where its constructor reads values, on torch's default one.
@@ -73,7 +75,7 @@ def inspect(  # noqa: PLR0913 - all but the target have names and defaults
     if joins and is_code(given):
         raise UsageError("a model is joined to a checkpoint, and this target is a model itself")
     with OpenFiles() if files is None else nullcontext(files) as opened:
-        with ranks.agreed():
+        with ranks.agreed(), about(name_of(given)):
             artefact = open_target(given, opened, build)
         artefact.require_same(ranks)
         if artefact.is_live and ranks.size > 1:

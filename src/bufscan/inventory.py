@@ -7,7 +7,7 @@ them. Nothing here reads files or judges.
 from __future__ import annotations
 
 from math import prod
-from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeVar, get_args
 
 import msgspec
 
@@ -15,6 +15,8 @@ from bufscan.dtypes import DTYPES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+Kind = TypeVar("Kind", bound=str)
 
 Role = Literal["parameter", "persistent_buffer", "non_persistent_buffer", "unregistered", "training_state"]
 Certainty = Literal["exact", "inferred", "assumed"]
@@ -285,11 +287,13 @@ class Skipped(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         failed: whether it is part of the target and could not be examined, so that nothing may be called clean.
+        stanza: what to fill in and write into the configuration, so that it is built; None where nothing helps.
     """
 
     what: str
     reason: str
     failed: bool = False
+    stanza: str | None = None
 
 
 class PlainValue(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -371,17 +375,26 @@ class OptimizerGroup(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         shapes: shape of each parameter as its state shows it; None where no state shows one.
         names: the parameters' names, where the optimizer was given them; else None.
+        settings: learning rate, weight decay and so on, as exact text by their names.
     """
 
     shapes: tuple[tuple[int, ...] | None, ...]
     names: tuple[str, ...] | None = None
+    settings: dict[str, str] = {}
 
 
 class Optimizer(msgspec.Struct, frozen=True, kw_only=True):
-    """A saved optimizer: evidence of what was trained. `section` is where it lies."""
+    """A saved optimizer: evidence of what was trained.
+
+    Attributes:
+        section: where it lies.
+        groups: of its parameters.
+        kind: the classes of torch.optim that keep such a state, as `Adam or AdamW`; None where none does.
+    """
 
     section: str
     groups: tuple[OptimizerGroup, ...]
+    kind: str | None = None
 
     @property
     def sizes(self) -> list[int]:
@@ -493,7 +506,7 @@ class Inventory(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         target: as the user named it.
         format: `torch-zip`, `torch-legacy`, `torchscript`, `torch-export`, `safetensors`, `safetensors-sharded`,
-            `torch-sharded`, `dcp`, `gguf`, `npy`, `npz`, `pickle`, `live`.
+            `torch-sharded`, `dcp`, `gguf`, `npy`, `npz`, `pickle`, `live`, `memory`.
         tensors: in the artefact's own order.
         storages: by key; each is counted once.
         module_trees, optimizers: evidence for `roles/`.
@@ -504,6 +517,8 @@ class Inventory(msgspec.Struct, frozen=True, kw_only=True):
         notes: what a person should know about how this was read, one sentence each.
         joins: how sections of a checkpoint fit the model it was joined to, the best first.
         plain: the values beside the tensors, where these were asked for.
+        training: of a training checkpoint, the values that are neither in a model nor in an optimizer: how far it
+            is, its hyper-parameters, its scheduler. No more than a few hundred.
         packed: quantised weights that take several entries each.
         ranks: what each process holds, where several hold one model; the rest is as the first has it.
         disagreements: what is not the same on all of them.
@@ -524,6 +539,7 @@ class Inventory(msgspec.Struct, frozen=True, kw_only=True):
     notes: tuple[str, ...] = ()
     joins: tuple[Join, ...] = ()
     plain: tuple[PlainValue, ...] = ()
+    training: tuple[PlainValue, ...] = ()
     packed: tuple[PackedWeight, ...] = ()
     ranks: tuple[RankShare, ...] = ()
     disagreements: tuple[Disagreement, ...] = ()
@@ -538,6 +554,10 @@ class Inventory(msgspec.Struct, frozen=True, kw_only=True):
         """Bytes the artefact spends on tensors; a storage that several tensors share counts once."""
         return sum(storage.nbytes for storage in self.storages.values())
 
+    def sections(self) -> dict[str, RoleTotal]:
+        """Totals by section, in the order of the artefact; ties as in `totals`."""
+        return _totals((tensor.section, tensor, 1) for tensor in self.tensors)
+
     def totals(self) -> dict[Role, RoleTotal]:
         """Totals by role, in the order of `ROLES`, without the roles that do not occur.
 
@@ -548,15 +568,20 @@ class Inventory(msgspec.Struct, frozen=True, kw_only=True):
 
 def role_totals(counted: Iterable[tuple[Tensor, int]]) -> dict[Role, RoleTotal]:
     """The same of tensors and how many there are of each."""
-    sums = {role: [0, 0, 0] for role in ROLES}
-    for tensor, count in counted:
-        total = sums[tensor.role]
+    totals = _totals((tensor.role, tensor, count) for tensor, count in counted)
+    return {role: totals[role] for role in ROLES if role in totals}
+
+
+def _totals(counted: Iterable[tuple[Kind, Tensor, int]]) -> dict[Kind, RoleTotal]:
+    sums: dict[Kind, list[int]] = {}
+    for kind, tensor, count in counted:
+        total = sums.setdefault(kind, [0, 0, 0])
         total[0] += count
         if tensor.alias_of is None and tensor.shape is not None:
             numel = prod(tensor.shape)
             total[1] += count * numel
             total[2] += count * DTYPES[tensor.dtype].nbytes(numel) if tensor.dtype is not None else 0
-    return {role: RoleTotal(*total) for role, total in sums.items() if total[0]}
+    return {kind: RoleTotal(*total) for kind, total in sums.items()}
 
 
 class Facts(NamedTuple):

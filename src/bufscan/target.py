@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias, Union
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias, Union, cast
 
 import msgspec
 
@@ -79,8 +81,24 @@ class ModuleTarget(msgspec.Struct, frozen=True):
 
 Target: TypeAlias = StandardInput | FileTarget | FolderTarget | MemberTarget | RemoteTarget | ObjectTarget
 
-Given: TypeAlias = Union[str, os.PathLike[str], "nn.Module"]
+
+class LoadedCheckpoint(msgspec.Struct, frozen=True, eq=False):
+    """A state_dict, or what `torch.load` gave."""
+
+    contents: Mapping[Any, Any]
+
+
+class OpenedFile(msgspec.Struct, frozen=True, eq=False):
+    """A file object that a caller has opened in binary mode."""
+
+    file: BinaryIO
+
+
+Given: TypeAlias = Union[str, os.PathLike[str], "nn.Module", Mapping[Any, Any], BinaryIO]
 """What a Python caller gives as a target."""
+
+Taken: TypeAlias = Union[str, "nn.Module", LoadedCheckpoint, OpenedFile]
+"""The same, told apart: a text is still to be parsed."""
 
 # Of a name that is no file: which one was mistyped.
 _CHECKPOINT_SUFFIXES = (".pt", ".pth", ".bin", ".ckpt", ".safetensors", ".pt2")
@@ -93,31 +111,50 @@ _AFTER_FILE = re.compile(r"(?<=\.py):(?=[^\W\d])")  # no path is too odd to come
 _BEHIND_PATH = re.compile(rf"{_AFTER_FILE.pattern}|!")
 
 
-def require_target(given: Given) -> str | nn.Module:
-    """A target as a text to parse, or as the model that it is.
+def require_target(given: Given) -> Taken:
+    """A target as a text to parse, or as what it is.
 
     Raises:
-        UsageError: it is neither: a loaded state_dict, say, or the class of a model.
+        UsageError: it is nothing that can be looked at: the class of a model, say, or a text file.
     """
     if isinstance(given, str | os.PathLike):
         return os.fspath(given)
+    if isinstance(given, Mapping):
+        return LoadedCheckpoint(given)
     torch = sys.modules.get("torch")  # who has a model has imported it
-    is_module = torch is not None and isinstance(given, torch.nn.Module)
-    if is_module:
-        return given
+    model: nn.Module | None = given if torch is not None and isinstance(given, torch.nn.Module) else None
+    if model is not None:
+        return model
+    if isinstance(given, io.TextIOBase):
+        raise UsageError("a file that was opened as text", hint="open it in binary mode: `open(path, 'rb')`")
+    if callable(getattr(given, "read", None)) and callable(getattr(given, "seek", None)):
+        return OpenedFile(cast("BinaryIO", given))
     raise UsageError(
-        f"{kind_in_words(given)} is no target", hint="give a path, the name of a model, or an nn.Module"
+        f"{kind_in_words(given)} is no target",
+        hint="give a path, the name of a model, an nn.Module, a state_dict, or a file opened in binary mode",
     )
 
 
-def name_of(target: str | nn.Module) -> str:
+def name_of(target: Taken) -> str:
     """What messages call a target."""
-    return without_secrets(target) if isinstance(target, str) else type(target).__qualname__
+    match target:
+        case str():
+            return without_secrets(target)
+        case LoadedCheckpoint():
+            return type(target.contents).__qualname__
+        case OpenedFile():
+            name = getattr(target.file, "name", None)
+            return name if isinstance(name, str) else type(target.file).__qualname__
+        case _:
+            return type(target).__qualname__
 
 
 def kind_in_words(given: object) -> str:
     """What a Python caller gave, where it is the wrong thing: `a dict`, `the class Linear`."""
-    return f"the class {given.__name__}" if isinstance(given, type) else f"a {type(given).__name__}"
+    if isinstance(given, type):
+        return f"the class {given.__name__}"
+    name = type(given).__name__
+    return f"{'an' if name[:1].lower() in 'aeiou' else 'a'} {name}"
 
 
 def parse_target(text: str) -> Target:

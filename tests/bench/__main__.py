@@ -41,7 +41,9 @@ def facts() -> dict[str, str]:
 def shown(result: Result) -> str:
     """One line of the table."""
     row = result.row
-    memory = f"{result.ours.mebibytes:,.0f}" + (f" < {row.most:,.0f}" if row.most else "")
+    memory = (
+        f"{result.ours.mebibytes:,.0f}{f' < {row.most:,.0f}' if row.most else ''}, {result.theirs.mebibytes:,.0f}"
+    )
     return (
         f"{row.work:38}{result.ours.seconds:9.3f}{result.theirs.seconds:9.3f}  {row.yardstick:25}"
         f"{result.ratio:7.3f}{row.reach:7.3f}{result.cpu_ratio:7.3f}{result.spread:7.0%}  {memory}"
@@ -50,25 +52,29 @@ def shown(result: Result) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="without the longest rows, on smaller files")
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="without the longest rows, on smaller files, where start-up weighs more",
+    )
     parser.add_argument("--only", default="", metavar="WORD", help="rows with this in their name")
-    parser.add_argument("--runs", type=int, metavar="N", help="of each side (3 when quick, else 7)")
+    parser.add_argument("--runs", type=int, metavar="N", help="of each side (2 when quick, else 7)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="where to write the figures")
     options = parser.parse_args()
-    # In a process of its own: what this one takes, its children are said to take too.
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as maker:
-        found = maker.submit(rows, quick=options.quick).result()
-    chosen = [row for row in found if options.only in row.work]
+    chosen = [row for row in rows(quick=options.quick) if options.only in row.work]
     print(*(f"{name} {fact}" for name, fact in facts().items()), sep="; ")
     print(
         f"{'seconds are medians, ratios of the best':38}{'ours':>9}{'theirs':>9}{'':27}{'ratio':>7}{'reach':>7}",
         end="",
     )
-    print(f"{'cpu':>7}{'spread':>7}  MiB")
+    print(f"{'cpu':>7}{'spread':>7}  MiB of both")
     results = []
-    for row in chosen:
-        results.append(measure(row, options.runs or (3 if options.quick else 7)))
-        print(shown(results[-1]), flush=True)
+    # Inputs are made in a process of its own: what this one takes, its children are said to take too.
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as maker:
+        for row in chosen:
+            sides = maker.submit(row.make).result()
+            results.append(measure(row, sides, options.runs or (2 if options.quick else 7)))
+            print(shown(results[-1]), flush=True)
     if options.json:
         figures = [
             {

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import pickle
 import shutil
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
 from torch import nn
+from torch.distributed.checkpoint.filesystem import _StorageInfo
+from torch.distributed.checkpoint.metadata import (
+    BytesStorageMetadata,
+    ChunkStorageMetadata,
+    Metadata,
+    MetadataIndex,
+    TensorProperties,
+    TensorStorageMetadata,
+)
 
 FOLDER = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "bufscan-bench-2"
 """A number in its name goes up when the inputs change."""
@@ -49,7 +61,7 @@ def shards(tensors: int, files: int) -> Path:
         state = _state(tensors)
         names = list(state)
         each = -(-tensors // files)
-        weight_map = {}
+        weight_map: dict[str, str] = {}
         for number in range(files):
             file = f"model-{number + 1:05}-of-{files:05}.safetensors"
             own = names[number * each : (number + 1) * each]
@@ -58,6 +70,41 @@ def shards(tensors: int, files: int) -> Path:
         total = sum(tensor.nbytes for tensor in state.values())
         index.write_text(json.dumps({"metadata": {"total_size": total}, "weight_map": weight_map}))
     return folder
+
+
+def dcp(tensors: int, ranks: int) -> Path:
+    """A folder of torch.distributed.checkpoint: matrices that were cut into a piece for each rank."""
+    folder = _made(f"dcp-{tensors}-{ranks}")
+    if (folder / ".metadata").exists():
+        return folder
+    folder.mkdir(exist_ok=True)
+    buffer = io.BytesIO()
+    torch.save(torch.ones(1, 4), buffer)
+    piece = buffer.getvalue()
+    for rank in range(ranks):
+        (folder / f"__{rank}_0.distcp").write_bytes(piece * tensors)
+    chunks = [ChunkStorageMetadata(torch.Size((rank, 0)), torch.Size((1, 4))) for rank in range(ranks)]
+    properties = TensorProperties.create_from_tensor(torch.ones(1, 4))
+    state: dict[str, TensorStorageMetadata | BytesStorageMetadata] = {}
+    places = {}
+    for number, name in enumerate(_names(tensors)):
+        state[name] = TensorStorageMetadata(properties, torch.Size((ranks, 4)), chunks)
+        for rank, chunk in enumerate(chunks):
+            index = MetadataIndex(name, chunk.offsets, rank)
+            places[index] = _StorageInfo(f"__{rank}_0.distcp", number * len(piece), len(piece))
+    (folder / ".metadata").write_bytes(pickle.dumps(Metadata(state, storage_data=places)))
+    return folder
+
+
+def source_of(package: str) -> Path:
+    """A copy of an installed package: compiling it must not touch what is installed."""
+    copy = _made(package)
+    if not copy.exists():
+        found = find_spec(package)
+        assert found is not None
+        assert found.submodule_search_locations is not None
+        shutil.copytree(found.submodule_search_locations[0], copy, ignore=shutil.ignore_patterns("__pycache__"))
+    return copy
 
 
 def copy_of(path: Path) -> Path:
@@ -103,4 +150,8 @@ def _made(name: str) -> Path:
 
 
 def _state(tensors: int) -> dict[str, torch.Tensor]:
-    return {f"layers.{i // 10}.block.{i % 10}.weight": torch.ones(1 + i % 3, 2) for i in range(tensors)}
+    return {name: torch.ones(1 + i % 3, 2) for i, name in enumerate(_names(tensors))}
+
+
+def _names(tensors: int) -> list[str]:
+    return [f"layers.{i // 10}.block.{i % 10}.weight" for i in range(tensors)]

@@ -6,7 +6,10 @@ import os
 import subprocess
 import sys
 import time
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 # Compiled once, as when installed: where no bytecode may be written, bufscan alone would be compiled every time.
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
@@ -26,21 +29,24 @@ class Cost(NamedTuple):
     mebibytes: float
 
 
+Sides: TypeAlias = tuple[list[str], list[str]]
+"""Our command and theirs; one that ends by printing a number says itself how many seconds counted."""
+
+
 class Row(NamedTuple):
     """A piece of work and what to compare it with.
 
     Attributes:
         work: in words.
-        ours, theirs: the commands; one that ends by printing a number says itself how many seconds counted.
-        yardstick: what `theirs` is, in words.
+        make: makes the inputs, where they are not there yet, and says the commands.
+        yardstick: what theirs is, in words.
         reach: the ratio of their times that we mean to stay under.
         most: mebibytes that we mean to stay under; None where memory is just told.
     """
 
     work: str
-    ours: list[str]
+    make: Callable[[], Sides]
     yardstick: str
-    theirs: list[str]
     reach: float
     most: float | None = None
 
@@ -56,13 +62,14 @@ class Result(NamedTuple):
     spread: float
 
 
-def measure(row: Row, runs: int) -> Result:
+def measure(row: Row, sides: Sides, runs: int) -> Result:
     """Both sides in turn, after one run of each that does not count: it reads the files and compiles."""
-    cost_of(row.ours), cost_of(row.theirs)
+    for command in sides:
+        cost_of(command)
     ours, theirs = [], []
     for _ in range(runs):
-        ours.append(cost_of(row.ours))
-        theirs.append(cost_of(row.theirs))
+        ours.append(cost_of(sides[0]))
+        theirs.append(cost_of(sides[1]))
     # Noise only ever adds, so the best times are compared.
     best = min(cost.seconds for cost in ours)
     return Result(

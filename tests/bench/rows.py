@@ -1,21 +1,17 @@
-"""The rows of the benchmark. What makes their inputs is imported when they are asked for: it is large."""
+"""The rows of the benchmark. What makes their inputs is imported when a row is run: it is large."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import partial
+from importlib.util import find_spec
+from shutil import which
 
-from measuring import Row, bufscan, python
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from measuring import Row, Sides, bufscan, python
 
 LOAD = "import sys, torch; torch.load(sys.argv[1], mmap=True, weights_only=True)"
 
 SAFE_OPEN = """
 import sys
-from concurrent.futures import ProcessPoolExecutor
-from importlib.metadata import version
-from multiprocessing import get_context
 from pathlib import Path
 from safetensors import safe_open
 for path in sorted(Path(sys.argv[1]).glob("*.safetensors")):
@@ -23,6 +19,12 @@ for path in sorted(Path(sys.argv[1]).glob("*.safetensors")):
         for key in file.keys():
             part = file.get_slice(key)
             part.get_shape(), part.get_dtype()
+"""
+
+READ_METADATA = """
+import sys
+from torch.distributed.checkpoint import FileSystemReader
+FileSystemReader(sys.argv[1]).read_metadata()
 """
 
 MODELS = """
@@ -55,64 +57,144 @@ print(time.perf_counter() - start)
 )
 
 
-def inspections(*, quick: bool) -> list[Row]:
-    """How long it takes to look into files and models."""
-    from inputs import shards, small, state_dict
+def rows(*, quick: bool) -> list[Row]:
+    """All rows for which there is what they need."""
+    return [*_inspections(quick=quick), *_comparisons(quick=quick), *_peers(quick=quick)]
 
-    imports = python("import typer, rich.table")
-    found = [Row("inspect a small file", bufscan("inspect", small()), "import typer, rich.table", imports, 1.0)]
+
+def _inspections(*, quick: bool) -> list[Row]:
+    """How long it takes to look into files and models."""
+    found = [Row("inspect a small file", _small_file, "import typer, rich.table", 1.0)]
     for tensors in (1_000, 10_000, 100_000) if quick else (1_000, 10_000, 100_000, 1_000_000):
-        path = state_dict(tensors)
-        ours, theirs = bufscan("inspect", path), python(LOAD, path)
-        most = 50 + 1200 * tensors / (1 << 20)
-        found.append(Row(f"inspect a .pt of {tensors:,} tensors", ours, "torch.load(mmap)", theirs, 1 / 8, most))
-    for files in (20, 200):
-        folder = shards(100_000, files)
-        ours, theirs = bufscan("inspect", folder), python(SAFE_OPEN, folder)
-        found.append(Row(f"inspect 100,000 tensors, {files} shards", ours, "safe_open", theirs, 1.5))
+        words = f"inspect a .pt of {tensors:,} tensors"
+        found.append(Row(words, partial(_state_dict, tensors), "torch.load(mmap)", 1 / 8, _most(tensors)))
+    for tensors, files in (
+        ((100_000, 20), (100_000, 200)) if quick else ((100_000, 20), (100_000, 200), (1_000_000, 100))
+    ):
+        words = f"inspect {tensors:,} tensors, {files} shards"
+        found.append(Row(words, partial(_shards, tensors, files), "safe_open", 1.5, _most(tensors)))
+    found.append(Row("inspect a DCP folder of 64 ranks", partial(_dcp, 500, 64), "read_metadata()", 1.0))
     for name, words in (("encoder", "603 modules"), ("tokenizer", "a million-word vocabulary")):
-        ours, theirs = (python(code.replace("MAKE", name)) for code in (SCAN, BUILD))
-        found.append(Row(f"scan a model of {words}", ours, "its build", theirs, 0.05))
+        found.append(Row(f"scan a model of {words}", partial(_scan, name), "its build", 0.05))
+    if not quick and find_spec("timm"):
+        found.append(Row("lint of timm", _lint, "compileall", 3.0))
     return found
 
 
-def comparisons(size: float) -> list[Row]:
-    """How long it takes to compare two files of `size` bytes."""
+def _most(tensors: int) -> float:
+    """Mebibytes for so many tensors: 1.2 kB each, and the program."""
+    return 50 + 1200 * tensors / (1 << 20)
+
+
+def _small_file() -> Sides:
+    from inputs import small
+
+    return bufscan("inspect", small()), python("import typer, rich.table")
+
+
+def _state_dict(tensors: int) -> Sides:
+    from inputs import state_dict
+
+    path = state_dict(tensors)
+    return bufscan("inspect", path), python(LOAD, path)
+
+
+def _shards(tensors: int, files: int) -> Sides:
+    from inputs import shards
+
+    folder = shards(tensors, files)
+    return bufscan("inspect", folder), python(SAFE_OPEN, folder)
+
+
+def _dcp(tensors: int, ranks: int) -> Sides:
+    from inputs import dcp
+
+    folder = dcp(tensors, ranks)
+    return bufscan("inspect", folder), python(READ_METADATA, folder)
+
+
+def _scan(model: str) -> Sides:
+    ours, theirs = (python(code.replace("MAKE", model)) for code in (SCAN, BUILD))
+    return ours, theirs
+
+
+def _lint() -> Sides:
+    from inputs import source_of
+
+    folder = source_of("timm")
+    return bufscan("lint", folder), python(
+        "import compileall, sys; compileall.compile_dir(sys.argv[1], force=True, quiet=2)", folder
+    )
+
+
+def _comparisons(*, quick: bool) -> list[Row]:
+    """How long it takes to compare two files."""
+    size = 2e8 if quick else 1e9
+    pairs: list[tuple[str, str, float, float]] = [
+        ("equal", "float32", 0.0, 1.0),
+        ("all changed, float32", "float32", 1e-4, 2.0),
+        ("all changed, bfloat16", "bfloat16", 1e-3, 3.0),
+        ("all changed, float16", "float16", 1e-3, 4.0),
+        ("all changed, float8_e4m3fn", "float8_e4m3fn", 1e-2, 6.0),
+    ]
+    found = [
+        _diff(f"diff of {size / 1e9:.1g} GB, {words}", partial(_pair, dtype, size, moved_by), reach)
+        for words, dtype, moved_by, reach in pairs
+    ]
+    if not quick:  # one tensor as large as the file: it is cut up for the threads as many small ones are
+        found.append(
+            _diff("diff of 4 GB, one tensor, all changed", partial(_pair, "float32", 4e9, 1e-4, tensors=1), 2.0)
+        )
+    return found
+
+
+def _diff(words: str, make: partial[Sides], reach: float) -> Row:
+    return Row(words, make, "cmp of equal ones", reach, most=400)
+
+
+def _pair(dtype: str, size: float, moved_by: float, *, tensors: int = 50) -> Sides:
     import torch
     from inputs import copy_of, values
 
-    same = values(torch.float32, size)
-    pairs = [("equal", same, copy_of(same), 1.0)]
-    for dtype, moved_by, reach in (
-        (torch.float32, 1e-4, 2.0),
-        (torch.bfloat16, 1e-3, 3.0),
-        (torch.float16, 1e-3, 4.0),
-        (torch.float8_e4m3fn, 1e-2, 6.0),
-    ):
-        words = f"all changed, {str(dtype).removeprefix('torch.')}"
-        pairs.append((words, values(dtype, size), values(dtype, size, moved_by=moved_by), reach))
-    return [_comparison(words, old, new, reach, same) for words, old, new, reach in pairs]
+    same = values(torch.float32, size, tensors=tensors)
+    old = values(getattr(torch, dtype), size, tensors=tensors)
+    new = values(getattr(torch, dtype), size, moved_by=moved_by, tensors=tensors) if moved_by else copy_of(old)
+    return bufscan("diff", "--quiet", old, new), ["cmp", str(same), str(copy_of(same))]
 
 
-def large_comparison(size: float) -> Row:
-    """One tensor as large as the file: it is cut up for the threads as many small ones are."""
-    import torch
-    from inputs import values
-
-    old, new = (values(torch.float32, size, moved_by=by, tensors=1) for by in (0.0, 1e-4))
-    return _comparison("one tensor, all changed", old, new, 2.0, old)
-
-
-def _comparison(words: str, old: Path, new: Path, reach: float, same: Path) -> Row:
-    from inputs import copy_of
-
-    size = f"{old.stat().st_size / 1e9:.1g} GB"
-    theirs = ["cmp", str(same), str(copy_of(same))]
-    ours = bufscan("diff", "--quiet", old, new)
-    return Row(f"diff of {size}, {words}", ours, "cmp of equal ones", theirs, reach, most=400)
+def _peers(*, quick: bool) -> list[Row]:
+    """The same work by other programs, where these are on the PATH; nothing is to be reached but theirs."""
+    found = [
+        ("safetensors-print", Row("inspect a .safetensors of 10,000", _print_header, "safetensors-print", 1.0)),
+        ("sft", Row("diff of 0.2 GB, all changed, numbers", _diff_by_sft, "sft diff --delta", 1.0)),
+        ("hayward", Row("check a .pt of 10,000 tensors", _scan_by_hayward, "hayward scan", 1.0)),
+    ]
+    if not quick and find_spec("timm"):
+        found.append(("torchfix", Row("lint of timm by both", _lint_by_torchfix, "torchfix", 1.0)))
+    return [row for program, row in found if which(program)]
 
 
-def rows(*, quick: bool) -> list[Row]:
-    """All rows, with their inputs made."""
-    large = [] if quick else [large_comparison(4e9)]
-    return [*inspections(quick=quick), *comparisons(2e8 if quick else 1e9), *large]
+def _print_header() -> Sides:
+    from inputs import shards
+
+    (path,) = shards(10_000, 1).glob("*.safetensors")
+    return bufscan("inspect", path), ["safetensors-print", "--tensors", str(path)]
+
+
+def _diff_by_sft() -> Sides:
+    ours, _ = _pair("float32", 2e8, 1e-4)
+    return ours, ["sft", "diff", "--delta", *ours[-2:]]
+
+
+def _scan_by_hayward() -> Sides:
+    from inputs import state_dict
+
+    path = state_dict(10_000)
+    return bufscan("check", path), ["hayward", "scan", "--fail-on", "never", str(path)]
+
+
+def _lint_by_torchfix() -> Sides:
+    from inputs import source_of
+
+    folder = source_of("timm")
+    return bufscan("lint", folder), ["torchfix", str(folder)]

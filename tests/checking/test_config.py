@@ -113,7 +113,11 @@ def test_a_file_that_is_named_may_have_either_form(tmp_path: Path) -> None:
 
 
 MISTAKES = {
-    "unknown key": ("target = ['a']", "unknown key `target`", "targets, select, ignore, fail-on, build, exclude"),
+    "unknown key": (
+        "target = ['a']",
+        "unknown key `target`",
+        "targets, select, ignore, fail-on, build, build-with, exclude",
+    ),
     "a key that only flags have": ("deselect = ['BUF0']", "unknown key `deselect`", "targets"),
     "unknown key of an entry": (
         "[[ignore]]\ncode='BUF0'\nreason='r'\nglob='x'",

@@ -141,3 +141,9 @@ def test_the_lines_of_the_users_classes_are_told_and_torchs_are_not(tmp_path: Pa
     (tmp_path / "lined.py").write_text(text)
     model = nn.Sequential(import_source("lined.py").B(), nn.Linear(1, 1))
     assert [("lined.py", range(8, 10)), ("lined.py", range(4, 6))] == [tuple(each) for each in classes_of(model)]
+
+
+def test_a_module_that_never_initialises_its_base_class_has_lines_too(tmp_path: Path) -> None:
+    text = "from torch import nn\nclass A(nn.Module):\n    def __init__(self): pass\n"
+    (tmp_path / "bare.py").write_text(text)
+    assert [("bare.py", range(2, 4))] == [tuple(each) for each in classes_of(import_source("bare.py").A())]

@@ -16,11 +16,10 @@ from written_source import expected, load
 
 from bufscan.inventory import Location
 from bufscan.live.origin import (
-    find_assignment,
     find_function_origin,
-    find_global_assignment,
     find_global_origin,
     find_origin,
+    origin_of,
 )
 from bufscan.live.scanning import scan
 
@@ -175,14 +174,6 @@ def test_globals_are_found(tmp_path: Path, text: str) -> None:
     assert expected(tmp_path, text) == find_global_origin(module, "T")
 
 
-def test_an_element_of_a_global_container_is_found(tmp_path: Path) -> None:
-    text = "import torch\nCACHE = {}\nCACHE['k'] = torch.ones(2)  # here\n"
-    module = load(tmp_path, text)
-    found = find_global_assignment(module, "CACHE", "element", "k")
-    assert found is not None
-    assert expected(tmp_path, text) == found.location
-
-
 @pytest.mark.parametrize(
     "line",
     ["from .tables import TABLE as T", "from made_package.tables import TABLE as T", "from .stars import *"],
@@ -271,6 +262,6 @@ def test_a_place_is_told_with_its_class_and_whether_construction_runs_it(tmp_pat
     """
     module = load(tmp_path, text)
     for name, owner, in_init in (("early", "Base", True), ("late", "Model", False)):
-        found = find_assignment(module.Model, name)
+        found = origin_of(module.Model, name)
         assert found is not None
         assert (str(tmp_path / "made_model.py"), owner, in_init) == (found.file, found.owner, found.in_init)

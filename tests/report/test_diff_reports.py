@@ -63,7 +63,7 @@ def test_every_report_that_exists_can_be_asked_for() -> None:
     rendering = {
         path.stem for path in folder.glob("*.py") if "def render(difference: Difference" in path.read_text()
     }
-    assert rendering == set(DIFF_REPORTS)
+    assert rendering | {"html"} == set(DIFF_REPORTS)  # pages: test_html.py
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_norms_of_every_size_are_taken_together(l2: float, relative: float | Non
 def test_values_that_became_nan_have_no_size_of_change() -> None:
     became_nan = statistics(0.0, changed=1, nan=(0, 1), max_index=None)
     row = DIFF_REPORTS["text"](difference(changed("w", became_nan)), DiffView())
-    assert "  w           1         -          -  0 NaN before, 1 after" in row.splitlines()
+    assert "  w           1  -                 -  NaN 0 to 1" in row.splitlines()
 
 
 @pytest.mark.parametrize(
@@ -176,20 +176,63 @@ def test_rows_leave_out_what_stands_before_the_names_of_the_new_side_alone(
     assert shown == short_path(changed("head.weight", statistics(0.1), **fields))
 
 
-def test_long_names_and_many_words_keep_to_the_width() -> None:
+@pytest.mark.parametrize("width", [60, 80, 100, 120, 200])
+@pytest.mark.parametrize("by_module", [False, True])
+def test_a_row_takes_one_line_of_any_width(width: int, by_module: bool) -> None:
+    retyped = Change(aspect="dtype", old="float32", new="bfloat16")
+    names = [f"a.rather.long.name.of.a.layer.{at}.with.a.tensor.weight" for at in range(40)]
+    entries = [changed(name, statistics(0.1, rounding="rounded"), retyped) for name in names]
+    view = DiffView(display=Display(width=width), by_module=by_module)
+    lines = DIFF_REPORTS["text"](difference(*entries, changed("b", statistics(0.2))), view).splitlines()
+    assert max(map(len, lines)) <= width
+    start = next(at for at, text in enumerate(lines) if text.startswith("changed:"))
+    end = next(at for at, text in enumerate(lines) if text.startswith("  relative:"))
+    assert 4 == end - start  # the heading, the titles and two rows
+
+
+def test_all_of_the_words_are_shown_where_everything_is_asked_for() -> None:
     retyped = Change(aspect="dtype", old="float32", new="bfloat16")
     entry = changed("a.rather.long.name.of.a.tensor", statistics(0.1, rounding="rounded"), retyped)
-    lines = DIFF_REPORTS["text"](difference(entry), DiffView(display=Display(width=80))).splitlines()
-    assert max(map(len, lines)) <= 80
+    view = DiffView(display=Display(width=120), everything=True)
+    lines = DIFF_REPORTS["text"](difference(entry), view).splitlines()
     assert "float32 to bfloat16; only rounding; largest at [3,1]" in " ".join(" ".join(lines).split())
 
 
-def test_a_fold_takes_its_numbers_together() -> None:
-    """Norms add up in squares: of two tensors of norm 10, one moved by 3 and one by 4."""
+def test_a_fold_shows_its_range_and_where_most_changed() -> None:
     entries = [changed(f"b.{n}.w", statistics(0.3 if n % 2 else 0.4)) for n in range(50)]
+    entries[7] = changed("b.7.w", statistics(0.9))
     report = DIFF_REPORTS["text"](difference(*entries), DiffView())
-    (row,) = [line for line in report.splitlines() if line.startswith("  b.")]
-    assert ["b.{0..49}.w", "x50", "all", "0.35"] == row.split()[:4]
+    strip, row = [line for line in report.splitlines() if line.startswith("  b.")]
+    assert ["b.{0..49}.w", "x50", "all", "0.3", "…", "0.9"] == row.split()[:6]
+    assert row.endswith("most in 7")
+    assert ["0.3", "…", "0.9,", "most", "in", "7"] == strip.split()[2:]
+    assert "█" == strip.split()[1][7]
+    assert 50 == len(strip.split()[1])
+
+
+def test_layers_without_a_change_and_with_new_nan_show_in_the_strip() -> None:
+    layers = {0: statistics(0.1), 1: statistics(0.2), 3: statistics(0.4, nan=(0, 1)), 5: statistics(0.8)}
+    entries = [changed(f"layers.{at}.w", each) for at, each in layers.items()]
+    text = DIFF_REPORTS["text"](difference(*entries), DiffView(display=Display(unicode=False)))
+    assert "  layers.{0..5}  12.!.9  0.1 ... 0.8, most in 5" in text.splitlines()
+
+
+def test_more_layers_than_columns_share_them() -> None:
+    entries = [changed(f"layers.{at}.w", statistics(0.1 if at != 999 else 0.2)) for at in range(1000)]
+    lines = DIFF_REPORTS["text"](difference(*entries), DiffView(display=Display(width=80))).splitlines()
+    strip = lines[lines.index("layers, by relative change") + 1]
+    assert len(strip) <= 80
+    assert "█" == strip.split()[1][-1]
+
+
+def test_what_was_zero_before_comes_last_and_has_no_bar() -> None:
+    from_zero = changed("zero", statistics(None))
+    entries = [from_zero, changed("a", statistics(0.1)), changed("b", statistics(0.5))]
+    lines = DIFF_REPORTS["text"](difference(*entries), DiffView()).splitlines()
+    rows = lines[lines.index("changed: 3 tensors") + 2 :][:3]
+    assert ["b", "a", "zero"] == [row.split()[0] for row in rows]
+    assert "█" in rows[0]
+    assert "█" not in rows[2]
 
 
 @pytest.mark.parametrize("swapped", [False, True], ids=["wrapped", "unwrapped"])
@@ -317,7 +360,7 @@ def test_nothing_unprintable_gets_out(report: str, name: str) -> None:
     text = DIFF_REPORTS[report](everywhere(name), DiffView())
     found = {unicodedata.category(character) for character in text if character != "\n"}
     assert not found & {"Cc", "Cf", "Cs", "Zl", "Zp"}
-    assert len(text) < 100_000
+    assert len(text) < 100_000 + len(DIFF_REPORTS[report](everywhere("harmless"), DiffView(everything=True)))
 
 
 @pytest.mark.parametrize("report", DIFF_REPORTS)

@@ -25,7 +25,7 @@ def test_every_report_that_exists_can_be_asked_for() -> None:
     folder = Path(bufscan.report.__file__).parent
     sources = {path: path.read_text() for path in folder.rglob("*.py")}
     with_render = {
-        (path.parent.name if path.name == "__init__.py" else path.stem)
+        (path.parent.name if path.stem in ("__init__", "inspect_page") else path.stem)
         for path, source in sources.items()
         if re.search(r"^def render\(inventory: Inventory", source, re.MULTILINE)
     }
@@ -224,4 +224,4 @@ def test_an_optimizer_is_told_with_its_groups_and_what_the_model_has() -> None:
     text = REPORTS["text"](found, View())
     assert "optimizer: 3 parameters in 2 groups of 2, 1; the model has 2" in " ".join(text.split())
     (entry,) = json.loads(REPORTS["json"](found, View()))["optimizers"]
-    assert {"section": "optimizer", "parameters": 3, "groups": [2, 1]} == entry
+    assert {"section": "optimizer", "parameters": 3, "groups": [2, 1], "settings": [{}, {}]} == entry

@@ -115,6 +115,7 @@ fail-on = "warning"
 exclude = ["tests"]
 baseline = "known.json"
 format = "concise"
+build-with = "config-defaults"
 ignore = [{ code = "BUF001", tensor = "*.pe", reason = "made anew" }]
 build = [
     { target = "package.models:A", kwargs = { dim = 64 }, rehearse = "randn(2, 64)", train = true },

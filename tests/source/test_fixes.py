@@ -68,6 +68,10 @@ SAFE = {
         "s = 'é'; self.t = torch.zeros(len(s))",
         "s = 'é'; self.register_buffer(\"t\", torch.zeros(len(s)), persistent=False)",
     ),
+    "under a private name": (
+        "self.__t = torch.zeros(3)",
+        'self.register_buffer("_Model__t", torch.zeros(3), persistent=False)',
+    ),
     "in a branch": (
         "if flag: self.t = torch.ones(3)\nelse: self.t = None",
         'if flag: self.register_buffer("t", torch.ones(3), persistent=False)\nelse: self.t = None',

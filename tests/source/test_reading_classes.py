@@ -132,6 +132,13 @@ FAULTY = {
         init("self.register_buffer('mask', torch.zeros(3))", "def mask(self): return 1"),
         "error BUF104 M.mask",
     ),
+    "the name of a property": (
+        init(
+            "self.n = 3\nself.register_buffer('mask', torch.zeros(3))",
+            "@property\ndef mask(self): return self.n",
+        ),
+        "error BUF104 M.mask",
+    ),
     "the name of an attribute": (
         init("self.b = None\nself.register_buffer('b', torch.zeros(3))"),
         "error BUF104 M.b",
@@ -237,6 +244,20 @@ CLEAN = {
         "MEAN = torch.ones(3)\n" + init("self.n = 3", "def forward(self, x): return x - MEAN.to(x)")
     ),
     "a global that __init__ uses": "MEAN = torch.ones(3)\n" + init("self.register_buffer('t', MEAN)"),
+    "the name of a property that raises until the buffer is there": init(
+        "self.register_buffer('mask', torch.zeros(3))", "@property\ndef mask(self): return super().mask"
+    ),
+    "the name of a property that needs what comes later": init(
+        "self.register_buffer('mask', torch.zeros(3))\nself.n = 3", "@property\ndef mask(self): return self.n"
+    ),
+    "a plain tensor only while a graph is captured, as a function of the project asks": (
+        "capturing = getattr(torch.compiler, 'is_compiling', None)\n"
+        "def is_capturing(): return bool(capturing()) if capturing is not None else False\n"
+    )
+    + init(
+        "if not (torch.jit.is_tracing() or is_capturing()): t = nn.Parameter(t)\nself.t = t",
+        arguments=", t: torch.Tensor",
+    ),
     "a state of torchmetrics": (
         "from torchmetrics import Metric\n" + init("self.add_state('t', default=torch.zeros(3))", base="Metric")
     ),
@@ -271,6 +292,14 @@ def test_bases_in_other_files_are_followed(tmp_path: Path) -> None:
         assert expected == [
             (each.location.file, each.location.line, each.tensor) for each in findings if each.location
         ]
+
+
+def test_a_file_that_was_not_asked_for_is_not_blamed_and_one_that_was_is_mended(tmp_path: Path) -> None:
+    (tmp_path / "base.py").write_text(HEAD + init("self.t = torch.zeros(3)").replace("class M", "class Base"))
+    (tmp_path / "a.py").write_text("from base import Base\nclass A(Base): pass\n")
+    assert () == tuple(lint("a.py").findings)
+    (finding,) = lint("a.py", "base.py").findings
+    assert ("Base.t", True) == (finding.tensor, finding.edits is not None)
 
 
 def test_a_fault_of_a_base_is_told_once(tmp_path: Path) -> None:

@@ -28,15 +28,13 @@ from bufscan.target import matching, named_from_here, require_target
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
-    from torch import nn
-
     from bufscan.checking.examining import Examined
     from bufscan.checking.results import Known
     from bufscan.findings import Rule
     from bufscan.judging import Said
     from bufscan.ranks import Ranks
     from bufscan.rehearsal import Plan
-    from bufscan.target import Given
+    from bufscan.target import Given, Taken
     from bufscan.values.workers import Progress
 
 # Ends the name of a target, or goes on to those of the modules and models in it, and to a model's arguments.
@@ -63,7 +61,7 @@ def check(  # noqa: PLR0913 - all but the targets have names and defaults
 
     Args:
         targets: files, folders, names of models (`pkg.models:Model`) or of modules that define some
-            (`pkg.models`), or models themselves; those of the configuration when there are none.
+            (`pkg.models`), models themselves, or state_dicts; those of the configuration when there are none.
         config: what to run and what to let pass; the defaults when None. No file is looked for.
         model: the model that the checkpoints among the targets belong to.
         from_config: build that model from the `config.json` of the Hugging Face folder that each of them is.
@@ -92,7 +90,7 @@ def check(  # noqa: PLR0913 - all but the targets have names and defaults
             entries=config.build,
             model=model,
             from_config=from_config,
-            build=BuildOptions(device=device, dtype=dtype),
+            build=BuildOptions(device=device, dtype=dtype, configs=config.build_with is not None),
             values=values,
             plan=rehearse,
             ranks=ranks,
@@ -103,7 +101,7 @@ def check(  # noqa: PLR0913 - all but the targets have names and defaults
 
 
 def _check(
-    named: Sequence[str | nn.Module],
+    named: Sequence[Taken],
     config: Config,
     means: Means,
     rules: tuple[Rule, ...],
@@ -141,13 +139,13 @@ def _check(
     )
 
 
-def _require_checkpoint(targets: Sequence[str | nn.Module], means: Means) -> None:
+def _require_checkpoint(targets: Sequence[Taken], means: Means) -> None:
     require_one_model(means.model, from_config=means.from_config)
     if means.joins and all(map(is_code, targets)):
         raise UsageError("a model is joined to a checkpoint, and every target is a model itself")
 
 
-def _examine_files_first(targets: Sequence[str | nn.Module], means: Means) -> list[Examined]:
+def _examine_files_first(targets: Sequence[Taken], means: Means) -> list[Examined]:
     """In the order of the targets, but all files are read before any code of the user's runs."""
     found = {position: list(examine(targets[position], means)) for position in files_first(targets)}
     return [each for position in range(len(targets)) for each in found[position]]
@@ -167,7 +165,7 @@ def _judged(examined: Examined, said: Said, findings: Iterable[Finding], policy:
         skipped=(*examined.skipped, *unread, *said.skipped),
         failure=examined.failure,
         file=examined.file,
-        read=examined.read,
+        unbuilt=examined.read,
     )
     return _with(result, findings, policy)
 
@@ -208,7 +206,7 @@ def _with(result: TargetResult, findings: Iterable[Finding], policy: Policy) -> 
     )
 
 
-def _is_all(named: Iterable[str | nn.Module], config: Config) -> bool:
+def _is_all(named: Iterable[Taken], config: Config) -> bool:
     """Whether these are all targets that the configuration speaks of: it lists no more, or none at all."""
     listed = map(named_from_here, matching(config.targets))
     return {named_from_here(target) for target in named if isinstance(target, str)}.issuperset(listed)
@@ -230,7 +228,7 @@ def _idle_in_file(config: Config, file: str, policy: Policy, examined: Collectio
     return _with(result, policy.idle_entries(skips), policy)
 
 
-def _fixed(named: Iterable[str | nn.Module], results: Iterable[TargetResult], policy: Policy) -> tuple[Known, ...]:
+def _fixed(named: Iterable[Taken], results: Iterable[TargetResult], policy: Policy) -> tuple[Known, ...]:
     """What the baseline knows of these targets, and of the models in them, and nobody finds any more."""
     texts = [target for target in named if isinstance(target, str)]
     marks = {named_from_here(text): _AFTER_CODE if is_code(text) else "\0" for text in texts}

@@ -4,30 +4,35 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from bufscan.checking.arguments import call_of, entries_for
-from bufscan.checking.linting import finding_of
 from bufscan.checking.results import Failure
+from bufscan.checking.unbuilt import read_instead
 from bufscan.errors import BufscanError
 from bufscan.findings import Subject
 from bufscan.formats.folders.folder_choice import SeveralCheckpointsError, checkpoints_among
 from bufscan.formats.folders.sharded import OTHER_CHECKPOINT, list_files
 from bufscan.formats.reading import is_unzipped
 from bufscan.inventory import Skipped
-from bufscan.judging import path_and_code
 from bufscan.opening.artefact import BuildOptions, build_target, open_target
 from bufscan.ranks import ALONE, Ranks
 from bufscan.rehearsal import Plan, told
-from bufscan.source.reading import read_all, shown
-from bufscan.target import FolderTarget, ModuleTarget, ObjectTarget, name_of, parse_code_or_target
+from bufscan.target import (
+    FolderTarget,
+    LoadedCheckpoint,
+    ModuleTarget,
+    ObjectTarget,
+    OpenedFile,
+    name_of,
+    parse_code_or_target,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from torch import nn
 
@@ -36,6 +41,7 @@ if TYPE_CHECKING:
     from bufscan.findings import Finding
     from bufscan.live.discovering import Candidate, ClassLines, Discovery
     from bufscan.opening.artefact import Artefact
+    from bufscan.target import Taken
     from bufscan.values.workers import Progress
 
 
@@ -71,7 +77,7 @@ class Examined(msgspec.Struct, frozen=True, kw_only=True):
     failure: Failure | None = None
     nothing: Failure | None = None
     file: str | None = None
-    read: int = 0
+    read: tuple[Skipped, ...] = ()
     said: tuple[Finding, ...] = ()
     digests: dict[str, str] = {}
 
@@ -107,12 +113,15 @@ class Means(msgspec.Struct, frozen=True, kw_only=True):
         return self.model is not None or self.from_config
 
 
-def examine(target: str | nn.Module, means: Means) -> Iterator[Examined]:
+def examine(target: Taken, means: Means) -> Iterator[Examined]:
     """Everything behind one target: one model or artefact, or each model of a module."""
-    if not isinstance(target, str):
-        yield _examined(open_target(target, means.files, means.build), means)
-        return
     try:
+        if isinstance(target, LoadedCheckpoint | OpenedFile):
+            yield _opened(target, means)
+            return
+        if not isinstance(target, str):
+            yield _examined(open_target(target, means.files, means.build), means)
+            return
         match parse_code_or_target(target):
             case ModuleTarget(source):
                 yield from _models_in(source, target, means)
@@ -126,7 +135,7 @@ def examine(target: str | nn.Module, means: Means) -> Iterator[Examined]:
         yield Examined(target=name_of(target), failure=Failure.of(error))
 
 
-def _opened(target: str, means: Means) -> Examined:
+def _opened(target: Taken, means: Means) -> Examined:
     with means.ranks.agreed():
         artefact = open_target(target, means.files, means.build)
     artefact.require_same(means.ranks)
@@ -206,24 +215,32 @@ def _models_in(source: str, target: str, means: Means) -> Iterator[Examined]:
     from bufscan.live.discovering import discover
 
     means.files.note(Path(source))
-    discovery = discover(source)
+    discovery = discover(source, configs=means.build.configs)
     skipped = list(discovery.skipped)
     built: list[Examined] = []
     unbuilt: dict[str, tuple[Candidate, str]] = {}
     for candidate in discovery.candidates:
         name = f"{candidate.source}:{candidate.name}"
-        if candidate.missing and not entries_for(name, means.entries):
-            unbuilt[name] = candidate, f"it cannot be built without {', '.join(candidate.missing)}"
+        configs = candidate.configs if means.build.configs else frozenset()
+        missing = [each for each in candidate.missing if each not in configs]
+        if missing and not entries_for(name, means.entries):
+            unbuilt[name] = (
+                candidate._replace(missing=tuple(missing)),
+                f"it cannot be built without {', '.join(missing)}",
+            )
             continue
         for examined in _built(ObjectTarget(candidate.source, candidate.name), name, means):
-            if examined.failure is not None and _LACKS_ARGUMENTS.search(examined.failure.message):
-                unbuilt[name] = candidate, examined.failure.message
+            failure = examined.failure
+            # What a default configuration leads to says nothing against the class.
+            is_tried = bool(candidate.missing) and not entries_for(name, means.entries)
+            if failure is not None and (is_tried or _LACKS_ARGUMENTS.search(failure.message)):
+                unbuilt[name] = candidate, failure.message
             else:
                 built.append(examined)
-    read = _read(unbuilt, target)
+    read = read_instead(unbuilt)
     skipped += read.skipped
     is_complete = not any(each.failed for each in skipped)
-    nothing = _why_nothing(discovery) if is_complete and not built and not read.read else None
+    nothing = _why_nothing(discovery) if is_complete and not built and not read.classes else None
     failure = None
     if is_complete and not discovery.candidates:
         # A name is given for its models. Files may be given in bulk, as `package/*.py`, those without models too.
@@ -231,40 +248,17 @@ def _models_in(source: str, target: str, means: Means) -> Iterator[Examined]:
             skipped.append(Skipped(what=target, reason="it defines no nn.Module and no factory of one"))
         else:
             failure = nothing
-    if skipped or failure or read.read:
-        yield msgspec.structs.replace(read, skipped=tuple(skipped), failure=failure, nothing=nothing)
+    if skipped or failure or read.classes:
+        yield Examined(
+            target=target,
+            skipped=tuple(skipped),
+            failure=failure,
+            nothing=nothing,
+            read=read.classes,
+            said=read.said,
+            digests=read.digests,
+        )
     yield from built
-
-
-def _read(unbuilt: Mapping[str, tuple[Candidate, str]], target: str) -> Examined:
-    """What source says of classes that cannot be built; with each goes why, for those of which it says nothing."""
-    files = {name: _file_of(candidate) for name, (candidate, _) in unbuilt.items()}
-    only: dict[Path, set[str]] = {}
-    for name, (candidate, _) in unbuilt.items():
-        if (file := files[name]) is not None:
-            only.setdefault(file, set()).add(candidate.name)
-    reading = read_all(tuple(only), Path.cwd(), only=only)
-    skipped: list[Skipped] = []
-    for name, (candidate, why) in unbuilt.items():
-        file = files[name]
-        place = "" if file is None else shown(file)
-        if candidate.name not in reading.read.get(place, ()):
-            skipped.append(Skipped(what=name, reason=why))
-        elif candidate.name in reading.too_long.get(place, ()):
-            skipped.append(Skipped(what=name, reason="its construction is too long to follow"))
-    faults = (fault for several in reading.faults.values() for fault in several)
-    said = sorted(map(finding_of, faults), key=path_and_code)
-    return Examined(
-        target=target, read=reading.classes, said=tuple(said), digests=reading.digests, skipped=tuple(skipped)
-    )
-
-
-def _file_of(candidate: Candidate) -> Path | None:
-    """Where the class's module is written; None for what has no source."""
-    if candidate.source.endswith(".py"):
-        return Path(candidate.source)
-    file = getattr(sys.modules.get(candidate.source), "__file__", None)
-    return Path(file) if isinstance(file, str) and file.endswith(".py") else None
 
 
 def _why_nothing(discovery: Discovery) -> Failure:

@@ -15,7 +15,7 @@ from bufscan.findings import Finding
 from bufscan.inventory import Location, Skipped
 from bufscan.judging import path_and_code
 from bufscan.rules import RULES
-from bufscan.source.files import python_files
+from bufscan.source.files import python_files, shown
 from bufscan.source.reading import Reading, read_all
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def lint(
     codes = frozenset(rule.code for rule in rules)
     results = [_result(name, reading, codes, policy) for name in reading.named()]
     unread = tuple(f"{name}\0" for name in reading.failures)
-    fixed = policy.fixed(within=tuple(f"{_shown(file)}\0" for file in files), outside=unread)
+    fixed = policy.fixed(within=tuple(f"{shown(file)}\0" for file in files), outside=unread)
     return CheckResult(
         targets=tuple(results),
         rules=rules,
@@ -104,7 +104,7 @@ def _read(files: Sequence[Path], stdin: StandardInput | None) -> Reading:
     piped = None if stdin is None else (Path(stdin.filename), stdin.text)
     processes = min(os.cpu_count() or 1, len(files) // _WORTH_A_PROCESS)
     if processes < 2:  # noqa: PLR2004 - one is this one
-        return read_all(files, here, piped)
+        return Reading.together([read_all(files, here, piped)], _meant(files, stdin))
     # Neighbours stay together: they are the ones that import each other.
     size = -(-len(files) // (processes * 2))
     parts = [files[start : start + size] for start in range(0, len(files), size)]
@@ -112,7 +112,12 @@ def _read(files: Sequence[Path], stdin: StandardInput | None) -> Reading:
         readings = list(pool.map(read_all, parts, [here] * len(parts)))
     if piped is not None:
         readings.append(read_all((), here, piped))
-    return Reading.together(readings, files)
+    return Reading.together(readings, _meant(files, stdin))
+
+
+def _meant(files: Sequence[Path], stdin: StandardInput | None) -> list[Path]:
+    """What the user asked about."""
+    return [*files, *([] if stdin is None else [Path(stdin.filename)])]
 
 
 def _result(name: str, reading: Reading, codes: Collection[str], policy: Policy) -> TargetResult:
@@ -151,9 +156,3 @@ def finding_of(fault: FileFault) -> Finding:
         is_safe=fault.fix is not None and fault.fix.applicability == "safe",
         certainty="inferred",
     )
-
-
-def _shown(path: Path) -> str:
-    from bufscan.source.reading import shown
-
-    return shown(path)

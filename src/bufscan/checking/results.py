@@ -61,7 +61,7 @@ class TargetResult(msgspec.Struct, frozen=True, kw_only=True):
         skipped: what was not examined.
         failure: why nothing, or not all, could be examined; None when all could.
         file: path of the file or folder that the target is; None for a model.
-        read: how many of its classes were read from source, for they could not be built.
+        unbuilt: those of its classes that were read from source, each with why it was not built.
     """
 
     target: str
@@ -70,7 +70,7 @@ class TargetResult(msgspec.Struct, frozen=True, kw_only=True):
     skipped: tuple[Skipped, ...] = ()
     failure: Failure | None = None
     file: str | None = None
-    read: int = 0
+    unbuilt: tuple[Skipped, ...] = ()
 
     @property
     def is_complete(self) -> bool:

@@ -117,8 +117,10 @@ class Gate(NamedTuple):
         from linecache import getline  # only a report of findings needs it
 
         formats = {*self.on_screen, *(name for name, _ in self.on_paper)}
-        plain = CheckView(version=_version(formats), folder=_folder_in_workspace(), quiet=self.quiet)
-        view = msgspec.structs.replace(plain, display=shown_on, source_line=getline)
+        plain = CheckView(
+            version=_version(formats), folder=_folder_in_workspace(), quiet=self.quiet, source_line=getline
+        )
+        view = msgspec.structs.replace(plain, display=shown_on)
         papers = [Paper(file, CHECK_REPORTS[format_name](result, plain)) for format_name, file in self.on_paper]
         if page := os.environ.get("GITHUB_STEP_SUMMARY"):  # what a step puts there is shown as Markdown
             papers.append(Paper(page, CHECK_REPORTS["markdown"](result, plain), adds=True))

@@ -27,7 +27,7 @@ from bufscan.commands.options import (
 )
 from bufscan.commands.outcome import DONE, FAILED, Complaint, Outcome
 from bufscan.commands.terminal import display
-from bufscan.errors import TargetError, about
+from bufscan.errors import TargetError, UsageError, about
 from bufscan.inventory import ROLES
 from bufscan.report import REPORTS, WITH_FINDINGS
 from bufscan.report.selecting import SORT_KEYS, Selection
@@ -113,6 +113,8 @@ def inspect(  # noqa: PLR0913, PLR0917 - typer reads the options from the parame
     from bufscan.inspecting import inspect as read
 
     named = matching(targets)
+    if format_ == "html" and len(named) > 1:
+        raise UsageError("a page shows one target", hint="inspect each by itself, with an `--output` of its own")
     in_one_line = msgspec.structs.replace(
         view, quiet=True, display=msgspec.structs.replace(view.display, width=None)
     )
@@ -132,9 +134,11 @@ def inspect(  # noqa: PLR0913, PLR0917 - typer reads the options from the parame
                 )
             shown = view
             if format_ in WITH_FINDINGS:
+                from linecache import getline  # only a report of findings needs it
+
                 from bufscan.checking.inspected import findings_in
 
-                shown = msgspec.structs.replace(view, findings=findings_in(inventory))
+                shown = msgspec.structs.replace(view, findings=findings_in(inventory), source_line=getline)
             needs_summary = format_ == "text" and len(named) > 1
             return Inspected(
                 name_of(target), render(inventory, shown), render(inventory, in_one_line) if needs_summary else ""

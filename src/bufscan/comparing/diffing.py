@@ -30,14 +30,12 @@ from bufscan.values.workers import Workers
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from torch import nn
-
     from bufscan.comparing.difference import Change, Relation
     from bufscan.comparing.matching import Match, Matching
     from bufscan.inventory import Tensor
     from bufscan.opening.artefact import Sides
     from bufscan.ranks import Ranks
-    from bufscan.target import Given
+    from bufscan.target import Given, Taken
     from bufscan.values.workers import Progress
 
 _SAME = Verdict(same=True)
@@ -67,7 +65,7 @@ def diff(  # noqa: PLR0913 - every option of the command
     model, NumPy only when values differ.
 
     Args:
-        old: a file, a folder, the name of a model, or a model.
+        old: as `bufscan.inspect` takes it.
         new: the same; any of them goes with any.
         values: whether to compare values; without them nothing is ever called identical.
         tensors_only: leave out what a checkpoint holds beside its tensors, such as a learning rate.
@@ -124,7 +122,7 @@ def diff(  # noqa: PLR0913 - every option of the command
 
 
 def _opened(
-    targets: tuple[str | nn.Module, str | nn.Module],
+    targets: tuple[Taken, Taken],
     files: OpenFiles,
     build: BuildOptions,
     ranks: Ranks,
@@ -142,7 +140,7 @@ def _opened(
     return sides[0], sides[1]
 
 
-def _open(target: str | nn.Module, files: OpenFiles, build: BuildOptions, *, plain: bool) -> Artefact:
+def _open(target: Taken, files: OpenFiles, build: BuildOptions, *, plain: bool) -> Artefact:
     if target == os.devnull:  # how git names the side that does not have the file
         return Artefact(None, Inventory(target=os.devnull, format="nothing"), LiveStorages({}))
     return open_target(target, files, build, plain=plain)

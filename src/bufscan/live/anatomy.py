@@ -15,7 +15,8 @@ import queue
 import sys
 import sysconfig
 import types
-from itertools import pairwise
+from itertools import pairwise, repeat
+from operator import is_
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeGuard, TypeVar, cast
 
 if TYPE_CHECKING:
@@ -267,17 +268,20 @@ def items_of_set(value: Any) -> Iterable[Any]:
 
 def holds_only_atoms(values: Iterable[Any]) -> bool:
     """Whether no element can lead to a tensor; a million strings cost one look at their one type."""
-    classes = {id(cls): cls for cls in map(type, values)}
-    return all(kind_of(cls) == "atom" for cls in classes.values())
+    classes = list(map(type, values))
+    if classes and all(map(is_, classes, repeat(classes[0]))):
+        return kind_of(classes[0]) == "atom"
+    # By id: hashing or comparing them may ask a metaclass.
+    return all(kind_of(cls) == "atom" for cls in {id(cls): cls for cls in classes}.values())
 
 
 def is_dead_end(value: Any) -> bool:
     """Whether nothing can be behind the value: the usual attribute (an int, a tuple of ints) costs one look."""
     cls = type(value)
     if cls is tuple or cls is list:
-        return holds_only_atoms(value)
+        return not value or holds_only_atoms(value)
     if cls is dict or cls is collections.OrderedDict:
-        return holds_only_atoms(value.values())
+        return not value or holds_only_atoms(value.values())
     return kind_of(cls) == "atom"
 
 

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from bufscan.inventory import HARMLESS_HOLDINGS
 from bufscan.live.anatomy import class_dict, instance_dict, is_a, is_torch_class, module_of, mro_of
-from bufscan.live.describing import byte_range, is_uninitialised
+from bufscan.live.describing import Places, is_uninitialised
 from bufscan.live.functions import codes_of, fills, functions_in, unwrapped
-from bufscan.live.origin import find_assignment
+from bufscan.live.origin import origin_of
 from bufscan.live.registry import table_of
 from bufscan.live.renewal import Methods, fate_by_hooks
 from bufscan.live.usage import Uses
@@ -88,8 +88,10 @@ class Classifier:
         reached: Iterable[Reached],
         moved: Mapping[int, torch.Tensor] | None,
         was_made: Callable[[str, nn.Module, torch.Tensor], bool] | None = None,
+        places: Places | None = None,
     ) -> None:
         self._moved = moved
+        self._places = places or Places()
         self._was_made = was_made
         registered, reached = list(registered), list(reached)
         self._homes = [
@@ -111,7 +113,7 @@ class Classifier:
                 self._parameters.setdefault(id(entry.tensor), entry.name)
             else:
                 self._buffers.setdefault(id(entry.tensor), entry.name)
-            found = byte_range(entry.tensor)
+            found = self._places.byte_range(entry.tensor)
             if found is not None:
                 self._taken[found[0]].add(found[1], entry.name)
 
@@ -193,7 +195,7 @@ class Classifier:
 
     def _overlapped(self, tensor: torch.Tensor) -> str | None:
         """Name of a registered tensor with which this one has bytes in common."""
-        found = byte_range(tensor)
+        found = self._places.byte_range(tensor)
         return None if found is None or found[0] not in self._taken else self._taken[found[0]].name_in(found[1])
 
     def _alias(self, name: str) -> Verdict:
@@ -219,7 +221,7 @@ class Classifier:
         anchor = place.anchor
         if anchor is None or anchor.want != "element" or anchor.name != place.first_attribute:
             return False
-        filled = find_assignment(type(place.home.module), anchor.name or "", "element", anchor.key)
+        filled = origin_of(type(place.home.module), anchor.name or "", "element", anchor.key)
         return filled is not None and not filled.in_init and self._fate_by_forward(place) is not None
 
     def _follows_device(self, place: Place) -> bool:

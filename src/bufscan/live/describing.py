@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Literal, NamedTuple
-
-import msgspec
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from bufscan.dtypes import dtype_named
 from bufscan.inventory import Part, Quantization, Storage
@@ -29,26 +27,6 @@ class Elements(NamedTuple):
     dtype: object
 
 
-class Described(msgspec.Struct, frozen=True, kw_only=True):
-    """The fields of a `Tensor` record that the torch tensor itself decides; named alike."""
-
-    shape: tuple[int, ...] | None = None
-    dtype: str | None = None
-    device: str | None = None
-    layout: str = "strided"
-    stride: tuple[int, ...] | None = None
-    storage: str | None = None
-    storage_offset: int = 0
-    stored_bytes: int = 0
-    requires_grad: bool | None = None
-    type_name: str | None = None
-    local_shape: tuple[int, ...] | None = None
-    placements: tuple[str, ...] = ()
-    parts: tuple[Part, ...] = ()
-    quantization: Quantization | None = None
-    pending: tuple[Literal["conj", "neg"], ...] = ()
-
-
 class StorageTable:
     """Storages of the tensors described so far, numbered in the order they are met.
 
@@ -65,11 +43,12 @@ class StorageTable:
     def key_of(self, storage: torch.UntypedStorage) -> str:
         """The storage's key in the inventory."""
         identity = storage._cdata  # noqa: SLF001  # the storage itself: a meta one has no address
-        if identity not in self._keys:
+        key = self._keys.get(identity)
+        if key is None:
             key = self._keys[identity] = str(len(self._keys))
             self.live[key] = storage
             self.storages[key] = Storage(key=key, nbytes=storage.nbytes())
-        return self._keys[identity]
+        return key
 
 
 def subclasses_not_asked() -> AbstractContextManager[None]:
@@ -79,10 +58,10 @@ def subclasses_not_asked() -> AbstractContextManager[None]:
     return torch._C.DisableTorchFunctionSubclass()  # noqa: SLF001  # the documented way has no public name
 
 
-def describe(tensor: torch.Tensor, table: StorageTable) -> Described:
-    """The record fields of one tensor; its storage is entered in `table`."""
+def describe(tensor: torch.Tensor, table: StorageTable) -> dict[str, Any]:
+    """The fields of its record that the torch tensor itself decides; its storage is entered in `table`."""
     if is_uninitialised(tensor):
-        return Described(device=str(tensor.device), requires_grad=tensor.requires_grad)
+        return {"device": _text_of(tensor.device), "requires_grad": tensor.requires_grad}
     local = _local_of(tensor)
     own = storage_of(local if local is not None else tensor)
     strided = _is_plainly_strided(tensor) and not is_wrapper(tensor)
@@ -90,23 +69,28 @@ def describe(tensor: torch.Tensor, table: StorageTable) -> Described:
     parts = () if strided else _parts_of(tensor, table)
     key = table.key_of(own) if own is not None and allocated and not parts else None
     keys = {name for name in (key, *(part.storage for part in parts)) if name is not None}
-    return Described(
-        shape=_shape_of(tensor),
-        dtype=_dtype_of(tensor),
-        device=str(tensor.device),
-        layout=str(tensor.layout).removeprefix("torch."),
-        stride=tuple(tensor.stride()) if strided else None,
-        storage=key,
-        storage_offset=int(tensor.storage_offset()) if strided else 0,
-        stored_bytes=sum(table.storages[name].nbytes for name in keys),
-        requires_grad=tensor.requires_grad,
-        type_name=_type_name(type(tensor)),
-        local_shape=None if local is None else tuple(local.shape),
-        placements=() if local is None else tuple(map(_placement, tensor.placements)),  # type: ignore[attr-defined]
-        parts=(*parts, *_channel_parts(tensor, table)),
-        quantization=_quantization_of(tensor),
-        pending=_pending_of(tensor) if strided else (),
-    )
+    quantization = _quantization_of(tensor)
+    return {
+        "shape": _shape_of(tensor),
+        "dtype": _dtype_of(tensor),
+        "device": _text_of(tensor.device),
+        "layout": _text_of(tensor.layout).removeprefix("torch."),
+        "stride": tuple(tensor.stride()) if strided else None,
+        "storage": key,
+        "storage_offset": int(tensor.storage_offset()) if strided else 0,
+        "stored_bytes": sum(table.storages[name].nbytes for name in keys),
+        "requires_grad": tensor.requires_grad,
+        "type_name": _type_name(type(tensor)),
+        "local_shape": None if local is None else tuple(local.shape),
+        "placements": () if local is None else tuple(map(_placement, tensor.placements)),  # type: ignore[attr-defined]
+        "parts": (*parts, *_channel_parts(tensor, quantization, table)),
+        "quantization": quantization,
+        "pending": _pending_of(tensor) if strided else (),
+    }
+
+
+# Of the devices, layouts and element types, of which a model has few.
+_text_of = functools.lru_cache(maxsize=64)(str)
 
 
 def storage_of(tensor: torch.Tensor) -> torch.UntypedStorage | None:
@@ -133,14 +117,27 @@ def elements_of(tensor: torch.Tensor) -> Elements | None:
     )
 
 
-def byte_range(tensor: torch.Tensor) -> tuple[int, range] | None:
-    """Identity of the storage and the bytes of it between the first and the last element; None without any."""
-    elements = elements_of(tensor)
-    if elements is None:
-        return None
-    width = tensor.element_size()
-    last = sum((size - 1) * step for size, step in zip(elements.shape, elements.stride, strict=True))
-    return elements.storage, range(elements.offset * width, (elements.offset + last + 1) * width)
+class Places:
+    """Where the tensors of one model lie: each is asked once, and kept, so that no other gets its id."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[torch.Tensor, Elements | None]] = {}
+
+    def elements_of(self, tensor: torch.Tensor) -> Elements | None:
+        """Identity of the elements shown, as the function of that name."""
+        known = self._known.get(id(tensor))
+        if known is None:
+            known = self._known[id(tensor)] = (tensor, elements_of(tensor))
+        return known[1]
+
+    def byte_range(self, tensor: torch.Tensor) -> tuple[int, range] | None:
+        """Identity of the storage and the bytes of it between the first and the last element; None without any."""
+        elements = self.elements_of(tensor)
+        if elements is None:
+            return None
+        width = tensor.element_size()
+        last = sum([(size - 1) * step for size, step in zip(elements.shape, elements.stride, strict=True)])
+        return elements.storage, range(elements.offset * width, (elements.offset + last + 1) * width)
 
 
 def is_uninitialised(tensor: torch.Tensor) -> bool:
@@ -198,11 +195,11 @@ def _is_plainly_strided(tensor: torch.Tensor) -> bool:
 
 def _shape_of(tensor: torch.Tensor) -> tuple[int, ...] | None:
     """None for a ragged tensor: its symbolic sizes are no numbers."""
-    return None if tensor.is_nested else tuple(int(size) for size in tensor.shape)
+    return None if tensor.is_nested else tuple(map(int, tensor.shape))
 
 
 def _dtype_of(tensor: torch.Tensor) -> str | None:
-    found = dtype_named(str(tensor.dtype).removeprefix("torch."))
+    found = dtype_named(_text_of(tensor.dtype).removeprefix("torch."))
     return found.name if found else None
 
 
@@ -254,9 +251,10 @@ def _quantization_of(tensor: torch.Tensor) -> Quantization | None:
     return Quantization(axis=tensor.q_per_channel_axis())
 
 
-def _channel_parts(tensor: torch.Tensor, table: StorageTable) -> tuple[Part, ...]:
+def _channel_parts(
+    tensor: torch.Tensor, quantization: Quantization | None, table: StorageTable
+) -> tuple[Part, ...]:
     """Scale and zero point of every channel; copies, so they are kept alive with the storages."""
-    quantization = _quantization_of(tensor)
     if quantization is None or quantization.axis is None:
         return ()
     inner = {"scales": tensor.q_per_channel_scales(), "zero_points": tensor.q_per_channel_zero_points()}
@@ -268,9 +266,9 @@ def _part(name: str, tensor: torch.Tensor, table: StorageTable) -> Part:
     return Part(
         name=name,
         shape=tuple(tensor.shape),
-        dtype=str(tensor.dtype).removeprefix("torch."),
+        dtype=_text_of(tensor.dtype).removeprefix("torch."),
         stride=tuple(tensor.stride()),
         storage=None if storage is None or storage.device.type == "meta" else table.key_of(storage),
         storage_offset=int(tensor.storage_offset()),
-        device=str(tensor.device),
+        device=_text_of(tensor.device),
     )

@@ -14,8 +14,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from bufscan.errors import UnreadableError
 from bufscan.inventory import Skipped
 from bufscan.live.anatomy import is_torch_class, mro_of
+from bufscan.live.config_defaults import config_classes, named, required
 from bufscan.live.importing import import_source
-from bufscan.live.sources import source_of_class, source_of_function
+from bufscan.live.origin import source_of_class, source_of_function
+from bufscan.live.registry import registered_modules
+from bufscan.source.files import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -29,11 +32,15 @@ class Candidate(NamedTuple):
     Attributes:
         source, name: how a target names it: `source:name`.
         missing: the arguments that it cannot be called without.
+        types: the names of their types, as far as they are written.
+        configs: those of them that are configurations with defaults for everything.
     """
 
     source: str
     name: str
     missing: tuple[str, ...]
+    types: dict[str, str]
+    configs: frozenset[str]
 
 
 class Discovery(NamedTuple):
@@ -50,13 +57,14 @@ class ClassLines(NamedTuple):
     lines: range
 
 
-def discover(source: str) -> Discovery:
+def discover(source: str, *, configs: bool = False) -> Discovery:
     """Every nn.Module class, and every factory whose source shows that it returns one, that a module defines.
 
     A package is searched with all its submodules; what is only imported from elsewhere is not its own.
 
     Args:
         source: a dotted name, or the path of a Python file.
+        configs: whether factories count that ask for nothing but configurations with defaults for everything.
 
     Raises:
         UnreadableError: the module cannot be imported.
@@ -72,20 +80,21 @@ def discover(source: str) -> Discovery:
                 raise
             discovery.skipped.append(Skipped(what=name, reason=error.message, failed=True))
             continue
-        _collect(module, name, discovery)
+        _collect(module, name, discovery, configs=configs)
         pending[:0] = _submodules(module)
     return discovery
 
 
 def classes_of(model: nn.Module) -> list[ClassLines]:
     """Where the classes of a model and of all its modules stand, without torch's own."""
-    classes = {id(base): base for module in model.modules() for base in mro_of(type(module))}
+    modules, _ = registered_modules(model)
+    classes = {id(base): base for entry in modules for base in mro_of(type(entry.module))}
     found = []
     for cls in classes.values():
         definition = None if is_torch_class(cls) else source_of_class(cls)
         if definition is not None:
             node = definition.node
-            file = definition.source.location(node.lineno).file
+            file = shown(definition.file.path)
             found.append(ClassLines(file, range(node.lineno, (node.end_lineno or node.lineno) + 1)))
     return found
 
@@ -96,7 +105,7 @@ def _submodules(module: types.ModuleType) -> list[str]:
     return sorted(each.name for each in found if not each.name.endswith(".__main__"))
 
 
-def _collect(module: types.ModuleType, source: str, discovery: Discovery) -> None:
+def _collect(module: types.ModuleType, source: str, discovery: Discovery, *, configs: bool) -> None:
     for name, value in list(vars(module).items()):
         if getattr(value, "__module__", None) != module.__name__ or getattr(value, "__name__", None) != name:
             continue
@@ -107,11 +116,12 @@ def _collect(module: types.ModuleType, source: str, discovery: Discovery) -> Non
                     Skipped(what=what, reason="an abstract class: nothing can be built of it")
                 )
             else:
-                discovery.candidates.append(Candidate(source, name, _required(value)))
+                discovery.candidates.append(_candidate(source, name, value))
         elif isinstance(value, types.FunctionType) and not name.startswith("_"):
-            missing = _required(value)
-            if not missing and _returns_module(value):
-                discovery.candidates.append(Candidate(source, name, missing))
+            candidate = _candidate(source, name, value)
+            is_complete = not candidate.missing or (configs and candidate.configs.issuperset(candidate.missing))
+            if is_complete and _returns_module(value):
+                discovery.candidates.append(candidate)
 
 
 def _is_module_class(value: Any) -> bool:
@@ -120,17 +130,15 @@ def _is_module_class(value: Any) -> bool:
     return isinstance(value, type) and issubclass(value, nn.Module)
 
 
-def _required(value: Callable[..., Any]) -> tuple[str, ...]:
-    """Names of the parameters without a default."""
-    try:
-        parameters = inspect.signature(value).parameters.values()
-    except (ValueError, TypeError):  # some callables written in C have no signature
-        return ()
-    variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    return tuple(
-        parameter.name
-        for parameter in parameters
-        if parameter.default is inspect.Parameter.empty and parameter.kind not in variadic
+def _candidate(source: str, name: str, value: Callable[..., Any]) -> Candidate:
+    parameters = required(value)
+    types_ = {
+        each.name: getattr(each.annotation, "__name__", str(each.annotation))
+        for each in parameters
+        if each.annotation is not each.empty
+    }
+    return Candidate(
+        source, name, tuple(each.name for each in parameters), types_, frozenset(config_classes(value))
     )
 
 
@@ -139,18 +147,10 @@ def _returns_module(function: types.FunctionType) -> bool:
     annotation = function.__annotations__.get("return")
     if _is_module_class(annotation):
         return True
-    if isinstance(annotation, str) and _is_module_class(_named(function, annotation)):
+    names = function.__globals__
+    if isinstance(annotation, str) and _is_module_class(named(names, annotation)):
         return True
-    return any(_is_module_class(_named(function, name)) for name in _made_and_returned(function))
-
-
-def _named(function: types.FunctionType, dotted: str) -> Any:
-    """What a dotted name means in the function's module; None where it means nothing."""
-    first, *rest = dotted.split(".")
-    found = function.__globals__.get(first)
-    for name in rest:
-        found = vars(found).get(name) if isinstance(found, types.ModuleType) else None
-    return found
+    return any(_is_module_class(named(names, name)) for name in _made_and_returned(function))
 
 
 def _made_and_returned(function: types.FunctionType) -> Iterator[str]:

@@ -15,10 +15,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from bufscan.bytesource import is_file
 from bufscan.dtypes import ALIASES
 from bufscan.errors import BufscanError, UnreadableError, UsageError
 from bufscan.live.anatomy import module_dict
+from bufscan.live.config_defaults import config_classes, required
 from bufscan.live.expression import Expression, parse_expression
 from bufscan.live.standard_output import diverted_to_stderr
 from bufscan.live.user_code import failure_of
@@ -37,7 +40,9 @@ _USER_FAILURES = (Exception, SystemExit)
 _MOST_NAMES = 5  # in a hint
 
 
-def build(target: ObjectTarget, *, device: str | None = None, dtype: str | None = None) -> nn.Module:
+def build(
+    target: ObjectTarget, *, device: str | None = None, dtype: str | None = None, configs: bool = False
+) -> nn.Module:
     """Import the target and make its module.
 
     A class or a factory is called, with the literal arguments of the expression or with none; an object that
@@ -48,13 +53,17 @@ def build(target: ObjectTarget, *, device: str | None = None, dtype: str | None 
         device: built under `torch.device(device)` (`meta` allocates nothing). What the import itself makes
             stays where the user's code puts it.
         dtype: torch's name of the default dtype while building (`bfloat16`).
+        configs: whether arguments that are missing and are configurations are given, with all their defaults.
 
     Raises:
         UsageError: the expression, the arguments, `device` or `dtype` make no sense.
         UnreadableError: the import or the constructor failed, or the result is no module.
     """
     with diverted_to_stderr(), _surroundings_kept():
-        return _make(target, *_find(target), device, dtype)
+        found, expression = _find(target)
+        if configs and callable(found):
+            expression = _with_configs(found, expression)
+        return _make(target, found, expression, device, dtype)
 
 
 def build_stand_in(
@@ -264,6 +273,20 @@ def _find(target: ObjectTarget) -> tuple[Any, Expression]:
     """What the target names, imported, and how it is to be called."""
     expression = parse_expression(target.expression)
     return _attribute(_import(target.source), expression, target.source), expression
+
+
+def _with_configs(found: Any, expression: Expression) -> Expression:
+    """The call with a configuration for each argument that is one and is missing."""
+    given = len(expression.args)
+    names = [each.name for each in required(found)][given:]
+    made = {}
+    for name, cls in config_classes(found).items():
+        if name in names and name not in expression.kwargs:
+            try:
+                made[name] = cls()
+            except _USER_FAILURES as error:
+                raise failure_of(f"`{cls.__name__}()`", error) from error
+    return msgspec.structs.replace(expression, kwargs={**expression.kwargs, **made})
 
 
 def _attribute(module: ModuleType, expression: Expression, source: str) -> Any:

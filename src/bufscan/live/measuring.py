@@ -11,6 +11,7 @@ import contextlib
 import random
 import sys
 from collections.abc import Mapping
+from operator import is_
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
@@ -112,6 +113,7 @@ def _default_conversion() -> Iterator[None]:
 
 
 class _TensorState(NamedTuple):
+    module: nn.Module
     name: str
     tensor: torch.Tensor
     version: int | None
@@ -127,7 +129,7 @@ def _left_as_it_was(modules: Sequence[nn.Module]) -> Iterator[list[str]]:
     dicts = [found for module in modules for found in _own_dicts(module)]
     before = [dict(found) for found in dicts]
     with subclasses_not_asked():
-        tensors = [_state_of(name, tensor) for module in modules for name, tensor in _tensors_of(module)]
+        tensors = [_state_of(*entry) for module in modules for entry in _tensors_of(module)]
     python_state, torch_state = random.getstate(), torch.get_rng_state()
     written: list[str] = []
     try:
@@ -138,7 +140,11 @@ def _left_as_it_was(modules: Sequence[nn.Module]) -> Iterator[list[str]]:
         for found, kept in zip(dicts, before, strict=True):
             _put_back(found, kept)
         with subclasses_not_asked():
-            written.extend(state.name for state in tensors if not _put_tensor_back(state))
+            written.extend(
+                f"{state.name} of {type(state.module).__name__}"
+                for state in tensors
+                if not _put_tensor_back(state)
+            )
 
 
 def _put_tensor_back(state: _TensorState) -> bool:
@@ -156,28 +162,23 @@ def _own_dicts(module: nn.Module) -> Iterator[dict[str, Any]]:
 
 
 def _put_back(found: dict[str, Any], kept: dict[str, Any]) -> None:
-    same = len(found) == len(kept) and all(
-        name is other and found[name] is kept[other] for name, other in zip(found, kept, strict=True)
-    )
-    if not same:
+    same = len(found) == len(kept) and all(map(is_, found, kept))
+    if not same or not all(map(is_, found.values(), kept.values())):
         found.clear()
         found.update(kept)
 
 
-def _tensors_of(module: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
+def _tensors_of(module: nn.Module) -> Iterator[tuple[nn.Module, str, torch.Tensor]]:
     own = instance_dict(module)
     for table in ("_parameters", "_buffers"):
         entries = own.get(table)
         if isinstance(entries, dict):
-            yield from (
-                (f"{name} of {type(module).__name__}", tensor)
-                for name, tensor in entries.items()
-                if tensor is not None
-            )
+            yield from ((module, name, tensor) for name, tensor in entries.items() if tensor is not None)
 
 
-def _state_of(name: str, tensor: torch.Tensor) -> _TensorState:
-    return _TensorState(name, tensor, _version_of(tensor), _grad_of(tensor), dict(instance_dict(tensor)))
+def _state_of(module: nn.Module, name: str, tensor: torch.Tensor) -> _TensorState:
+    attributes = dict(instance_dict(tensor))
+    return _TensorState(module, name, tensor, _version_of(tensor), _grad_of(tensor), attributes)
 
 
 def _version_of(tensor: torch.Tensor) -> int | None:

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
     from bufscan.inventory import Holding
     from bufscan.live.functions import Namespace
-    from bufscan.live.origin import Want
     from bufscan.live.registry import RegisteredModule
+    from bufscan.source.origins import Want
 
 # How an object is held is said by the strongest step on the way to it.
 _STRENGTH: tuple[Holding, ...] = (

@@ -6,14 +6,12 @@ from functools import cached_property
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, Literal
 
-import msgspec
-
 from bufscan.inventory import HARMLESS_HOLDINGS, ExtraState, Inventory, Tensor
 from bufscan.live.anatomy import is_torch_class
 from bufscan.live.classifying import Classifier
-from bufscan.live.describing import StorageTable, describe, elements_of, is_uninitialised, subclasses_not_asked
+from bufscan.live.describing import Places, StorageTable, describe, is_uninitialised, subclasses_not_asked
 from bufscan.live.measuring import measure
-from bufscan.live.origin import find_assignment, find_function, find_global_assignment
+from bufscan.live.origin import origin_of, origin_of_function, origin_of_global
 from bufscan.live.registry import registered_modules, registered_tensors, table_of
 from bufscan.live.renewal import is_reset
 from bufscan.live.saving import SavedNames
@@ -33,9 +31,9 @@ if TYPE_CHECKING:
     from bufscan.live.describing import Elements
     from bufscan.live.measuring import Measurement
     from bufscan.live.naming import Anchor
-    from bufscan.live.origin import Assignment
     from bufscan.live.registry import RegisteredModule, RegisteredTensor
     from bufscan.live.walking import Reached
+    from bufscan.source.origins import Origin
 
 _MOST_NAMES = 3  # of what a note is about
 
@@ -95,8 +93,9 @@ class _Scanner:
         self._shadows = Shadows(modules)
         self._registered = [entry for module in modules for entry in registered_tensors(module)]
         self._saved = SavedNames(measurement.saved, (entry.name for entry in self._registered))
-        self._classifier = Classifier(self._registered, reached, measurement.moved, was_made)
-        self._splits = splits(self._registered, self._classifier.uses_of)
+        self._places = Places()
+        self._classifier = Classifier(self._registered, reached, measurement.moved, was_made, self._places)
+        self._splits = splits(self._registered, self._classifier.uses_of, self._places)
         self._first_names: dict[int | Elements, str] = {}
         self._by_prefix: dict[str, list[Tensor]] = {}
         self._rest: list[Tensor] = []
@@ -132,7 +131,7 @@ class _Scanner:
         # A hidden module is one fault, made where the module is put, whatever its own code holds in its turn.
         anchor = place.anchor if place.holder is None else place.holder.anchor
         nothing_to_mend = verdict.holding in HARMLESS_HOLDINGS or _is_torchs(anchor)
-        found = None if nothing_to_mend else assignment_of(anchor)
+        origin = None if nothing_to_mend else origin_at(anchor)
         record = self._record(
             place.path,
             tensor,
@@ -144,8 +143,8 @@ class _Scanner:
             holding=verdict.holding,
             alias_of=verdict.alias_of,
             holder=place.holder.path if place.holder is not None else None,
-            found=found,
-            slot=None if nothing_to_mend else slot_at(place, tensor, verdict, found),
+            origin=origin,
+            slot=None if nothing_to_mend else slot_at(place, tensor, verdict, origin),
         )
         self._by_prefix.setdefault(place.home.prefix, []).append(record)
 
@@ -184,7 +183,7 @@ class _Scanner:
         role: Role = "parameter" if entry.kind == "parameter" else "persistent_buffer"
         split = self._splits.get(entry.name)
         holding = shadow.holding if shadow else split.holding if split else None
-        found = assignment_of(shadow.anchor) if shadow else _registration_of(entry, is_split=bool(split))
+        origin = origin_at(shadow.anchor) if shadow else _registration_of(entry, is_split=bool(split))
         return self._record(
             entry.name,
             tensor,
@@ -198,8 +197,8 @@ class _Scanner:
             holder=shadow.module if shadow else None,
             is_reset=lacks_values(entry)
             and is_reset((type(entry.owner.module), type(self._modules[0].module)), entry.attribute),
-            found=found,
-            slot=slot_of(entry, holding, found),
+            origin=origin,
+            slot=slot_of(entry, holding, origin),
         )
 
     def _record(
@@ -208,13 +207,13 @@ class _Scanner:
         tensor: torch.Tensor,
         *,
         alias_of: str | None = None,
-        found: Assignment | None = None,
+        origin: Origin | None = None,
         slot: Slot | None = None,
         **facts: Any,
     ) -> Tensor:
         trained = self._measurement.trained
         described = describe(tensor, self.storages)
-        if described.placements:
+        if described.get("placements"):
             self._meshes.add(str(tensor.device_mesh))  # type: ignore[attr-defined]  # what has placements is a DTensor
         return Tensor(
             name=name,
@@ -222,15 +221,15 @@ class _Scanner:
             trains=None if trained is None else id(tensor) in trained,
             alias_of=alias_of or self._first_name(tensor, name),
             declared=_declared(tensor),
-            origin=found.location if found else None,
+            origin=origin.location if origin else None,
             slot=slot,
             **facts,
-            **msgspec.structs.asdict(described),
+            **described,
         )
 
     def _first_name(self, tensor: torch.Tensor, name: str) -> str | None:
         """The name under which this tensor, or another object that shows the very same elements, was met first."""
-        elements = elements_of(tensor)
+        elements = self._places.elements_of(tensor)
         first = self._first_names.setdefault(id(tensor) if elements is None else elements, name)
         return None if first == name else first
 
@@ -239,11 +238,11 @@ class _Scanner:
         if moved is None:
             return None
         # An `_apply` of C++ modules hands over `param.data`: another object with the same elements.
-        return id(tensor) in moved or elements_of(tensor) in self._moved_elements
+        return id(tensor) in moved or self._places.elements_of(tensor) in self._moved_elements
 
     @cached_property
     def _moved_elements(self) -> set[Elements]:
-        found = map(elements_of, (self._measurement.moved or {}).values())
+        found = map(self._places.elements_of, (self._measurement.moved or {}).values())
         return {elements for elements in found if elements is not None}
 
     def notes(self) -> Iterator[str]:
@@ -266,23 +265,23 @@ def _is_torchs(anchor: Anchor | None) -> bool:
     return isinstance(owner, type) and is_torch_class(owner)
 
 
-def assignment_of(anchor: Anchor | None) -> Assignment | None:
+def origin_at(anchor: Anchor | None) -> Origin | None:
     """Where the source assigns what the walk came through; None where it does not show it."""
     if anchor is None:
         return None
     owner, name, want, key = anchor
     if isinstance(owner, type):
-        return find_assignment(owner, name or "", want, key)
+        return origin_of(owner, name or "", want, key)
     if isinstance(owner, FunctionType) and name is None:
-        return find_function(owner)
-    return find_global_assignment(owner, name or "")
+        return origin_of_function(owner)
+    return origin_of_global(owner, name or "")
 
 
-def _registration_of(entry: RegisteredTensor, *, is_split: bool) -> Assignment | None:
+def _registration_of(entry: RegisteredTensor, *, is_split: bool) -> Origin | None:
     """Where a buffer is registered that had better be registered otherwise."""
     if not is_split and misregistration_of(entry) is None:
         return None
-    return find_assignment(type(entry.owner.module), entry.attribute, "registration")
+    return origin_of(type(entry.owner.module), entry.attribute, "registration")
 
 
 def _declared(tensor: torch.Tensor) -> Literal["parameter", "buffer"] | None:

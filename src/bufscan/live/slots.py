@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from bufscan.inventory import Holding
     from bufscan.live.classifying import Verdict
     from bufscan.live.naming import Place
-    from bufscan.live.origin import Assignment
     from bufscan.live.registry import RegisteredTensor
+    from bufscan.source.origins import Origin
 
 _LIFETIMES = ("cache", "state", "carried")
 _BY_HOLDING = {
@@ -32,14 +32,14 @@ _BY_HOLDING = {
 """Ways of holding that tell the rule by themselves, with what source calls them."""
 
 
-def slot_at(place: Place, tensor: torch.Tensor, verdict: Verdict, found: Assignment | None) -> Slot:
+def slot_at(place: Place, tensor: torch.Tensor, verdict: Verdict, origin: Origin | None) -> Slot:
     """The slot of what the walk met, or of the outermost hidden module that it is in.
 
     Args:
         place: where it was met.
         tensor: what was met.
         verdict: what is wrong with it.
-        found: where the source makes it so.
+        origin: where the source makes it so.
     """
     from torch import nn
 
@@ -49,7 +49,7 @@ def slot_at(place: Place, tensor: torch.Tensor, verdict: Verdict, found: Assignm
     what = "modules" if is_hidden else "parameters" if isinstance(tensor, nn.Parameter) else "tensors"
     name = place.spelling or (place.anchor and place.anchor.name) or ""
     if verdict.holding in _BY_HOLDING:
-        return _slot(found, name, *_BY_HOLDING[verdict.holding])
+        return _slot(origin, name, *_BY_HOLDING[verdict.holding])
     if place.depth == 1:
         kind = "direct" if what != "tensors" else _kind_of(tensor, verdict)
     elif what == "modules" and place.first_step.module is None:
@@ -58,7 +58,7 @@ def slot_at(place: Place, tensor: torch.Tensor, verdict: Verdict, found: Assignm
         kind = "container" if what == "tensors" else f"container of {what}"
     else:
         kind = place.holding if place.holding in ("partial", "hook", "closure", "constant") else "object"
-    return _slot(found, name, {"modules": "BUF003", "parameters": "BUF002", "tensors": "BUF001"}[what], kind)
+    return _slot(origin, name, {"modules": "BUF003", "parameters": "BUF002", "tensors": "BUF001"}[what], kind)
 
 
 def _kind_of(tensor: torch.Tensor, verdict: Verdict) -> str:
@@ -68,13 +68,13 @@ def _kind_of(tensor: torch.Tensor, verdict: Verdict) -> str:
     return verdict.holding if verdict.holding in _LIFETIMES else "plain"
 
 
-def slot_of(entry: RegisteredTensor, holding: Holding | None, found: Assignment | None) -> Slot | None:
+def slot_of(entry: RegisteredTensor, holding: Holding | None, origin: Origin | None) -> Slot | None:
     """The slot of a registered tensor, where something is wrong with how that is done: it is hidden, or shared."""
     if holding is not None:
-        return _slot(found, entry.attribute, *_BY_HOLDING[holding])
+        return _slot(origin, entry.attribute, *_BY_HOLDING[holding])
     code = misregistration_of(entry)
     kind = "uninitialised" if code == "BUF204" else "buffer"
-    return None if code is None else _slot(found, entry.attribute, code, kind)
+    return None if code is None else _slot(origin, entry.attribute, code, kind)
 
 
 def misregistration_of(entry: RegisteredTensor) -> str | None:
@@ -96,7 +96,7 @@ def lacks_values(entry: RegisteredTensor) -> bool:
     return entry.kind == "buffer" and not entry.persistent and tensor is not None and tensor.device.type == "meta"
 
 
-def _slot(found: Assignment | None, attribute: str, code: str, kind: str) -> Slot:
-    if found is None:
+def _slot(origin: Origin | None, attribute: str, code: str, kind: str) -> Slot:
+    if origin is None:
         return Slot(file="", owner="", attribute=attribute, code=code, kind=kind)
-    return Slot(file=found.file, owner=found.owner, attribute=attribute, code=code, kind=kind)
+    return Slot(file=origin.file, owner=origin.owner, attribute=attribute, code=code, kind=kind)

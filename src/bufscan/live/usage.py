@@ -5,15 +5,15 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING
 
-from bufscan.live.assignments import walk
-from bufscan.live.sources import source_of_function
+from bufscan.live.origin import source_of_function
+from bufscan.source.sites import walk
 from bufscan.source.slots import INSERTING, Receivers, last_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from types import FunctionType
 
-    from bufscan.live.sources import Function
+    from bufscan.source.project import FunctionNode
 
 # What tells of a tensor without its elements, which may stay where they are.
 _ASKS_ONLY = frozenset(("shape", "dtype", "device", "ndim", "size", "dim", "numel", "is_cuda", "layout"))
@@ -78,7 +78,7 @@ class Uses:
             yield _parents_in(node), Receivers({arguments[0].arg})
 
 
-def _parents_in(function: Function) -> dict[ast.AST, ast.AST | None]:
+def _parents_in(function: FunctionNode) -> dict[ast.AST, ast.AST | None]:
     found: dict[ast.AST, ast.AST | None] = dict.fromkeys(function.body)
     for node in list(walk(function.body)):
         found.setdefault(node, None)

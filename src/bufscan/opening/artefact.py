@@ -6,13 +6,13 @@ import gc
 import os
 import re
 import sys
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import msgspec
 
-from bufscan.bytesource import MemorySource, exists
+from bufscan.bytesource import FileObjectSource, MemorySource, exists
 from bufscan.errors import UnreadableError, UsageError, did_you_mean
 from bufscan.formats.listing import skip_each
 from bufscan.formats.reading import is_unzipped, read_file, read_path
@@ -20,9 +20,11 @@ from bufscan.roles.deciding import decide
 from bufscan.target import (
     FileTarget,
     FolderTarget,
+    LoadedCheckpoint,
     MemberTarget,
     ModuleTarget,
     ObjectTarget,
+    OpenedFile,
     RemoteTarget,
     StandardInput,
     name_of,
@@ -32,14 +34,14 @@ from bufscan.target import (
 from bufscan.values.storages import FileStorages, LiveStorages
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from torch import nn
 
     from bufscan.bytesource import ByteSource, OpenFiles
     from bufscan.inventory import Inventory
     from bufscan.ranks import Ranks
-    from bufscan.target import Target
+    from bufscan.target import Taken, Target
     from bufscan.values.storages import StorageReader
 
 _MOST_BESIDE = 1000
@@ -55,12 +57,14 @@ class BuildOptions(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         device: where; None for torch's default.
         dtype: the default dtype meanwhile; None for torch's default.
+        configs: whether configurations that are asked for are given with all their defaults.
     """
 
     device: str | None = None
     dtype: str | None = None
+    configs: bool = False
 
-    def require_model(self, targets: Sequence[str | nn.Module], model: object = None) -> None:
+    def require_model(self, targets: Sequence[Taken], model: object = None) -> None:
         """Make sure that there is something to build.
 
         Raises:
@@ -75,7 +79,7 @@ class Artefact(NamedTuple):
     """One opened target.
 
     Attributes:
-        target: what it is, as it was parsed; None for a model that was handed over.
+        target: what it is, as it was parsed; None for what was handed over.
         inventory: what it holds.
         reader: reads the inventory's storages.
         model: of a model, the module itself.
@@ -116,9 +120,7 @@ Sides: TypeAlias = tuple[Artefact, Artefact]
 """The old artefact of a comparison, and the new one."""
 
 
-def open_target(  # noqa: PLR0911 - one for each kind of target
-    target: str | nn.Module, files: OpenFiles, build: BuildOptions, *, plain: bool = False
-) -> Artefact:
+def open_target(target: Taken, files: OpenFiles, build: BuildOptions, *, plain: bool = False) -> Artefact:
     """Open one target. Of a file or a folder, what was opened stays open in `files`.
 
     `plain`: whether the inventory is to have the values beside the tensors.
@@ -127,8 +129,19 @@ def open_target(  # noqa: PLR0911 - one for each kind of target
         UsageError: it names nothing that can be opened.
         UnreadableError: it cannot be read or built.
     """
-    if not isinstance(target, str):
-        return _scanned(target, name_of(target), None)
+    match target:
+        case LoadedCheckpoint():
+            return _loaded(target, plain=plain)
+        case OpenedFile():
+            opened = FileObjectSource(target.file, name_of(target))
+            return _in_one(None, opened, lambda: read_file(opened, opened.name, plain=plain))
+        case str():
+            return _named(target, files, build, plain=plain)
+        case _:
+            return _scanned(target, name_of(target), None)
+
+
+def _named(target: str, files: OpenFiles, build: BuildOptions, *, plain: bool) -> Artefact:
     match parse_target(target):
         case ObjectTarget() as named:
             return build_target(named, target, files, build)
@@ -183,7 +196,17 @@ def _unzipped(folder: FolderTarget, target: str, files: OpenFiles, *, plain: boo
     return _in_one(folder, source, lambda: read_unzipped(source, target, plain=plain))
 
 
-def _in_one(target: Target, source: ByteSource, read: Callable[[], Inventory]) -> Artefact:
+def _loaded(loaded: LoadedCheckpoint, *, plain: bool) -> Artefact:
+    from bufscan.formats.containers.in_memory import read_memory
+    from bufscan.live.pickling import pickled
+
+    written, storages = pickled(loaded.contents)
+    nbytes = {key: storage.nbytes() for key, storage in storages.items()}
+    inventory = _decided(lambda: read_memory(written, nbytes, name_of(loaded), plain=plain))
+    return Artefact(None, inventory, LiveStorages(storages))
+
+
+def _in_one(target: Target | None, source: ByteSource, read: Callable[[], Inventory]) -> Artefact:
     """An artefact whose bytes all lie in one source."""
     return Artefact(target, _decided(read), FileStorages(lambda _: source))
 
@@ -197,18 +220,22 @@ def build_target(named: ObjectTarget, target: str, files: OpenFiles, build: Buil
     from bufscan.live.importing import build as build_model
 
     files.note(Path(named.source))
-    return _scanned(build_model(named, device=build.device, dtype=build.dtype), target, named)
+    return _scanned(
+        build_model(named, device=build.device, dtype=build.dtype, configs=build.configs), target, named
+    )
 
 
-def is_code(target: str | nn.Module) -> bool:
+def is_code(target: Taken) -> bool:
     """Whether opening it runs the user's code."""
+    if not isinstance(target, str):
+        return not isinstance(target, LoadedCheckpoint | OpenedFile)
     try:
-        return not isinstance(target, str) or isinstance(parse_code_or_target(target), ObjectTarget | ModuleTarget)
+        return isinstance(parse_code_or_target(target), ObjectTarget | ModuleTarget)
     except UsageError:
         return False
 
 
-def files_first(targets: Sequence[str | nn.Module]) -> list[int]:
+def files_first(targets: Sequence[Taken]) -> list[int]:
     """The positions of the targets in the order to open them: all files are read before any code runs."""
     return sorted(range(len(targets)), key=lambda position: is_code(targets[position]))
 
@@ -218,17 +245,24 @@ def _scanned(model: nn.Module, name: str, target: ObjectTarget | None) -> Artefa
     from bufscan.live.scanning import scan
 
     storages = StorageTable()
-    inventory = scan(model, name, storages)
+    with _not_collecting():
+        inventory = scan(model, name, storages)
     return Artefact(target, inventory, LiveStorages(storages.live), model)
 
 
 def _decided(read: Callable[[], Inventory]) -> Inventory:
     """What was read, with its roles."""
-    # Reading makes hundreds of thousands of records and no cycles; collecting meanwhile only walks them.
+    with _not_collecting():
+        return decide(read())
+
+
+@contextmanager
+def _not_collecting() -> Iterator[None]:
+    """Reading makes hundreds of thousands of records and no cycles; collecting meanwhile only walks them."""
     enabled = gc.isenabled()
     gc.disable()
     try:
-        return decide(read())
+        yield
     finally:
         if enabled:
             gc.enable()

@@ -10,9 +10,8 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from bufscan.inventory import Location
-from bufscan.live.sources import shown_path
 from bufscan.live.user_code import may_be_named
-from bufscan.source.files import is_installed
+from bufscan.source.files import is_installed, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,7 +34,7 @@ class Line(NamedTuple):
     @property
     def location(self) -> Location:
         """The place to show a person."""
-        return Location(file=shown_path(self.frame.f_code.co_filename), line=self.frame.f_lineno)
+        return Location(file=shown(self.frame.f_code.co_filename), line=self.frame.f_lineno)
 
 
 def line_now(outermost: CodeType) -> Line | None:

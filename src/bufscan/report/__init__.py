@@ -32,8 +32,19 @@ def _csv(inventory: Inventory, view: View) -> str:
     return render(inventory, view)
 
 
-REPORTS: Final[dict[str, Callable[[Inventory, View], str]]] = {"text": _text, "json": _json, "csv": _csv}
+def _html(inventory: Inventory, view: View) -> str:
+    from bufscan.report.html.inspect_page import render
+
+    return render(inventory, view)
+
+
+REPORTS: Final[dict[str, Callable[[Inventory, View], str]]] = {
+    "text": _text,
+    "json": _json,
+    "csv": _csv,
+    "html": _html,
+}
 """By the name that `--format` takes."""
 
-WITH_FINDINGS: Final = frozenset(("json",))
+WITH_FINDINGS: Final = frozenset(("json", "html"))
 """Those that show what the rules say: running them takes a tenth of the time that a listing takes."""

@@ -80,13 +80,14 @@ class IgnoredRecord(FindingRecord, frozen=True, kw_only=True):
 
 
 class TargetRecord(Spread, frozen=True, kw_only=True):
-    """What was found in one target."""
+    """What was found in one target; `unbuilt` are classes that were read from source instead of being built."""
 
     target: str
     findings: tuple[FindingRecord, ...]
     ignored: tuple[IgnoredRecord, ...]
     skipped: tuple[SkippedRecord, ...]
     failure: FailureRecord | None
+    unbuilt: tuple[SkippedRecord, ...] | None = None
 
 
 class KnownRecord(Record, frozen=True, kw_only=True):
@@ -170,6 +171,7 @@ def _target(target: TargetResult) -> TargetRecord:
         failure=None
         if failure is None
         else FailureRecord(message=text(failure.message), hint=optional(failure.hint)),
+        unbuilt=skipped_records(target.unbuilt) or None,
     )
 
 
@@ -215,7 +217,7 @@ def _summary(result: CheckResult) -> SummaryRecord:
         skipped=sum(len(target.skipped) for target in result.targets),
         failing=result.failing,
         failures=sum(not target.is_complete for target in result.targets),
-        read_from_source=sum(target.read for target in result.targets),
+        read_from_source=sum(len(target.unbuilt) for target in result.targets),
         files=None if source is None else source.files,
         classes=None if source is None else source.classes,
     )

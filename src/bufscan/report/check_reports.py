@@ -62,6 +62,12 @@ def _markdown(result: CheckResult, _view: CheckView) -> str:
     return render(result)
 
 
+def _html(result: CheckResult, view: CheckView) -> str:
+    from bufscan.report.html.check_page import render
+
+    return render(result, view)
+
+
 CHECK_REPORTS: Final[dict[str, Callable[[CheckResult, CheckView], str]]] = {
     "text": _text,
     "concise": _concise,
@@ -71,5 +77,6 @@ CHECK_REPORTS: Final[dict[str, Callable[[CheckResult, CheckView], str]]] = {
     "gitlab": _gitlab,
     "junit": _junit,
     "markdown": _markdown,
+    "html": _html,
 }
 """By the name that `--format` takes."""

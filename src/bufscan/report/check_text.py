@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from bufscan.report.check_view import CheckView
-from bufscan.report.findings import counted, not_counted, sighting, verdict, without_repeats
-from bufscan.report.sizes import plural
+from bufscan.report.findings import not_counted, sighting, target_state, verdict, without_repeats
 from bufscan.report.text.layout import BLANK, Cell, Line, Style, line, paint, wrapped
 
 if TYPE_CHECKING:
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
 _STYLES: dict[Severity, Style] = {"error": "unregistered", "warning": "warning", "note": "dim"}
 
 _MOST_NAMED = 5
+_MOST_STANZAS = 3
 _INDENT = 4
 _GUTTER = 7
 _NAMES = re.compile(r"[A-Za-z_]\w*")
@@ -48,6 +48,7 @@ def render(result: CheckResult, view: CheckView) -> str:
         blocks.append(list(_paragraph(0, uncounted, display, "dim")))
     if groups:
         blocks.append(list(_advice(groups, repeated, display)))
+    blocks += _stanzas(result, display)
     return paint([*_spaced(blocks), BLANK, *last] if blocks else last, display)
 
 
@@ -78,6 +79,18 @@ def _advice(groups: list[Repeated], repeated: list[str], display: Display) -> It
     yield from _paragraph(0, f"`bufscan explain {codes[0]}` says why{more}", display, "dim")
 
 
+def _stanzas(result: CheckResult, display: Display) -> Iterator[list[Line]]:
+    """How to have built what asks for arguments: a few entries to fill in, to be copied."""
+    unbuilt = [each.stanza for target in result.targets for each in (*target.skipped, *target.unbuilt)]
+    stanzas = list(dict.fromkeys(stanza for stanza in unbuilt if stanza is not None))
+    if stanzas:
+        some = f" ({_MOST_STANZAS} of {len(stanzas):,})" if len(stanzas) > _MOST_STANZAS else ""
+        said = f"to build what needs arguments, add to pyproject.toml, with values filled in{some}:"
+        yield list(_paragraph(0, said, display, "dim"))
+        for stanza in stanzas[:_MOST_STANZAS]:
+            yield [line(_whole(each, display)) for each in stanza.splitlines()]
+
+
 def _spaced(blocks: list[list[Line]]) -> Iterator[Line]:
     """A blank line around each block that has several lines; a row of clean targets stays a row."""
     for before, block in zip([[], *blocks], blocks, strict=False):
@@ -97,7 +110,7 @@ def render_incomplete(result: CheckResult, display: Display) -> str:
 def _target(target: TargetResult, view: CheckView, repeated: list[str]) -> Iterator[Line]:
     """One target; `repeated` are notes on fixes that several findings share, and the end of the report tells."""
     display = view.display
-    yield line(f"{display.show(target.target)}: {_state(target)}", "title")
+    yield line(f"{display.show(target.target)}: {target_state(target)}", "title")
     if target.failure is not None:
         yield from _paragraph(2, target.failure.message, display, "warning")
         if target.failure.hint is not None:
@@ -115,19 +128,6 @@ def _target(target: TargetResult, view: CheckView, repeated: list[str]) -> Itera
             yield from _paragraph(2, f"could not examine {skipped.what}: {skipped.reason}", display, "warning")
         else:
             yield from _paragraph(2, f"skipped {skipped.what}: {skipped.reason}", display, "dim")
-
-
-def _state(target: TargetResult) -> str:
-    if target.failure is not None:
-        return "could not be checked"
-    parts = [counted(target.findings)]
-    if target.read:
-        parts.append(f"{plural(target.read, 'class')} read from source")
-    if target.ignored:
-        parts.append(f"{len(target.ignored):,} ignored")
-    if target.skipped:
-        parts.append(f"{len(target.skipped):,} skipped" if target.is_complete else "not all could be examined")
-    return ", ".join(parts)
 
 
 def _by_place(finding: Finding) -> tuple[object, ...]:

@@ -14,7 +14,7 @@ from bufscan.report.sizes import plural
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from bufscan.checking.results import CheckResult, Watched
+    from bufscan.checking.results import CheckResult, TargetResult, Watched
     from bufscan.findings import Finding
 
 
@@ -84,6 +84,20 @@ def counted(findings: Iterable[Finding]) -> str:
     return ", ".join(shown) or "no findings"
 
 
+def target_state(target: TargetResult) -> str:
+    """`2 errors, 1 skipped`: what was found in a target and how far it was examined."""
+    if target.failure is not None:
+        return "could not be checked"
+    parts = [counted(target.findings)]
+    if target.unbuilt:
+        parts.append(f"{plural(len(target.unbuilt), 'class')} read from source")
+    if target.ignored:
+        parts.append(f"{len(target.ignored):,} ignored")
+    if target.skipped:
+        parts.append(f"{len(target.skipped):,} skipped" if target.is_complete else "not all could be examined")
+    return ", ".join(parts)
+
+
 def verdict(result: CheckResult) -> str:
     """The one sentence that says it all."""
     watched = result.watched
@@ -96,7 +110,7 @@ def verdict(result: CheckResult) -> str:
         unsafe = sum(finding.edits is not None for finding in result.findings) - safe
         parts += [f"{safe:,} can be fixed with --fix"] * bool(safe)
         parts += [f"{unsafe:,} with --unsafe-fixes"] * bool(unsafe)
-    read = sum(target.read for target in result.targets)
+    read = sum(len(target.unbuilt) for target in result.targets)
     if read:
         parts.append(f"{plural(read, 'class')} read from source")
     ignored = sum(len(target.ignored) for target in result.targets)

@@ -108,11 +108,38 @@ class TotalRecord(Record, frozen=True, kw_only=True):
 
 
 class OptimizerRecord(Record, frozen=True, kw_only=True):
-    """An optimizer's state, and how many parameters each of its groups has."""
+    """An optimizer's state.
+
+    Attributes:
+        section: where it lies.
+        parameters: how many it holds.
+        groups: how many each of its groups holds.
+        kind: the classes of torch.optim that keep such a state.
+        settings: of each group, as text by their names.
+    """
 
     section: str
     parameters: int
     groups: tuple[int, ...]
+    kind: str | None = None
+    settings: tuple[dict[str, str], ...] = ()
+
+
+class TrainingRecord(Record, frozen=True, kw_only=True):
+    """A value that says how a checkpoint was trained: where it lies, its type, and its exact text."""
+
+    path: str
+    kind: str
+    text: str
+
+
+class SectionRecord(Record, frozen=True, kw_only=True):
+    """A part of a checkpoint; ties count once."""
+
+    section: str
+    tensors: int
+    numel: int | None
+    nbytes: int | None
 
 
 class PackedRecord(Record, frozen=True, kw_only=True):
@@ -197,6 +224,8 @@ class InspectRecord(Spread, frozen=True, kw_only=True):
         dict[str, TotalRecord], msgspec.Meta(extra_json_schema={"propertyNames": {"enum": list(ROLES)}})
     ]
     stored_bytes: int
+    sections: tuple[SectionRecord, ...]
+    training: tuple[TrainingRecord, ...]
     optimizers: tuple[OptimizerRecord, ...]
     packed: tuple[PackedRecord, ...]
     joins: tuple[JoinRecord, ...]
@@ -241,8 +270,18 @@ def record_of(inventory: Inventory, shown: Inventory, view: View) -> InspectReco
         tensors=(),
         totals={role: _total(total) for role, total in count_ties_once(shown).totals().items()},
         stored_bytes=shown.stored_bytes,
+        sections=tuple(_section(name, total) for name, total in shown.sections().items()),
+        training=tuple(
+            TrainingRecord(path=text(each.path), kind=each.kind, text=text(each.text)) for each in shown.training
+        ),
         optimizers=tuple(
-            OptimizerRecord(section=text(each.section), parameters=sum(each.sizes), groups=tuple(each.sizes))
+            OptimizerRecord(
+                section=text(each.section),
+                parameters=sum(each.sizes),
+                groups=tuple(each.sizes),
+                kind=each.kind,
+                settings=tuple(group.settings for group in each.groups),
+            )
             for each in shown.optimizers
         ),
         packed=tuple(map(_packed, shown.packed)),
@@ -266,6 +305,12 @@ def _disagreement(each: Disagreement) -> DisagreementRecord:
     others = (OtherRanksRecord(value=text(value), ranks=ranks) for value, ranks in each.others.items())
     return DisagreementRecord(
         name=text(each.name), aspect=each.aspect, first=text(each.first), others=tuple(others)
+    )
+
+
+def _section(name: str, total: RoleTotal) -> SectionRecord:
+    return SectionRecord(
+        section=text(name), tensors=total.tensors, numel=number(total.numel), nbytes=number(total.nbytes)
     )
 
 
@@ -293,7 +338,7 @@ def _selection(inventory: Inventory, view: View) -> SelectionRecord:
 def _tensor_lines(tensors: Sequence[Tensor]) -> Iterator[str]:
     for start in range(0, len(tensors), _MOST_AT_ONCE):
         yield ",\n  " if start else "[\n  "
-        yield _batch([_tensor(tensor) for tensor in tensors[start : start + _MOST_AT_ONCE]])
+        yield _batch([tensor_record(tensor) for tensor in tensors[start : start + _MOST_AT_ONCE]])
     yield "\n ]" if tensors else "[]"
 
 
@@ -307,7 +352,8 @@ def _batch(tensors: list[TensorRecord]) -> str:
     return ",\n  ".join(encode(tensor, dense=True) for tensor in tensors)
 
 
-def _tensor(tensor: Tensor) -> TensorRecord:
+def tensor_record(tensor: Tensor) -> TensorRecord:
+    """A tensor as the schema has it."""
     return TensorRecord(
         name=text(tensor.name),
         section=text(tensor.section),
@@ -377,7 +423,7 @@ def _join(join: Join) -> JoinRecord:
         model=text(join.model),
         section=text(join.section),
         matched=join.matched,
-        missing=tuple(map(_tensor, join.missing)),
+        missing=tuple(map(tensor_record, join.missing)),
         missing_extra_states=tuple(map(text, join.missing_extra_states)),
         unexpected=tuple(map(text, join.unexpected)),
         saved_non_persistent=tuple(map(text, join.saved_non_persistent)),

@@ -32,11 +32,15 @@ class PlaceRecord(Record, frozen=True, kw_only=True):
 
 
 class SkippedRecord(Record, frozen=True, kw_only=True):
-    """Something that was not examined, and why; `failed` where it should have been."""
+    """Something that was not examined, and why; `failed` where it should have been.
+
+    `stanza` is what to fill in and write into the configuration, so that it is built.
+    """
 
     what: str
     reason: str
     failed: bool
+    stanza: str | None = None
 
 
 class FailureRecord(Record, frozen=True, kw_only=True):
@@ -112,5 +116,8 @@ def number(count: int | None) -> int | None:
 def skipped_records(skipped: Iterable[Skipped]) -> tuple[SkippedRecord, ...]:
     """What was not examined, as the schemas have it."""
     return tuple(
-        SkippedRecord(what=text(each.what), reason=text(each.reason), failed=each.failed) for each in skipped
+        SkippedRecord(
+            what=text(each.what), reason=text(each.reason), failed=each.failed, stanza=optional(each.stanza)
+        )
+        for each in skipped
     )

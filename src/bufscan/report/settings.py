@@ -33,19 +33,25 @@ class SettingsRecord(Spread, frozen=True, kw_only=True):
     stated: tuple[str, ...]
 
 
-_WITHOUT = {"select": "all rules", "format": "text", "targets": "none", "baseline": "none"}
+_WITHOUT = {
+    "select": "all rules",
+    "format": "text",
+    "targets": "none",
+    "baseline": "none",
+    "build-with": "nothing",
+}
 
 
 def render(config: Config, display: Display) -> str:
     """A line a value; what no file says is marked as the default."""
     rows: list[Line] = []
     for key, value in _values(config).items():
-        texts = [_in_words(each) for each in value] if isinstance(value, tuple) else [_in_words(value)]
+        values = value if isinstance(value, tuple) else [] if value is None else [value]
+        texts = [_in_words(each) for each in values]
         is_default = key not in _stated(config)
         for position, text in enumerate(texts or [_WITHOUT.get(key, "none")]):
-            shown = _WITHOUT.get(key, "none") if value is None else text
             origin = Cell("default" if is_default else "", "dim")
-            rows.append((Cell("" if position else key), origin, Cell(show(shown), origin.text and "dim")))
+            rows.append((Cell("" if position else key), origin, Cell(show(text), origin.text and "dim")))
     source = "no configuration file: the defaults hold" if config.file is None else show(config.file)
     lines = [line(source, "title"), (), *table(rows, right=frozenset(), width=display.width, wrap_last=True)]
     return paint(lines, display)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable  # noqa: TC003 - msgspec reads it
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -26,6 +27,11 @@ class Display(msgspec.Struct, frozen=True, kw_only=True):
     colour: bool = False
     unicode: bool = True
 
+    @property
+    def ellipsis(self) -> str:
+        """What stands for what is left out."""
+        return "…" if self.unicode else "..."
+
     def show(self, text: str, *, limit: int = NAME_LIMIT) -> str:
         """A name or message from outside, cut and escaped for this output."""
         return show(text, ascii_only=not self.unicode, limit=limit)
@@ -43,6 +49,7 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
         quiet: the summary line alone.
         display: the output that text is made for; machine formats ignore it.
         findings: what the rules say of the inventory; only reports in `WITH_FINDINGS` show them.
+        source_line: gives the text of a line of a file, which these show; "" where there is none.
     """
 
     selection: Selection = Selection()
@@ -53,3 +60,4 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     quiet: bool = False
     display: Display = Display()
     findings: tuple[Finding, ...] = ()
+    source_line: Callable[[str, int], str] | None = None

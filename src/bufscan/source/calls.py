@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ast
+from functools import partial
 from typing import TYPE_CHECKING
 
 from bufscan.source.abstract_pass import TooLongError
 from bufscan.source.annotations import annotated
 from bufscan.source.expressions import MOST_STEPS, Expressions, derived, starred, viewed
 from bufscan.source.objects import Frame, hold
+from bufscan.source.replay import Effect, Effects, Recording
 from bufscan.source.torch_facts import (
     BUFFERS,
     CREATING,
@@ -26,6 +28,7 @@ from bufscan.source.torch_facts import (
     method_result,
 )
 from bufscan.source.values import (
+    FALSE,
     MAY_TRAIN,
     NONE,
     PLAIN,
@@ -49,7 +52,7 @@ from bufscan.source.values import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from bufscan.source.classes import ClassInfo
     from bufscan.source.values import How
@@ -74,6 +77,13 @@ _PLAIN_RESULTS = frozenset(
     )
 )
 _IN_A_LIST = frozenset(("list", "tuple", "set", "sorted", "reversed", "collections.deque", "iter", "frozenset"))
+_FALSE_WHILE_BUILDING = frozenset(
+    (
+        *("torch.jit.is_scripting", "torch.jit.is_tracing", "torch.onnx.is_in_onnx_export"),
+        *("torch.compiler.is_compiling", "torch.compiler.is_dynamo_compiling", "torch._dynamo.is_compiling"),
+        *("torch.compiler.is_exporting", "torch.overrides.is_tensor_method_or_property"),
+    )
+)
 _DICTS = frozenset(("dict", "collections.OrderedDict", "collections.defaultdict"))
 _PUTTING = {"append": 0, "appendleft": 0, "add": 0, "insert": 1, "setdefault": 1}
 
@@ -109,6 +119,7 @@ class Calls(Expressions):
     # The project's own.
 
     def _made(self, cls: ClassInfo, arguments: Sequence[Value], named: dict[str, Value], node: ast.Call) -> Value:
+        self.of_class(cls, "class")
         lineage = self.classes.lineage(cls)
         words = self.words(node)
         if lineage.is_module:
@@ -139,16 +150,85 @@ class Calls(Expressions):
 
     def run(self, function: Function, arguments: Sequence[Value], named: dict[str, Value]) -> Value:
         node = function.node
-        running = any(frame.node is node for frame in self.frames)
-        if running or len(self.frames) > _DEEPEST:
+        running = next((depth for depth, frame in enumerate(self.frames) if frame.node is node), None)
+        if running is not None or len(self.frames) > _DEEPEST:
+            for recording in self.recordings:
+                recording.is_cut = recording.is_cut or running is None or recording.depth > running
             return self._by_annotation(function)
-        key = _call_key(function, arguments, named)
+        self.ran.add(id(node))
+        for recording in self.recordings[-1:]:
+            recording.ran.add(id(node))
+        key = self._call_key(function, arguments, named)
+        if key is not None and isinstance(function.receiver, Instance | ClassName):
+            return self._repeated(function.receiver, key, partial(self._run, function, arguments, named))
         if key is not None and key in self.memory.calls:
             return self.memory.calls[key]
         found = self._run(function, arguments, named)
         if key is not None and (isinstance(found, Tensor) or signature(found) is not None):
             self.memory.calls[key] = found
         return found
+
+    def _call_key(
+        self, function: Function, arguments: Sequence[Value], named: dict[str, Value]
+    ) -> tuple[object, ...] | None:
+        """The same for calls that give the same, whatever is built; None where the arguments may be changed."""
+        receiver = function.receiver
+        if function.names is not None or not (receiver is None or isinstance(receiver, Instance | ClassName)):
+            return None
+        given = (*arguments, *named.values())
+        signatures = [signature(value) for value in given]
+        if None in signatures:
+            return None
+        for value in given:
+            if isinstance(value, ClassName):
+                self.of_class(value.cls, "class")
+        is_free = self.most_steps == MOST_STEPS
+        return function.node, None if receiver is None else (type(receiver), is_free), tuple(named), *signatures
+
+    def _repeated(
+        self, receiver: Instance | ClassName, key: tuple[object, ...], run: Callable[[], Value]
+    ) -> Value:
+        """What a method gives and does: as it did with an object that is alike, or else by following it."""
+        effects = self.memory.effects.setdefault(key, Effects())
+        known = effects.find(self.classes, receiver)
+        if known is not None:
+            return self._do(known)
+        if not effects.was_followed:  # most methods are called once
+            effects.was_followed = True
+            return run()
+        recording = Recording(receiver, len(self.heap), len(self.buffers), len(self.frames), self.steps)
+        self.recordings.append(recording)
+        try:
+            found = run()
+        finally:
+            self.recordings.pop()
+            for around in self.recordings[-1:]:
+                around.absorb(recording)
+        made, buffers = self.heap[recording.heap :], self.buffers[recording.buffers :]
+        did = Effect(receiver, [], found, {}, made, buffers, recording.ran, self.steps - recording.steps)
+        effects.keep(self.classes, recording, did)
+        return found
+
+    def _do(self, effect: Effect) -> Value:
+        """What following a method would do."""
+        self.steps += effect.steps
+        if self.steps > self.most_steps:
+            raise TooLongError
+        receiver = effect.receiver
+        for recording in self.recordings[-1:]:
+            recording.ran |= effect.ran
+            recording.ask(receiver, effect.questions)
+        if isinstance(receiver, Instance):
+            for name, several in effect.attributes.items():
+                before = receiver.attributes.pop(name, ())
+                if several is not None:
+                    receiver.attributes[name] = tuple(
+                        before[each] if isinstance(each, int) else each for each in several
+                    )
+        self.heap += effect.made
+        self.buffers += effect.buffers
+        self.ran |= effect.ran
+        return effect.given
 
     def _run(self, function: Function, arguments: Sequence[Value], named: dict[str, Value]) -> Value:
         node = function.node
@@ -311,7 +391,11 @@ class Calls(Expressions):
     def _of_python(
         self, dotted: str, arguments: Sequence[Value], named: dict[str, Value], node: ast.Call
     ) -> Value:
+        if dotted in _FALSE_WHILE_BUILDING:
+            return FALSE
         match dotted, arguments:
+            case "bool", [Plain(is_known=True, constant=constant)]:
+                return Plain(bool(constant), is_known=True)
             case "super", []:
                 frame = self.frame
                 if frame.owner is None or frame.method_receiver is None:
@@ -383,6 +467,7 @@ class Calls(Expressions):
         for instance in instances:
             for value in given:
                 if isinstance(value, Plain) and isinstance(value.constant, str):
+                    self.asked(instance, value.constant)
                     instance.attributes.pop(value.constant, None)
 
     def _one_attribute_of(self, owner: Value, name: str) -> Value:
@@ -577,19 +662,6 @@ class Calls(Expressions):
                     hold(starred(value) or value)
                 return MAY_TRAIN if name != "__init__" else NONE
         return NONE
-
-
-def _call_key(
-    function: Function, arguments: Sequence[Value], named: dict[str, Value]
-) -> tuple[object, ...] | None:
-    """The same for calls that give the same, whatever is built; None where the call may change what is."""
-    if function.names is not None or not (function.receiver is None or isinstance(function.receiver, ClassName)):
-        return None
-    receiver = None if function.receiver is None else signature(function.receiver)
-    signatures = [signature(value) for value in (*arguments, *named.values())]
-    if None in signatures:
-        return None
-    return id(function.node), receiver, tuple(named), *signatures
 
 
 def _argument(node: ast.Call, place: int, name: str) -> ast.expr | None:

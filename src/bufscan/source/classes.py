@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING, NamedTuple
 
-from bufscan.source.project import classes_in, dotted_name
+from bufscan.source.project import dotted_name
 from bufscan.source.torch_facts import MOVED_BY_THEIR_BASE, is_module_class
 
 if TYPE_CHECKING:
@@ -100,6 +100,10 @@ class Lineage(NamedTuple):
         """The value that a class body gives the name."""
         return next(((cls, cls.attributes[name][0]) for cls in self.classes if name in cls.attributes), None)
 
+    def has(self, name: str) -> bool:
+        """Whether a class gives the name something, be it a method or a value."""
+        return self.method(name) is not None or self.attribute(name) is not None
+
     def _from(self, after: ClassInfo | None) -> Iterator[ClassInfo]:
         if after is None:
             return iter(self.classes)
@@ -122,7 +126,7 @@ class Classes:
 
     def of(self, file: SourceFile) -> list[ClassInfo]:
         """Those that a file defines, in the order of their lines."""
-        found = [self._info(file, node, name) for name, node in classes_in(file.tree)]
+        found = [self._info(file, node, name) for name, nodes in file.classes.items() for node in nodes]
         return sorted(found, key=lambda info: info.node.lineno)
 
     def _info(self, file: SourceFile, node: ast.ClassDef, name: str) -> ClassInfo:

@@ -6,6 +6,7 @@ import ast
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
+from bufscan.source.project import nodes_in
 from bufscan.source.values import Function, Tensor, options_of
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ def _called(node: FunctionNode) -> Iterator[ast.Attribute | ast.Name]:
 
 @lru_cache(maxsize=256)
 def _nodes_of(node: FunctionNode) -> tuple[ast.AST, ...]:
-    return tuple(ast.walk(node))
+    return tuple(nodes_in(node))
 
 
 @lru_cache(maxsize=4096)

@@ -48,7 +48,6 @@ class Construction(Calls):
         super().__init__(project, classes, classes.lineage(cls), memory or Memory())
         self.instance = Instance(cls, is_module=self.lineage.is_module)
         self.heap.append(self.instance)
-        self.ran: set[int] = set()
 
     def build(self) -> Instance:
         """Follow `__init__` and what runs after it.
@@ -105,10 +104,6 @@ class Construction(Calls):
         return usual if isinstance(usual, Function | ClassName) else either([usual, promised])
 
     # Statements. Each gives whether the next one is reached.
-
-    def run(self, function: Function, arguments: Sequence[Value], named: dict[str, Value]) -> Value:
-        self.ran.add(id(function.node))
-        return super().run(function, arguments, named)
 
     def block(self, body: Sequence[ast.stmt]) -> bool:
         """Follow statements in their order."""
@@ -249,6 +244,8 @@ class Construction(Calls):
                     self.frame.names[name] = either([option for option in value.options if option is not NONE])
             case ast.Attribute(value=ast.Name() as inner, attr=name):
                 for owner in options_of(self.evaluate(inner)):
+                    if isinstance(owner, Instance):
+                        self.asked(owner, name)
                     if isinstance(owner, Instance) and name in owner.attributes:
                         held = owner.attributes[name]
                         kept = tuple(each for each in held if _may_be_none(each.value) is not (not is_none))

@@ -59,13 +59,6 @@ _LARGEST_FOLDED = 1 << 16
 
 
 _ASKS_FOR_CLASS = frozenset(("inspect.isclass", "isclass"))
-_NEVER_WHILE_BUILDING = frozenset(
-    (
-        *("torch.jit.is_scripting", "torch.jit.is_tracing", "torch.onnx.is_in_onnx_export"),
-        *("torch.compiler.is_compiling", "torch.compiler.is_dynamo_compiling", "torch._dynamo.is_compiling"),
-        *("torch.compiler.is_exporting", "torch.overrides.is_tensor_method_or_property"),
-    )
-)
 
 
 class Expressions(Objects):
@@ -392,10 +385,6 @@ class Expressions(Objects):
             case ast.Call(func=ast.Name(id="isinstance"), args=[value, types]):
                 found = {self.fits(option, types) for option in options_of(self.evaluate(value))}
                 return found.pop() if len(found) == 1 else None
-            case ast.Call(func=function, args=[]) if dotted_name(function):
-                called = self.evaluate(function)
-                is_special = isinstance(called, Outside) and called.dotted in _NEVER_WHILE_BUILDING
-                return False if is_special else _truth_of(self.evaluate(test))
             case ast.Call(func=function, args=[argument]) if dotted_name(function) in _ASKS_FOR_CLASS:
                 found = {_is_class(option) for option in options_of(self.evaluate(argument))}
                 return found.pop() if len(found) == 1 else None

@@ -9,6 +9,7 @@ from bufscan.source.abstract_pass import TooLongError
 from bufscan.source.code_globals import code_tensors
 from bufscan.source.construction import Construction
 from bufscan.source.lifetime import Upkeep, initialises_after, is_assigned_plain
+from bufscan.source.project import nodes_in
 from bufscan.source.torch_facts import has_no_tensors
 from bufscan.source.values import (
     Container,
@@ -105,8 +106,8 @@ class Reader:
                     # What somebody hands in, and is registered in another case, hardly ever comes to this one.
                     is_given = isinstance(each.value, Tensor) and each.value.is_given
                     if not is_given or kinds == {"plain"}:
-                        sites, is_sure = _sites_of(name, each, held, construction)
                         for fault in self._of_plain(cls, name, each, upkeep):
+                            sites, is_sure = _sites_of(name, each, held, construction)
                             yield fault._replace(sites=sites, is_sure=is_sure)
             for each in held:
                 yield from _of_registered(cls, name, each)
@@ -440,7 +441,7 @@ def _captured(function: Function) -> Iterator[tuple[str, Tensor]]:
     used = {
         node.id: isinstance(node.ctx, ast.Store)
         for part in body
-        for node in ast.walk(part)
+        for node in nodes_in(part)
         if isinstance(node, ast.Name)
     }
     for name in used:

@@ -40,6 +40,16 @@ def is_installed(file: str) -> bool:
     return not _INSTALLED.isdisjoint(Path(file).parts)
 
 
+def shown(path: str | Path) -> str:
+    """A path as findings name it: from the current folder on, where it lies in it."""
+    absolute = os.path.abspath(path)  # noqa: PTH100 - links stay
+    try:
+        here = os.path.join(os.getcwd(), "")  # noqa: PTH109, PTH118 - Path.cwd() says no more, and takes longer
+    except OSError:  # the folder is gone
+        return absolute
+    return absolute[len(here) :].replace(os.sep, "/") if absolute.startswith(here) else absolute
+
+
 def python_files(paths: Sequence[str], exclude: Sequence[str] = (), root: str = os.curdir) -> list[Path]:
     """The files that are meant, each once: those that are named, and all `.py` in folders that are named.
 

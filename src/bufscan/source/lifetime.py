@@ -7,6 +7,7 @@ from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
 from bufscan.source.abstract_pass import Routine, fate_of
+from bufscan.source.project import nodes_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -106,7 +107,7 @@ class Upkeep:
 
 
 def _words_in(method: Method) -> Iterator[str]:
-    for node in ast.walk(method.node):
+    for node in nodes_in(method.node):
         match node:
             case ast.Attribute(attr=name) | ast.Constant(value=str() as name):
                 yield name
@@ -123,7 +124,7 @@ def _registered_in(node: ast.ClassDef) -> frozenset[str]:
 
 
 def _registrations(node: ast.ClassDef) -> Iterator[str]:
-    for each in ast.walk(node):
+    for each in nodes_in(node):
         match each:
             case ast.Call(func=ast.Attribute(attr=method), args=[ast.Constant(value=str() as name), *_]) if (
                 method in _REGISTERING
@@ -139,7 +140,7 @@ def _registrations(node: ast.ClassDef) -> Iterator[str]:
 
 def is_assigned_plain(node: ast.ClassDef, attribute: str) -> bool:
     """Whether a class somewhere gives the attribute what no buffer can be: a number, a text, a container."""
-    for each in ast.walk(node):
+    for each in nodes_in(node):
         match each:
             case ast.Assign(targets=[ast.Attribute(attr=name)], value=value) if name == attribute:
                 is_none = isinstance(value, ast.Constant) and value.value is None
@@ -159,7 +160,7 @@ def initialises_after(node: ast.ClassDef, statement: ast.stmt) -> bool:
             continue
         calls = [
             each.lineno
-            for each in ast.walk(method)
+            for each in nodes_in(method)
             if isinstance(each, ast.Call) and isinstance(each.func, ast.Attribute) and each.func.attr == "__init__"
         ]
         if calls and min(calls) > statement.lineno:

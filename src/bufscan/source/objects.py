@@ -6,6 +6,7 @@ import ast
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, NamedTuple
 
+from bufscan.source.project import nodes_in
 from bufscan.source.values import (
     MAY_TRAIN,
     NONE,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
     from bufscan.source.classes import Classes, ClassInfo, Lineage, Method
     from bufscan.source.project import Project, SourceFile
+    from bufscan.source.replay import Recording
     from bufscan.source.values import Memory, Registration
 
 MODULE_METHODS = frozenset(
@@ -115,7 +117,19 @@ class Objects(ABC):
         self.heap: list[Instance] = []
         self.statement: ast.stmt = ast.Pass()
         self.buffers: list[NamedBuffer] = []
+        self.ran: set[int] = set()
+        self.recordings: list[Recording] = []
         self._globals: dict[tuple[SourceFile, str], Value] = {}
+
+    def asked(self, owner: Instance, name: str) -> None:
+        """Note that what an object has under a name counts for what is followed, or is changed by it."""
+        if self.recordings:
+            self.recordings[-1].asked[owner, ("attribute", name, None)] = None
+
+    def of_class(self, cls: ClassInfo, kind: str, name: str = "", after: object = None) -> None:
+        """Note the same of what its class has."""
+        if self.recordings:
+            self.recordings[-1].asked[cls, (kind, name, after)] = None
 
     @property
     def frame(self) -> Frame:
@@ -264,18 +278,21 @@ class Objects(ABC):
                 return MAY_TRAIN if owner is not UNKNOWN or name in ("weight", "bias") else UNKNOWN
 
     def _of_instance(self, instance: Instance, name: str) -> Value:
+        self.asked(instance, name)
         held = instance.attributes.get(name)
         if held is not None:
             return either([_seen(each, name) for each in held])
         if name in ("__dict__", "__class__"):
             return MethodOf(instance, name)
         lineage = self.lineage_of(instance)
+        self.of_class(instance.cls, "method", name)
         method = lineage.method(name)
         if method is not None:
             found = Function(
                 method.owner.file, method.node, owner=method.owner, receiver=_receiver(method, instance)
             )
             return self.run(found, [], {}) if method.kind in ("property", "cached_property") else found
+        self.of_class(instance.cls, "value", name)
         class_value = lineage.attribute(name)
         if class_value is not None:
             cls, value = class_value
@@ -286,6 +303,8 @@ class Objects(ABC):
 
     def _of_class(self, cls: ClassInfo, name: str) -> Value:
         lineage = self.classes.lineage(cls)
+        self.of_class(cls, "method", name)
+        self.of_class(cls, "value", name)
         method = lineage.method(name)
         if method is not None:
             receiver = ClassName(cls) if method.kind == "class" else None
@@ -299,6 +318,7 @@ class Objects(ABC):
         """What `super().name` gives."""
         if not isinstance(receiver, Instance):
             return UNKNOWN
+        self.of_class(receiver.cls, "method", name, after)
         method = self.lineage_of(receiver).method(name, after)
         if method is not None:
             return Function(
@@ -320,6 +340,8 @@ class Objects(ABC):
                 if isinstance(option, Container):
                     option.put(value)
                 continue
+            self.asked(option, name)
+            self.of_class(option.cls, "setter", name)
             lineage = self.lineage_of(option)
             setter = lineage.setter(name)
             if setter is not None and not direct:
@@ -363,6 +385,7 @@ class Objects(ABC):
         """`del owner.name`."""
         for option in options_of(owner):
             if isinstance(option, Instance):
+                self.asked(option, name)
                 option.attributes.pop(name, None)
 
     def register(
@@ -374,6 +397,7 @@ class Objects(ABC):
         for option in options_of(owner):
             if not isinstance(option, Instance):
                 continue
+            self.asked(option, str(spelled))
             site = self.site(node)
             if registration.endswith("buffer") and spelled is not None:
                 self.buffers.append(NamedBuffer(spelled, site, self._taken(option, str(spelled))))
@@ -382,6 +406,7 @@ class Objects(ABC):
 
     def _taken(self, instance: Instance, name: str) -> str | None:
         """What has the name already, so that no buffer can have it."""
+        self.of_class(instance.cls, "class")
         held = instance.attributes.get(name, ())
         if held and all(each.registration in ("plain", "parameter", "module") for each in held):
             return {"plain": "an attribute", "parameter": "a parameter", "module": "a module"}[
@@ -389,11 +414,27 @@ class Objects(ABC):
             ]
         lineage = self.lineage_of(instance)
         method = lineage.method(name)
+        if method is not None and "property" in method.kind:
+            return "a property" if self._surely_gives(instance, method, name) else None
         if method is not None:
-            return "a property" if "property" in method.kind else "a method"
+            return "a method"
         if lineage.attribute(name) is not None:
             return "a class attribute"
         return "an attribute of nn.Module" if name in _NAMES_OF_MODULE else None
+
+    def _surely_gives(self, instance: Instance, method: Method, name: str) -> bool:
+        """Whether a property of that name can be read by now: one that raises hides nothing from `hasattr`."""
+        for node in nodes_in(method.node):
+            match node:
+                case ast.Name(id="super") | ast.Constant(value="_buffers"):
+                    return False
+                case ast.Attribute(value=ast.Name(id="self"), attr=read):
+                    is_there = read in instance.attributes or self.lineage_of(instance).has(read)
+                    if read == name or not (is_there or read in _NAMES_OF_MODULE):
+                        return False
+                case _:
+                    pass
+        return True
 
 
 _NAMES_OF_MODULE = frozenset(

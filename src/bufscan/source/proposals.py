@@ -153,9 +153,17 @@ def _registered(site: Site, text: Text, *, keeps: bool) -> Fix | None:
     if start is None:
         return None
     nn = _nn_with_buffer(site.file)
-    begin = f"{receiver}.{name} = {nn}.Buffer(" if nn else f'{receiver}.register_buffer("{name}", '
+    begin = f"{receiver}.{name} = {nn}.Buffer(" if nn else f'{receiver}.register_buffer("{_spelled(name, site)}", '
     edits = (text.replace_up_to(statement, start, begin), text.insert_after(statement, f"{tail})"))
     return Fix(edits=edits, applicability=applicability, note=note)
+
+
+def _spelled(name: str, site: Site) -> str:
+    """A name as a text has to spell it: in a class, Python itself writes `self.__x` as `self._Class__x`."""
+    if site.owner is None or not name.startswith("__") or name.endswith("__"):
+        return name
+    cls = site.owner.name.rpartition(".")[2].lstrip("_")
+    return f"_{cls}{name}" if cls else name
 
 
 def _as_parameter(fault: Fault, text: Text) -> Iterator[Fix]:

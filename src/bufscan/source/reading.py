@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -14,6 +13,7 @@ from bufscan.source.abstract_pass import TooLongError
 from bufscan.source.classes import Classes
 from bufscan.source.edits import Fix, changed_line
 from bufscan.source.faults import Reader
+from bufscan.source.files import shown
 from bufscan.source.mending import key_of, verified_fixes
 from bufscan.source.project import Project
 from bufscan.source.proposals import advice_on
@@ -53,9 +53,9 @@ class FileFault(msgspec.Struct, frozen=True, kw_only=True):
         return self.file, self.code, self.name
 
     @property
-    def order(self) -> tuple[int, int]:
-        """The worst of these comes first, and then the first in the source."""
-        return SEVERITIES.index(self.severity), self.line
+    def order(self) -> tuple[int, int, bool]:
+        """The worst of these comes first, then the first in the source, and then one that can be mended."""
+        return SEVERITIES.index(self.severity), self.line, self.fix is None
 
 
 class Reading(msgspec.Struct, kw_only=True):
@@ -92,12 +92,12 @@ class Reading(msgspec.Struct, kw_only=True):
 
     @classmethod
     def together(cls, readings: Iterable[Reading], files: Iterable[Path]) -> Reading:
-        """Several readings as one; of what a file inherits from another part, each fault once."""
+        """Several readings as one, without what files outside them are blamed for, each fault once."""
         wanted = {shown(file) for file in files}
         whole = cls()
         for reading in readings:
             for fault in (each for several in reading.faults.values() for each in several):
-                if fault.file in wanted or fault.file not in whole.faults:
+                if fault.file in wanted:
                     whole.add(fault)
             whole.failures |= reading.failures
             whole.too_long |= reading.too_long
@@ -173,10 +173,3 @@ def _plain(fault: Fault, fix: Fix | None) -> FileFault:
 def digest_of(text: str) -> str:
     """The same as long as a text is."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def shown(path: Path) -> str:
-    """A path as findings name it: from the current folder on, where it lies in it."""
-    absolute = os.path.abspath(path)  # noqa: PTH100 - links stay
-    relative = os.path.relpath(absolute)
-    return absolute if relative.startswith("..") else relative.replace(os.sep, "/")

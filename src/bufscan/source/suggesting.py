@@ -18,11 +18,11 @@ from bufscan.source.abstract_pass import TooLongError
 from bufscan.source.classes import Classes
 from bufscan.source.edits import changed_line
 from bufscan.source.faults import Reader
-from bufscan.source.files import is_installed
+from bufscan.source.files import is_installed, shown
 from bufscan.source.mending import key_of, verified_fixes
 from bufscan.source.project import Project
 from bufscan.source.proposals import advice_on
-from bufscan.source.reading import digest_of, shown
+from bufscan.source.reading import digest_of
 from bufscan.source.values import Module, Parameter, Tensor
 
 if TYPE_CHECKING:

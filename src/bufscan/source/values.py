@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from bufscan.source.classes import ClassInfo
     from bufscan.source.project import FunctionNode, SourceFile
+    from bufscan.source.replay import Effects
 
 Grad = Literal["none", "leaf", "computed", "lost", "unsure"]
 """`leaf`: made with `requires_grad`; `computed`: by autograd from what is registered; `lost`: from a Parameter
@@ -282,6 +283,7 @@ UNKNOWN = Unknown()
 MAY_TRAIN = Unknown(may_train=True)
 PLAIN = Plain()
 NONE = Plain(None, is_known=True)
+FALSE = Plain(False, is_known=True)
 
 
 def options_of(value: Value) -> tuple[Value, ...]:
@@ -317,9 +319,11 @@ class Memory:
     Attributes:
         globals: names of files that stand for what no construction changes.
         calls: what functions give back for arguments that no construction changes.
+        effects: what methods do, for arguments that no construction changes.
     """
 
     def __init__(self) -> None:
+        self.effects: dict[tuple[object, ...], Effects] = {}
         self.globals: dict[tuple[SourceFile, str], Value] = {}
         self.calls: dict[tuple[object, ...], Value] = {}
 

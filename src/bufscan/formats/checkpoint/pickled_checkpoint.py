@@ -58,6 +58,7 @@ class CheckpointReader:
         module_trees, optimizers, extra_states: as in the inventory, in the order of the parts.
         whole_modules: sections that hold a module itself.
         notes: as in the inventory.
+        apart: ids of the models, optimizers and other parts with tensors; none where there is nothing beside one.
     """
 
     def __init__(self, collector: Collector) -> None:
@@ -68,6 +69,7 @@ class CheckpointReader:
         self.extra_states: list[ExtraState] = []
         self.whole_modules: list[str] = []
         self.notes: list[str] = []
+        self.apart: frozenset[int] = frozenset()
 
     def read(self, root: Any) -> None:
         """Collect everything below `root`.
@@ -81,6 +83,9 @@ class CheckpointReader:
             self._finder.tell_models_from_loose_dicts()
             for part in self._finder.parts:
                 self._read_part(part)
+            parts = self._finder.parts
+            if all(part.path is not None for part in parts):
+                self.apart = frozenset(id(each) for part in parts for each in (part.value, part.contents))
         with self._until_full():
             self._collect_loose()
 

@@ -74,7 +74,14 @@ def inventory_of(pickled: Pickled, container: Container, target: str, *, plain: 
         skipped=(*collector.skipped, *storages.unreadable(collector.tensors), *container.skipped),
         notes=tuple(reader.notes),
         plain=_plain_values(pickled, rebuilder) if plain else (),
+        training=_training_values(pickled, rebuilder, reader.apart) if reader.apart else (),
     )
+
+
+def _training_values(pickled: Pickled, rebuilder: Rebuilder, apart: frozenset[int]) -> tuple[PlainValue, ...]:
+    from bufscan.formats.checkpoint.plain_values import training_values  # only training checkpoints have them
+
+    return training_values(pickled.value, rebuilder, apart)
 
 
 def _plain_values(pickled: Pickled, rebuilder: Rebuilder) -> tuple[PlainValue, ...]:

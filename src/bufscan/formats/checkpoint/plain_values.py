@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from bufscan.errors import UnreadableError
@@ -23,7 +24,7 @@ from bufscan.inventory import PlainValue
 from bufscan.tensor_names import spell_key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
     from bufscan.formats.pickle.allowance import Allowance
     from bufscan.formats.tensors.rebuilding import Rebuilder
@@ -35,6 +36,9 @@ _STEPS = 12  # to find out what a value is, and its path
 
 _LONG_RUN = 1000  # numbers in a list that are told as one value: a permutation, the state of a generator
 _NUMBERS = frozenset({int, float, bool, type(None)})
+_MOST_TRAINING = 300  # values that say how a checkpoint was trained
+_MOST_TRAINING_STEPS = 3000
+
 _SCALARS = frozenset({int, float, complex, bool, str, bytes, type(None)})
 
 
@@ -82,6 +86,30 @@ def plain_values(root: Any, rebuilder: Rebuilder, allowance: Allowance) -> tuple
     if allowance.memory < 0:
         reason = "its pickle shows more values than a file of its size can hold"
         found.append(PlainValue(path="the rest of its plain values", reason=reason))
+    return tuple(found)
+
+
+def training_values(root: Any, rebuilder: Rebuilder, outside: Collection[int]) -> tuple[PlainValue, ...]:
+    """The leaves of a training checkpoint that say how it was trained: as `plain_values`, but no more than a few.
+
+    Args:
+        root: the checkpoint, a dict.
+        rebuilder: knows what a tensor is.
+        outside: ids of what is not entered: models, optimizers and whatever else has its own place in a report.
+    """
+    found: list[PlainValue] = []
+    waiting = [_Place(root, "", ())]
+    for _ in range(_MOST_TRAINING_STEPS):
+        if not waiting or len(found) == _MOST_TRAINING:
+            break
+        place = waiting.pop()
+        if id(place.value) in outside or place.origin is not None or _is_tensor(place.value, rebuilder):
+            continue
+        leaf = _leaf(place, rebuilder)
+        if leaf is None:
+            waiting += reversed(list(islice(_inside(place), _MOST_TRAINING)))
+        elif leaf.kind not in ("class", "empty") and leaf.reason is None:
+            found.append(leaf)
     return tuple(found)
 
 

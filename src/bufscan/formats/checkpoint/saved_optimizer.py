@@ -34,6 +34,25 @@ _SHAPED_LIKE_PARAMETER = frozenset(
 )
 
 
+_NOT_SETTINGS = frozenset({"params", "param_names"})
+_LONGEST_SETTING = 80  # characters
+_MOST_PARTS = 4  # of a tuple: two betas, three of Adafactor
+
+_ADAMS = "Adam or AdamW"
+_KINDS = (
+    ({"exp_avg", "exp_avg_sq", "mu_product"}, "NAdam"),
+    ({"exp_avg", "exp_inf"}, "Adamax"),
+    ({"exp_avg", "exp_avg_sq"}, _ADAMS),
+    ({"square_avg", "acc_delta"}, "Adadelta"),
+    ({"square_avg"}, "RMSprop"),
+    ({"prev", "step_size"}, "Rprop"),
+    ({"eta", "mu", "ax"}, "ASGD"),
+    ({"sum"}, "Adagrad"),
+    ({"momentum_buffer"}, "SGD with momentum"),
+)
+"""What the classes of torch.optim keep for each parameter (torch 2.13), the more telling first."""
+
+
 def optimizer_fields(value: Any) -> Pairs | None:
     """The state_dict of an optimizer, or the attributes of one that was saved whole; None for anything else."""
     fields = value.state if type(value) is Instance and value.items is None else pairs_of(value)
@@ -104,9 +123,35 @@ class OptimizerReader:
                 OptimizerGroup(
                     shapes=tuple(shapes.get(index) if _is_index(index) else None for index in indices),
                     names=None if names is None else tuple(n for n in self._elements(names) if type(n) is str),
+                    settings=self._settings(group),
                 )
             )
-        return Optimizer(section=section, groups=tuple(groups))
+        return Optimizer(section=section, groups=tuple(groups), kind=self._kind())
+
+    def _kind(self) -> str | None:
+        """The class, as far as one parameter's state and the first group tell it."""
+        first = next((fields for _, held in self._state.entries() if (fields := pairs_of(held))), None)
+        group = self._groups[0] if self._groups else Pairs()
+        if first is None:
+            return "SGD" if {"lr", "momentum", "dampening", "nesterov"} <= _keys(group) else None
+        kind = next((kind for kept, kind in _KINDS if kept <= _keys(first)), None)
+        if kind != _ADAMS:
+            return kind
+        decoupled = lookup(group, "decoupled_weight_decay")  # AdamW says it since torch 2.7
+        if "amsgrad" not in _keys(group):
+            return None if decoupled is None else "RAdam"  # other libraries keep such a state too
+        return kind if decoupled is None else "AdamW" if decoupled is True else "Adam"
+
+    def _settings(self, group: Pairs) -> dict[str, str]:
+        """The scalars of a group, and short tuples of them."""
+        settings: dict[str, str] = {}
+        for key, value in group.entries():
+            if type(key) is str and key not in _NOT_SETTINGS and len(key) <= _LONGEST_SETTING:
+                self._allowance.look_at(_STEPS_PER_COPY)
+                parts = value if type(value) is tuple and len(value) <= _MOST_PARTS else (value,)
+                if all(map(_is_short_scalar, parts)):
+                    settings[key] = value if type(value) is str else repr(value)
+        return settings
 
     def _shape_in_state(self, fields: Pairs | None) -> tuple[int, ...] | None:
         """The shape of the parameter that an optimizer keeps this state for, where the state shows it."""
@@ -114,6 +159,16 @@ class OptimizerReader:
             if type(name) is str and name in _SHAPED_LIKE_PARAMETER and self._rebuilder.is_tensor(value):
                 return self._rebuilder.shape_of(value)
         return None
+
+
+def _is_short_scalar(value: Any) -> bool:
+    if type(value) is int:
+        return abs(value) < _MOST_INDEX  # Python refuses to print an integer of many digits
+    return type(value) in (float, bool) or (type(value) is str and len(value) <= _LONGEST_SETTING)
+
+
+def _keys(fields: Pairs) -> set[str]:
+    return {key for key, _ in fields.entries() if type(key) is str}
 
 
 def _is_index(value: Any) -> bool:

@@ -50,8 +50,17 @@ def describe(folder: Opener, names: Collection[str]) -> Description:
     if adapter:
         notes.append(_adapter(adapter))
     trainer = _load(folder, _TRAINER, names)
-    if type(step := trainer.get("global_step")) is int:
-        metadata[f"{_TRAINER}: global_step"] = str(step)
+    for key in ("global_step", "max_steps", "epoch", "num_train_epochs", "train_batch_size", "best_metric"):
+        if (text := _text(trainer.get(key))) is not None:
+            metadata[f"{_TRAINER}: {key}"] = text
+    logged = trainer.get("log_history")
+    rates = [
+        each["learning_rate"]
+        for each in (logged if isinstance(logged, list) else ())
+        if isinstance(each, dict) and "learning_rate" in each
+    ]
+    if rates and (text := _text(rates[-1])) is not None:
+        metadata[f"{_TRAINER}: learning_rate"] = text
     return Description(metadata, tuple(notes))
 
 

@@ -69,6 +69,7 @@ def below_section(inventory: Inventory, section: str) -> Inventory:
         extra_states=tuple(replace(each, section=placed(each.section)) for each in inventory.extra_states),
         whole_modules=tuple(map(placed, inventory.whole_modules)),
         plain=tuple(replace(each, path=placed(each.path)) for each in inventory.plain),
+        training=tuple(replace(each, path=placed(each.path)) for each in inventory.training),
     )
 
 
@@ -103,6 +104,7 @@ def together(parts: Iterable[tuple[str, Inventory]], target: str, kind: str) -> 
         optimizers=tuple(each for inventory in inventories for each in inventory.optimizers),
         extra_states=tuple(each for inventory in inventories for each in inventory.extra_states),
         whole_modules=tuple(each for inventory in inventories for each in inventory.whole_modules),
+        training=tuple(each for inventory in inventories for each in inventory.training),
         foreign_names=tuple(
             replace(each, where=f"{each.where} in {name}")
             for name, inventory in shown

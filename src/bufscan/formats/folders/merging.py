@@ -39,6 +39,7 @@ def merge(shards: Sequence[Shard], target: str) -> Inventory:
         module_trees=_merge_trees(inventories),
         optimizers=tuple(optimizer for inventory in inventories for optimizer in inventory.optimizers),
         extra_states=tuple(each for inventory in inventories for each in inventory.extra_states),
+        training=tuple(each for inventory in inventories for each in inventory.training),
         whole_modules=tuple(section for inventory in inventories for section in inventory.whole_modules),
         foreign_names=tuple(
             replace(name, where=f"{name.where} in {file}" if name.where else file)

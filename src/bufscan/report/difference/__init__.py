@@ -61,10 +61,17 @@ def _stat(difference: Difference, view: DiffView) -> str:
     return render(difference, view)
 
 
+def _html(difference: Difference, view: DiffView) -> str:
+    from bufscan.report.html.diff_page import render
+
+    return render(difference, view)
+
+
 DIFF_REPORTS: Final[dict[str, Callable[[Difference, DiffView], str]]] = {
     "text": _text,
     "json": _json,
     "markdown": _markdown,
     "stat": _stat,
+    "html": _html,
 }
 """By the name that `--format` takes."""

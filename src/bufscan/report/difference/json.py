@@ -175,7 +175,7 @@ def record_of(difference: Difference) -> DiffRecord:
         identical=difference.identical,
         compared_values=difference.compared_values,
         tolerance=None if tolerance is None else ToleranceRecord(rtol=tolerance.rtol, atol=tolerance.atol),
-        entries=tuple(map(_entry, difference.entries)),
+        entries=tuple(map(entry_record, difference.entries)),
         plain=tuple(
             PlainRecord(status=each.status, path=text(each.path), old=optional(each.old), new=optional(each.new))
             for each in difference.plain
@@ -196,7 +196,8 @@ def record_of(difference: Difference) -> DiffRecord:
     )
 
 
-def _entry(entry: Entry) -> EntryRecord:
+def entry_record(entry: Entry) -> EntryRecord:
+    """What differs of a tensor, as the schema has it."""
     is_new = entry.status == "added"
     return EntryRecord(
         status=entry.status,

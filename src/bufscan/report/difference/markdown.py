@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from math import inf
 from typing import TYPE_CHECKING
 
-from bufscan.report.difference.rows import bar, has_a_row, limit_of, module_rows, rows_of
+from bufscan.report.difference.rows import bar, has_a_row, largest_of, limit_of, range_of, rows_in
 from bufscan.report.difference.wording import (
     PLAIN_HEADING,
     changes_of,
@@ -55,8 +54,8 @@ def render(difference: Difference, view: DiffView) -> str:
 
 
 def _table(entries: Sequence[Entry], view: DiffView) -> Iterator[str]:
-    rows = module_rows(entries, view.depth) if view.by_module else rows_of(entries, folds=not view.everything)
-    largest = max((row.relative for row in rows if row.relative not in (None, inf)), default=0.0) or 0.0
+    rows = rows_in(entries, view)
+    largest = largest_of(rows)
     yield f"| {'module' if view.by_module else 'tensor'} | changed | relative | | largest | what |"
     yield "| --- | ---: | ---: | --- | ---: | --- |"
     most = limit_of(view, _MOST_ROWS, len(rows))
@@ -66,9 +65,8 @@ def _table(entries: Sequence[Entry], view: DiffView) -> Iterator[str]:
             plural(len(row.entries), "tensor") if view.by_module else cell(changes_of(row.entries[0]) or "values")
         )
         changed = "-" if row.changed is None else share(row.changed, row.numel)
-        relative = "from 0" if row.relative == inf else number(row.relative)
-        drawn = bar(row.relative, largest, unicode=True)
-        yield f"| {name} | {changed} | {relative} | {drawn} | {number(row.max_abs)} | {what} |"
+        drawn = bar(row.most or row.relative, largest, unicode=True)
+        yield f"| {name} | {changed} | {range_of(row)} | {drawn} | {number(row.max_abs)} | {what} |"
     if len(rows) > most:
         yield ""
         yield f"and {count(len(rows) - most)} more"

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from math import inf
 from typing import TYPE_CHECKING
 
-from bufscan.report.difference.rows import bar, rows_of
-from bufscan.report.difference.wording import changes_of, number, plain_change, share, verdict
+from bufscan.report.difference.rows import bar, largest_of, range_of, rows_of
+from bufscan.report.difference.wording import changes_of, plain_change, share, verdict
 from bufscan.report.sizes import count
 from bufscan.report.text.layout import Cell, Line, line, paint, table
 
@@ -23,18 +22,17 @@ def render(difference: Difference, view: DiffView) -> str:
     if view.quiet:
         return paint([last], view.display)
     rows = [row for entry in difference.entries for row in rows_of([entry], folds=False)]
-    largest = max((row.relative for row in rows if row.relative not in (None, inf)), default=0.0) or 0.0
+    largest = largest_of(rows)
     lines: list[Line] = []
     for row in rows[: view.top]:
         entry = row.entries[0]
         before = "" if entry.status != "renamed" else f"{view.display.show(entry.old_name or '')} -> "
-        relative = "from 0" if row.relative == inf else number(row.relative)
         drawn = bar(row.relative, largest, unicode=view.display.unicode)
         lines.append(
             [
                 Cell(f"{_LETTERS[entry.status]} {before}{view.display.show(row.name)}"),
                 Cell("" if row.changed is None else share(row.changed, row.numel)),
-                Cell("" if row.changed is None else relative),
+                Cell("" if row.changed is None else range_of(row)),
                 Cell(drawn or view.display.show(changes_of(entry) or " ").strip("' "), "warning"),
             ]
         )

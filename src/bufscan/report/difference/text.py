@@ -4,22 +4,32 @@ from __future__ import annotations
 
 import re
 from itertools import takewhile
-from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
-from bufscan.report.difference.rows import bar, has_a_row, limit_of, module_rows, rows_of
+from bufscan.report.difference.rows import has_a_row, limit_of
+from bufscan.report.difference.strips import strips_of
+from bufscan.report.difference.table import ITEM_LIMIT, change_lines, layer_lines, more_lines, room_of, safe
 from bufscan.report.difference.wording import (
     PLAIN_HEADING,
     changes_of,
     not_compared,
-    number,
     plain_change,
-    share,
+    tie_of,
     verdict,
 )
 from bufscan.report.folding import fold
-from bufscan.report.sizes import count, plural
-from bufscan.report.text.layout import BLANK, GAP, Cell, Line, flowed, line, natural_widths, table, wrapped
+from bufscan.report.sizes import plural
+from bufscan.report.text.layout import (
+    BLANK,
+    GAP,
+    Cell,
+    Line,
+    flowed,
+    line,
+    natural_widths,
+    table,
+    wrapped,
+)
 from bufscan.report.text.layout import paint as painted
 from bufscan.report.wording import UNKNOWN, shape_of
 
@@ -28,18 +38,16 @@ if TYPE_CHECKING:
 
     from bufscan.comparing.difference import Difference, Entry, PlainEntry
     from bufscan.report.difference import DiffView
-    from bufscan.report.difference.rows import Row
     from bufscan.report.text.layout import Style
 
 MOST_ROWS = 40
 """Rows of a table unless everything is asked for: the largest changes are what people look for."""
 
-_ITEM_LIMIT = 500
 _LEAST_WORDS = 30  # columns, with the gaps between all
 _FEWEST_WORDS = 20  # columns; fewer would cut every word off
 _NARROW_NAME = 12  # columns that names keep when they give way
 
-_LEGEND = "changed: of the values; relative: norm of the change over that of the old values; largest: of one value"
+_MOST_STRIPS = 4
 
 _STYLES: dict[str, Style] = {"added": "parameter", "removed": "unregistered", "renamed": "persistent_buffer"}
 
@@ -74,8 +82,14 @@ def _blocks(difference: Difference, view: DiffView) -> Iterator[list[Line]]:
     if renamed:
         yield _renamed(renamed, view)
     changed = [entry for entry in difference.entries if has_a_row(entry)]
-    if changed:
-        yield _changed(changed, view)
+    if strips := strips_of(changed, _MOST_STRIPS):
+        yield layer_lines(strips, view)
+    # A tie alone moves no value.
+    moved = [entry for entry in changed if entry.aspects != {"tied_to"} or entry.values is not None]
+    if moved:
+        yield change_lines(moved, view, MOST_ROWS)
+    if ties := [f"{entry.path}: {tie}" for entry in difference.entries if (tie := tie_of(entry))]:
+        yield _listed("ties", ties, view)
     if difference.plain:
         yield _plain(difference.plain, view)
     for heading, items in _particulars(difference):
@@ -100,7 +114,7 @@ def _lone(status: str, entries: Sequence[Entry], view: DiffView) -> list[Line]:
         tensor = entry.old if entry.new is None else entry.new
         shown = view.display.show(name) + (f" x{number_of}" if number_of > 1 else "")
         details = ("", "") if tensor is None else (shape_of(tensor), tensor.dtype or UNKNOWN)
-        rows.append([Cell(f"  {shown}", _STYLES[status]), *map(Cell, details), Cell(_safe(entry.remark, view))])
+        rows.append([Cell(f"  {shown}", _STYLES[status]), *map(Cell, details), Cell(safe(entry.remark, view))])
     return [line(f"{status}: {plural(len(entries), 'tensor')}", "heading"), *_cut(rows, view)]
 
 
@@ -109,7 +123,7 @@ def _renamed(entries: Sequence[Entry], view: DiffView) -> list[Line]:
         [
             Cell(f"  {view.display.show(old)}" + (f" x{number_of}" if number_of > 1 else ""), _STYLES["renamed"]),
             Cell(f"-> {view.display.show(new)}"),
-            Cell(_safe(changes_of(entry), view)),
+            Cell(safe(changes_of(entry), view)),
         ]
         for old, new, entry, number_of in _moves(entries, folds=not view.everything)
     ]
@@ -168,53 +182,6 @@ def _common_end(old: str, new: str) -> str:
     return ".".join(reversed([part for part, _ in parts]))
 
 
-def _changed(entries: Sequence[Entry], view: DiffView) -> list[Line]:
-    if view.by_module:
-        rows = module_rows(entries, view.depth)
-        heading = f"changed: {plural(len(entries), 'tensor')} in {plural(len(rows), 'module')}"
-    else:
-        rows = rows_of(entries, folds=not view.everything)
-        heading = f"changed: {plural(len(entries), 'tensor')}"
-        if len(rows) < len(entries):
-            heading += f" in {plural(len(rows), 'row')}"
-    titles = ["  module" if view.by_module else "  name", "changed", "relative", "", "largest", "what"]
-    largest = max((row.relative for row in rows if row.relative not in (None, inf)), default=0.0)
-    lines: list[Line] = [[Cell(title, "dim") for title in titles]]
-    lines += [_row(row, largest or 0.0, view) for row in rows]
-    legend = [line(f"  {each}", "dim") for each in wrapped(_LEGEND, _room(view))]
-    return [line(heading, "heading"), *_cut(lines, view, right=frozenset((1, 2, 4)), titles=True), *legend]
-
-
-def _row(row: Row, largest: float, view: DiffView) -> Line:
-    name = view.display.show(row.name)
-    if len(row.entries) > 1 and not view.by_module:
-        name += f" x{len(row.entries)}"
-    what = _what(row, view)
-    if row.changed is None:
-        return [Cell(f"  {name}"), Cell("-"), Cell("-"), Cell(""), Cell("-"), Cell(what)]
-    relative = "from 0" if row.relative == inf else number(row.relative)
-    return [
-        Cell(f"  {name}"),
-        Cell(share(row.changed, row.numel)),
-        Cell(relative),
-        Cell(bar(row.relative, largest, unicode=view.display.unicode), "warning"),
-        Cell(number(row.max_abs)),
-        Cell(what),
-    ]
-
-
-def _what(row: Row, view: DiffView) -> str:
-    if view.by_module:
-        return plural(len(row.entries), "tensor")
-    entry = row.entries[0]
-    words = changes_of(entry)
-    values = entry.values
-    if len(row.entries) == 1 and values is not None and values.max_index:
-        place = f"largest at [{','.join(map(str, values.max_index))}]"
-        words = f"{words}; {place}" if words else place
-    return _safe(words, view)
-
-
 def _particulars(difference: Difference) -> Iterator[tuple[str, list[str]]]:
     yield "not compared", not_compared(difference)
     yield (
@@ -234,16 +201,9 @@ def _listed(heading: str, items: Sequence[str], view: DiffView) -> list[Line]:
     lines = [line(heading, "heading")]
     for item in shown:
         lines += [
-            line(f"  {each}", style) for each in wrapped(view.display.show(item, limit=_ITEM_LIMIT), _room(view))
+            line(f"  {each}", style) for each in wrapped(view.display.show(item, limit=ITEM_LIMIT), room_of(view))
         ]
-    if len(shown) < len(items):
-        lines.append(line(f"  ... and {count(len(items) - len(shown))} more: `--all` lists them", "warning"))
-    return lines
-
-
-def _room(view: DiffView) -> int | None:
-    """Columns behind an indent of two."""
-    return None if view.display.width is None else max(view.display.width - 2, 20)
+    return lines + more_lines(len(items) - len(shown))
 
 
 def _folded(entries: Sequence[Entry], view: DiffView) -> Iterable[tuple[str, Entry, int]]:
@@ -260,11 +220,9 @@ def _looks(entry: Entry) -> tuple[object, ...]:
     return shown, entry.remark
 
 
-def _cut(
-    rows: list[Line], view: DiffView, *, right: frozenset[int] = frozenset(), titles: bool = False
-) -> list[Line]:
-    """As many rows as are to be shown, aligned, and how many were not; `titles`: the first is no tensor's."""
-    most = limit_of(view, MOST_ROWS, len(rows)) + titles
+def _cut(rows: list[Line], view: DiffView) -> list[Line]:
+    """As many rows as are to be shown, aligned, and how many were not."""
+    most = limit_of(view, MOST_ROWS, len(rows))
     shown = rows[:most]
     # The last column gives way by words; where that is not enough, names stand on lines of their own, too.
     width, widths = view.display.width, natural_widths(shown)
@@ -272,10 +230,7 @@ def _cut(
     if width is not None and not roomy:
         room = width - _NARROW_NAME - sum(widths[1:-1]) - len(GAP) * (len(widths) - 1)
         shown = [row for each in shown for row in _broken(each, room)] if room >= _FEWEST_WORDS else shown
-    lines = table(shown, right=right, width=width, wrap_last=roomy)
-    if len(rows) > most:
-        lines.append(line(f"  ... and {count(len(rows) - most)} more: `--all` lists them", "warning"))
-    return lines
+    return [*table(shown, right=frozenset(), width=width, wrap_last=roomy), *more_lines(len(rows) - most)]
 
 
 def _broken(row: Line, width: int) -> Iterator[Line]:
@@ -284,7 +239,3 @@ def _broken(row: Line, width: int) -> Iterator[Line]:
     yield (*row[:-1], Cell(first, row[-1].style))
     for text in more:
         yield (*(Cell("") for _ in row[:-1]), Cell(text, row[-1].style))
-
-
-def _safe(text: str | None, view: DiffView) -> str:
-    return "" if not text else view.display.show(text, limit=_ITEM_LIMIT)

@@ -31,8 +31,6 @@ _ASPECT_VERBS: dict[Aspect, str] = {
     "tied_to": "tied or untied",
 }
 
-_SIDES = ("before", "after")
-
 PLAIN_HEADING = "beside the tensors"
 
 
@@ -134,9 +132,9 @@ def not_compared(difference: Difference) -> list[str]:
     return [f"{name}: {unknown[members[0]].reason}" for name, members in folds]
 
 
-def changes_of(entry: Entry) -> str:
+def changes_of(entry: Entry, *, without: Aspect | None = None) -> str:
     """Everything that changed but the size of the values, in a few words each."""
-    words = [_change(change) for change in entry.changes]
+    words = [_change(change) for change in entry.changes if change.aspect != without]
     if entry.values is not None:
         words += _remarks(entry.values)
     if entry.remark is not None:
@@ -146,6 +144,11 @@ def changes_of(entry: Entry) -> str:
 
 def _change(change: Change) -> str:
     return _WORDS[change.aspect](change.old, change.new)
+
+
+def tie_of(entry: Entry) -> str:
+    """What it is no longer tied to, or is now."""
+    return ", ".join(_change(change) for change in entry.changes if change.aspect == "tied_to")
 
 
 def _shape(shape: Any) -> str:
@@ -179,7 +182,7 @@ def _remarks(values: ValueStatistics) -> Iterator[str]:
         yield "the same values"
     for what, (before, after) in (("NaN", values.nan), ("infinite", values.inf)):
         if before != after:
-            yield f"{count(before)} {what} {_SIDES[0]}, {count(after)} {_SIDES[1]}"
+            yield f"{what} {count(before)} to {count(after)}"
         elif after:
             yield f"{count(after)} {what} on both sides"
     if values.zero_signs:

@@ -128,15 +128,15 @@ def table(
     return lines
 
 
-def elided(text: str, width: int, sign: str) -> str:
-    """`text` with `sign` in the place of its middle: both ends of a name tell more than that."""
+def elided(text: str, width: int, sign: str, *, head: int | None = None) -> str:
+    """`text` with `sign` in the place of its middle, behind `head` characters: both ends tell more than that."""
     room = max(width - cell_width(sign), 0)
-    head, tail = text[: room // 3], ""
+    front, tail = text[: room // 3 if head is None else head], ""
     for character in reversed(text):
-        if cell_width(head + character + tail) > room:
+        if cell_width(front + character + tail) > room:
             break
         tail = character + tail
-    return head + sign + tail
+    return front + sign + tail
 
 
 def flowed(cells: Iterable[Cell], width: int | None) -> list[Line]:

@@ -132,7 +132,7 @@ def _table(census: Census, columns: _Columns, view: View, width: int | None) -> 
     shown = rows if view.everything else rows[:MOST_ROWS]
     lines = [_titles(columns), *_rows_under_headings(shown, census, columns, view)]
     sizes = 2 + columns.role + columns.dtype + columns.device
-    sign = "…" if view.display.unicode else "..."
+    sign = view.display.ellipsis
 
     def shorten(name: str, room: int) -> str:
         uncounted = _TIMES.sub("", name)  # its braces count too

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from bufscan.report.sizes import count, plural, size
 from bufscan.report.text.layout import Cell, Line, Style, flowed, wrapped
+from bufscan.report.text.training import optimizer_items, parts_of, training_items
 from bufscan.report.wording import ROLE_WORDS, dimensions, shape_of
 
 if TYPE_CHECKING:
@@ -28,7 +29,6 @@ _NARROWEST = 20
 
 # Names in one sentence before it only counts them.
 _MOST_NAMES = 3
-_MOST_GROUPS = 8
 
 # Things with one remark before they are only counted.
 _MOST_THINGS = 4
@@ -40,7 +40,7 @@ _ITEM_LIMIT = 1000
 _INDENT = "  "
 
 
-class _Origin(NamedTuple):
+class Origin(NamedTuple):
     """Where the source assigns a tensor, the line that would be better there, and what that line does."""
 
     place: str
@@ -48,9 +48,11 @@ class _Origin(NamedTuple):
     note: str | None
 
 
-class _Particular(NamedTuple):
+class Particular(NamedTuple):
+    """One kind of thing to know, under its label; `in_a_row` where its items are short."""
+
     label: str
-    items: Sequence[str | _Origin]  # as they come from the file: not escaped yet
+    items: Sequence[str | Origin]  # as they come from the file: not escaped yet
     style: Style = ""
     in_a_row: bool = False  # short things, with commas between them; else each begins a line
 
@@ -61,7 +63,7 @@ def list_particulars(
     """Element types and devices, stored against logical bytes, ties, files, and everything odd or left out."""
     return [
         each
-        for particular in _particulars(inventory, census, by_role, ties, view)
+        for particular in particulars_of(inventory, census, by_role, ties, view)
         if particular.items
         for each in _labelled(particular, view)
     ]
@@ -78,36 +80,39 @@ def ties_of(inventory: Inventory) -> list[str]:
     ]
 
 
-def _particulars(
+def particulars_of(
     inventory: Inventory, census: Census, by_role: dict[Role, RoleTotal], ties: list[str], view: View
-) -> Iterator[_Particular]:
+) -> Iterator[Particular]:
+    """All of them in order; those without items say nothing."""
     tensors, kinds = inventory.tensors, census.kinds.values()
     if len({tensor.dtype for tensor, _ in kinds}) > 1:  # else the first line says it
         dtypes = _tally(kinds, lambda tensor: tensor.dtype or "none yet", view)
-        yield _Particular("dtypes", dtypes, in_a_row=True)
+        yield Particular("dtypes", dtypes, in_a_row=True)
     if len({tensor.device for tensor, _ in kinds}) > 1:  # the same
         devices = _tally(kinds, lambda tensor: tensor.device or "not recorded", view)
-        yield _Particular("devices", devices, in_a_row=True)
-    yield _Particular("types", _subclasses(kinds), in_a_row=True)
-    yield _Particular("files", _files(kinds, view))
-    yield _Particular("stored", _stored(inventory, by_role, view))
-    yield _Particular("placed", _placements(tensors), in_a_row=True)
-    yield _Particular("ranks", _ranks(inventory, view))
-    yield _Particular("disagree", list(_disagreements(inventory)), "warning")
-    yield _Particular("packed", list(_packed(inventory, view)))
-    yield _Particular("views", _views(inventory, census, view), "warning")
-    yield _Particular("origins", _origins(tensors))
-    yield _Particular("moves", [f"{each.path}: by hand in forward" for each in tensors if each.moved_by_hand])
-    yield _Particular("tied", ties)
+        yield Particular("devices", devices, in_a_row=True)
+    yield Particular("types", _subclasses(kinds), in_a_row=True)
+    yield Particular("files", _files(kinds, view))
+    yield Particular("stored", _stored(inventory, by_role, view))
+    yield Particular("placed", _placements(tensors), in_a_row=True)
+    yield Particular("ranks", _ranks(inventory, view))
+    yield Particular("disagree", list(_disagreements(inventory)), "warning")
+    yield Particular("packed", list(_packed(inventory, view)))
+    yield Particular("views", _views(inventory, census, view), "warning")
+    yield Particular("origins", _origins(tensors))
+    yield Particular("moves", [f"{each.path}: by hand in forward" for each in tensors if each.moved_by_hand])
+    yield Particular("tied", ties)
     if not view.selection.narrows:  # else somebody looks at some tensors, and this is about the whole
-        yield _Particular("metadata", [f"{key}: {value}" for key, value in inventory.metadata.items()])
-        yield _Particular("globals", list(inventory.globals), in_a_row=True)
-        yield _Particular("notes", list(inventory.notes))
-        yield _Particular("optimizer", list(_optimizers(inventory)))
+        yield Particular("metadata", [f"{key}: {value}" for key, value in inventory.metadata.items()])
+        yield Particular("globals", list(inventory.globals), in_a_row=True)
+        yield Particular("notes", list(inventory.notes))
+        yield Particular("training", training_items(inventory, view))
+        yield Particular("optimizer", list(optimizer_items(inventory)))
+        yield Particular("parts", parts_of(inventory, view), in_a_row=True)
         yield from _fit(inventory.joins, view)
-    yield _Particular("anomalies", [anomaly.message for anomaly in inventory.anomalies], "warning")
+    yield Particular("anomalies", [anomaly.message for anomaly in inventory.anomalies], "warning")
     skipped = _together(((each.what, each.reason) for each in inventory.skipped), view)
-    yield _Particular("skipped", skipped, "warning")
+    yield Particular("skipped", skipped, "warning")
 
 
 def _packed(inventory: Inventory, view: View) -> Iterator[str]:
@@ -127,35 +132,17 @@ def _packed(inventory: Inventory, view: View) -> Iterator[str]:
             yield f"{text}{count(total)} elements in {size(stored, exact=view.exact)}{each}"
 
 
-def _optimizers(inventory: Inventory) -> Iterator[str]:
-    """How many parameters each holds, and how many there are where that is another number."""
-    held = {tensor.section: 0 for tensor in inventory.tensors if tensor.role == "parameter"}
-    for tensor in inventory.tensors:
-        if tensor.role == "parameter" and tensor.alias_of is None:
-            held[tensor.section] += 1
-    for optimizer in inventory.optimizers:
-        sizes, total = optimizer.sizes, sum(optimizer.sizes)
-        text = plural(total, "parameter")
-        if len(sizes) > 1:
-            shown = ", ".join(count(each) for each in sizes[:_MOST_GROUPS])
-            text += f" in {count(len(sizes))} groups of {shown}{', …' * (len(sizes) > _MOST_GROUPS)}"
-        if len(held) == 1:
-            ((section, number),) = held.items()
-            text += f"; {section or 'the model'} has {count(number)}" * (number != total)
-        yield f"{optimizer.section}: {text}" if optimizer.section else text
-
-
-def _fit(joins: tuple[Join, ...], view: View) -> Iterator[_Particular]:
+def _fit(joins: tuple[Join, ...], view: View) -> Iterator[Particular]:
     """What keeps a checkpoint from fitting the model it was joined to."""
     for join in joins:
         start = f"{join.section}." if join.section else ""
         missing = [f"{start}{each.name} ({ROLE_WORDS[each.role]}, {shape_of(each)})" for each in join.missing]
         missing += [f"{start}{key} (extra state)" for key in join.missing_extra_states]
-        yield _Particular("missing", missing, "warning")
-        yield _Particular("unexpected", [start + name for name in join.unexpected], "warning")
+        yield Particular("missing", missing, "warning")
+        yield Particular("unexpected", [start + name for name in join.unexpected], "warning")
         saved = [f"{start}{name}: a non-persistent buffer of the model" for name in join.saved_non_persistent]
-        yield _Particular("unexpected", saved, "warning")
-        yield _Particular("mismatched", _mismatched(join.mismatched, start, view), "warning")
+        yield Particular("unexpected", saved, "warning")
+        yield Particular("mismatched", _mismatched(join.mismatched, start, view), "warning")
 
 
 def _mismatched(mismatches: Sequence[Mismatch], start: str, view: View) -> list[str]:
@@ -302,7 +289,7 @@ def _first_of(names: list[str]) -> str:
     return f"{names[0]} and {plural(others, 'tensor')} more show" if others else f"{names[0]} shows"
 
 
-def _origins(tensors: tuple[Tensor, ...]) -> list[_Origin]:
+def _origins(tensors: tuple[Tensor, ...]) -> list[Origin]:
     """One for all that the same line of source makes; a note that several share is said once."""
     held: dict[tuple[Location | None, str | None, str | None], list[str]] = {}
     for tensor in tensors:
@@ -314,12 +301,12 @@ def _origins(tensors: tuple[Tensor, ...]) -> list[_Origin]:
         place = (f"{origin.file}:{origin.line} " if origin else "") + ", ".join(names[:_MOST_NAMES])
         if len(names) > _MOST_NAMES:
             place += f" and {plural(len(names) - _MOST_NAMES, 'tensor')} more"
-        origins.append(_Origin(place, suggestion, None if note in told else note))
+        origins.append(Origin(place, suggestion, None if note in told else note))
         told.add(note)
     return origins
 
 
-def _labelled(particular: _Particular, view: View) -> Iterator[Line]:
+def _labelled(particular: Particular, view: View) -> Iterator[Line]:
     """The items beside their label; what does not fit goes on below, indented as far."""
     items = list(particular.items)
     if not view.everything and len(items) > _MOST_ITEMS:
@@ -336,7 +323,7 @@ def _labelled(particular: _Particular, view: View) -> Iterator[Line]:
         yield (Cell(f"{particular.label if number == 0 else '':<{_LABEL}}", "dim"), *each)
 
 
-def _lines_of(item: str | _Origin, style: Style, view: View, room: int | None) -> Iterator[Line]:
+def _lines_of(item: str | Origin, style: Style, view: View, room: int | None) -> Iterator[Line]:
     if isinstance(item, str):
         for text in wrapped(_shown(item, view), room):
             yield (Cell(text, style),)

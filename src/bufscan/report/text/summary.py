@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from bufscan.inventory import CERTAINTIES, RoleTotal
+from bufscan.inventory import CERTAINTIES, ROLES, RoleTotal
 from bufscan.report.sizes import count, plural, size
 from bufscan.report.text.layout import Cell, Line, flowed, line, table
 from bufscan.report.wording import ROLE_NOUNS, ROLE_WORDS
@@ -104,19 +104,34 @@ def _odd(inventory: Inventory, view: View) -> list[Cell]:
     return [cell for text in texts for cell in (Cell(", "), Cell(text, "warning"))][1:]
 
 
-def known_from(census: Census, by_role: dict[Role, RoleTotal], view: View) -> list[Line]:
-    """Tensors, elements and bytes of each role, with what decided it and how sure that is."""
+class Reason(NamedTuple):
+    """What decided a role, how sure that is, and of how many tensors."""
+
+    certainty: Certainty
+    evidence: str
+    number: int
+
+
+def evidence_of(census: Census) -> dict[Role, list[Reason]]:
+    """What decided each role, the surest first."""
     found: Counter[tuple[Role, Certainty, str]] = Counter()
     for tensor, number in census.kinds.values():
         found[tensor.role, tensor.certainty, tensor.evidence] += number
-    ordered = sorted(found.items(), key=lambda item: CERTAINTIES.index(item[0][1]))
+    reasons: dict[Role, list[Reason]] = {role: [] for role in ROLES}
+    for (role, certainty, evidence), number in found.items():
+        reasons[role].append(Reason(certainty, evidence, number))
+    return {role: sorted(own, key=lambda each: CERTAINTIES.index(each.certainty)) for role, own in reasons.items()}
+
+
+def known_from(census: Census, by_role: dict[Role, RoleTotal], view: View) -> list[Line]:
+    """Tensors, elements and bytes of each role, with what decided it and how sure that is."""
+    evidence = evidence_of(census)
     rows: list[Line] = [[Cell(title, "dim") for title in ("role", "tensors", "elements", "size", "known from")]]
     left_out = 0
     for role, total in by_role.items():
         reasons = [
-            (f"{certainty}: {view.display.show(evidence)}", number)
-            for (other, certainty, evidence), number in ordered
-            if other == role
+            (f"{reason.certainty}: {view.display.show(reason.evidence)}", reason.number)
+            for reason in evidence[role]
         ]
         texts = [f"{text} ({count(number)})" if reasons[1:] else text for text, number in reasons]
         lead = _total(role, total, view)

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import ast
-from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from bufscan.live.sources import Function
 from bufscan.source.slots import INSERTING, PLAIN_NAMES, Receivers, constant_key, last_name, slot_named
 
 if TYPE_CHECKING:
     import re
     from collections.abc import Iterable, Iterator
 
+    from bufscan.source.project import FunctionNode
     from bufscan.source.slots import Key, Slot
 
 Kind = Literal["whole", "augmented", "element", "registration", "field"]
 _REGISTERING = {"register_buffer", "register_parameter", "register_module", "add_module"}
 _DIRECT = {"__setattr__", "update"}  # `object.__setattr__(self, …)`, `self.__dict__.update(…)`
 _EMPTY_WITHOUT_ARGUMENTS = {"list", "dict", "set", "tuple", "deque", "OrderedDict"}
+_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 _DEEPEST_LITERAL = 20  # a literal nested deeper is taken to hold a tensor
 
 
@@ -29,7 +30,6 @@ class Site(NamedTuple):
         kind: `whole` sets the slot; `augmented` is `+=` and its like; `element` puts something into what the slot
             holds; `registration` is a call like `register_buffer`; `field` only declares (`x: Tensor`).
         value: what is assigned, put in or registered, where that is one expression.
-        receiver: what the source calls the object that has the slot; "" for a plain name.
         method: the method it stands in; None in a class or module body.
         on_class: whether the class itself gets the slot, rather than an instance.
         key: of an element, where the source spells it.
@@ -39,7 +39,6 @@ class Site(NamedTuple):
     line: int
     kind: Kind
     value: ast.expr | None
-    receiver: str
     method: str | None
     on_class: bool = False
     key: Key | None = None
@@ -91,7 +90,7 @@ def sites_in_class(node: ast.ClassDef) -> Sites:
     body = list(walk(node.body, into_functions=False))
     sites.add(_found(body, PLAIN_NAMES, on_class=True))
     for statement in body:
-        if isinstance(statement, Function):
+        if isinstance(statement, _FUNCTIONS):
             _add_method(sites, statement, node.name)
     return sites
 
@@ -102,7 +101,7 @@ def sites_in_module(tree: ast.Module) -> Sites:
     body = list(walk(tree.body, into_functions=False))
     sites.add(_found(body, PLAIN_NAMES))
     for statement in body:
-        if isinstance(statement, Function):
+        if isinstance(statement, _FUNCTIONS):
             inside = list(walk(statement.body))
             declared = {name for node in inside if isinstance(node, ast.Global) for name in node.names}
             if declared:
@@ -118,7 +117,7 @@ def sites_on_class_name(tree: ast.Module, name: str) -> Sites:
     return sites
 
 
-def _add_method(sites: Sites, function: Function, owner: str) -> None:
+def _add_method(sites: Sites, function: FunctionNode, owner: str) -> None:
     nodes = list(walk(function.body))
     instances, classes = _receivers_of(function, nodes, owner)
     sites.add(_found(nodes, Receivers(instances, owner), method=function.name))
@@ -136,7 +135,7 @@ def _add_method(sites: Sites, function: Function, owner: str) -> None:
                 references.named.add((base, method))
 
 
-def _receivers_of(function: Function, nodes: list[ast.AST], owner: str) -> tuple[set[str], set[str]]:
+def _receivers_of(function: FunctionNode, nodes: list[ast.AST], owner: str) -> tuple[set[str], set[str]]:
     """The names that stand for an instance and for the class in a method; `self` is only the usual one."""
     instances: set[str] = set()
     classes = {owner}
@@ -193,14 +192,13 @@ def _found(
         for target, value, kind in _bindings(node):
             if found := receivers.slot(target):
                 is_direct = isinstance(target, ast.Subscript)
-                site = Site(target.lineno, kind, value, found[0], method, on_class, None, is_direct)
-                yield found[1], site
+                yield found[1], Site(target.lineno, kind, value, method, on_class, None, is_direct)
             elif inner := receivers.inside(target):
-                yield inner[1], Site(target.lineno, "element", value, inner[0], method, on_class, inner[2])
+                yield inner[1], Site(target.lineno, "element", value, method, on_class, inner[2])
         if isinstance(node, ast.Call):
-            for slot, receiver, kind, value, key in _called(node, receivers):
+            for slot, kind, value, key in _called(node, receivers):
                 is_direct = kind == "whole" and last_name(node.func) in _DIRECT and not _is_super(node.func)
-                yield slot, Site(node.lineno, kind, value, receiver, method, on_class, key, is_direct)
+                yield slot, Site(node.lineno, kind, value, method, on_class, key, is_direct)
 
 
 def _bindings(node: ast.AST) -> Iterator[tuple[ast.expr, ast.expr | None, Kind]]:
@@ -241,47 +239,47 @@ def _unpacked(target: ast.expr, value: ast.expr | None) -> Iterator[tuple[ast.ex
             yield target, value, "whole"
 
 
-def _called(call: ast.Call, receivers: Receivers) -> Iterator[tuple[Slot, str, Kind, ast.expr | None, Key | None]]:
-    """Slot, receiver, kind, value and key of what a call assigns, registers or puts into a container."""
+def _called(call: ast.Call, receivers: Receivers) -> Iterator[tuple[Slot, Kind, ast.expr | None, Key | None]]:
+    """Slot, kind, value and key of what a call assigns, registers or puts into a container."""
     match call:
         case (
             ast.Call(func=ast.Name(id="setattr"), args=[owner, name, value])
             | ast.Call(func=ast.Attribute(attr="__setattr__"), args=[owner, name, value])
-        ) if (receiver := receivers.of(owner)) and (slot := slot_named(name)):
-            yield slot, receiver, "whole", value, None
+        ) if receivers.of(owner) and (slot := slot_named(name)):
+            yield slot, "whole", value, None
         case ast.Call(func=ast.Attribute(value=owner, attr="__setattr__"), args=[name, value]) if (
-            receiver := _own_or_super(owner, receivers)
+            _is_super(owner) or receivers.of(owner)
         ) and (slot := slot_named(name)):
-            yield slot, receiver, "whole", value, None
+            yield slot, "whole", value, None
         case ast.Call(func=ast.Attribute(value=owner, attr=method)) if method in _REGISTERING and (
-            receiver := _own_or_super(owner, receivers)
+            _is_super(owner) or receivers.of(owner)
         ):
             arguments = [*call.args, *(keyword.value for keyword in call.keywords)]
             if arguments and (slot := slot_named(arguments[0])):
-                yield slot, receiver, "registration", arguments[1] if len(arguments) > 1 else None, None
+                yield slot, "registration", arguments[1] if len(arguments) > 1 else None, None
         case ast.Call(func=ast.Attribute(value=namespace, attr="update")) if (
-            receiver := receivers.of_namespace(namespace)
-        ) is not None:
+            receivers.of_namespace(namespace) is not None
+        ):
             for name_set, value_set in _items(call):
-                yield name_set, receiver, "whole", value_set, None
+                yield name_set, "whole", value_set, None
         case ast.Call(func=ast.Attribute(value=container, attr=method)) if method in INSERTING:
             yield from _inserted(call, container, method, receivers)
 
 
 def _inserted(
     call: ast.Call, container: ast.expr, method: str, receivers: Receivers
-) -> Iterator[tuple[Slot, str, Kind, ast.expr | None, Key | None]]:
+) -> Iterator[tuple[Slot, Kind, ast.expr | None, Key | None]]:
     found = receivers.slot(container) or receivers.inside(container)
     if not found:
         return
-    receiver, slot, *_ = found
+    slot = found[1]
     if method == "update":
         for name, its_value in _items(call):
-            yield slot, receiver, "element", its_value, name
+            yield slot, "element", its_value, name
     key = constant_key(call.args[0]) if method == "setdefault" and call.args else None
     position = INSERTING[method]
     value = call.args[position] if len(call.args) > position else None
-    yield slot, receiver, "element", value, key
+    yield slot, "element", value, key
 
 
 def _items(call: ast.Call) -> Iterator[tuple[str, ast.expr]]:
@@ -296,10 +294,6 @@ def _items(call: ast.Call) -> Iterator[tuple[str, ast.expr]]:
             yield keyword.arg, keyword.value
 
 
-def _own_or_super(node: ast.expr, receivers: Receivers) -> str | None:
-    return min(receivers.names, default=None) if _is_super(node) else receivers.of(node)
-
-
 def _is_super(node: ast.expr) -> bool:
     """Whether it is `super()`, or an attribute of it."""
     node = node.value if isinstance(node, ast.Attribute) else node
@@ -308,7 +302,7 @@ def _is_super(node: ast.expr) -> bool:
 
 def walk(body: Iterable[ast.AST], *, into_functions: bool = True) -> Iterator[ast.AST]:
     """Nodes in the order of the source; a function's inside only where asked for, a class's never."""
-    closed: tuple[type[ast.AST], ...] = () if into_functions else (*get_args(Function), ast.Lambda)
+    closed = () if into_functions else (*_FUNCTIONS, ast.Lambda)
     pending = list(body)[::-1]
     while pending:
         node = pending.pop()
