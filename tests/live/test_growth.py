@@ -20,8 +20,8 @@ from bufscan.live.naming import root_place
 from bufscan.live.registry import registered_modules, registered_tensors
 from bufscan.live.scanning import scan
 from bufscan.live.walking import Reached
-from bufscan.report.check_text import render
-from bufscan.report.check_view import CheckView
+from bufscan.report.check.text import render
+from bufscan.report.check.view import CheckView
 
 if TYPE_CHECKING:
     from collections.abc import Callable
