@@ -227,7 +227,7 @@ def _stored(inventory: Inventory, by_role: dict[Role, RoleTotal], view: View) ->
         return []
     logical = sum(total.nbytes for total in by_role.values())
     stored = inventory.stored_bytes
-    if stored == logical or not inventory.tensors:
+    if stored == logical or not inventory.tensors or inventory.ranks:  # of each rank something else
         return []
     return [f"{size(stored, units=view.units)} for {size(logical, units=view.units)} of elements"]
 
@@ -243,11 +243,11 @@ def _ranks(inventory: Inventory, view: View) -> list[str]:
     shares = sorted(inventory.ranks, key=lambda share: share.stored_bytes)
     if len(shares) > _MOST_FILES and not view.everything:
         ends = (
-            f"{size(each.stored_bytes, exact=view.exact)} on rank {each.rank}" for each in (shares[0], shares[-1])
+            f"{size(each.stored_bytes, units=view.units)} on rank {each.rank}" for each in (shares[0], shares[-1])
         )
         return [f"{count(len(shares))}: {' to '.join(ends)}"]
     return [
-        f"{share.rank}: {size(share.stored_bytes, exact=view.exact)}, on {share.host}" for share in inventory.ranks
+        f"{share.rank}: {size(share.stored_bytes, units=view.units)}, on {share.host}" for share in inventory.ranks
     ]
 
 
