@@ -518,6 +518,11 @@ class Inventory(msgspec.Struct, frozen=True, kw_only=True):
         """Bytes the artefact spends on tensors; a storage that several tensors share counts once."""
         return sum(storage.nbytes for storage in self.storages.values())
 
+    @property
+    def states_registration(self) -> bool:
+        """Whether it says of modules what they registered, so that rules can find fault with that."""
+        return self.format == "live" or bool(self.whole_modules)
+
     def sections(self) -> dict[str, RoleTotal]:
         """Totals by section, in the order of the artefact; ties as in `totals`."""
         return _totals((tensor.section, tensor, 1) for tensor in self.tensors)

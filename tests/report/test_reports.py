@@ -9,6 +9,7 @@ import pytest
 from report_samples import blocks, inventory, sample, sharded, tensor
 
 import bufscan.report
+from bufscan.findings import Finding
 from bufscan.inventory import Join, Location, Mismatch, Optimizer, OptimizerGroup, Skipped
 from bufscan.report import REPORTS
 from bufscan.report.selecting import Selection
@@ -41,7 +42,7 @@ def test_two_runs_give_the_same_bytes(report: str, found: Inventory) -> None:
 @pytest.mark.parametrize("found", SAMPLES.values(), ids=SAMPLES)
 @pytest.mark.parametrize("everything", [False, True], ids=["folded", "unfolded"])
 def test_the_rows_add_up_to_the_printed_total(found: Inventory, everything: bool) -> None:
-    text = REPORTS["text"](found, View(exact=True, everything=everything))
+    text = REPORTS["text"](found, View(units="exact", everything=everything))
     listing, by_role = re.split(r"^role +tensors.*\n", text, flags=re.MULTILINE)[:2]
     answer, _, listing = listing.partition("\n\n")
     rows = [line for line in listing.splitlines() if not re.match(r"\S.*: [0-9,]+ tensor", line)]
@@ -225,3 +226,13 @@ def test_an_optimizer_is_told_with_its_groups_and_what_the_model_has() -> None:
     assert "optimizer: 3 parameters in 2 groups of 2, 1; the model has 2" in " ".join(text.split())
     (entry,) = json.loads(REPORTS["json"](found, View()))["optimizers"]
     assert {"section": "optimizer", "parameters": 3, "groups": [2, 1], "settings": [{}, {}]} == entry
+
+
+def test_a_faulty_registered_tensor_has_its_rule_in_its_row() -> None:
+    tensors = [tensor(f"blocks.{at}.gain", 4, role="persistent_buffer") for at in range(50)]
+    faulty = Finding(code="BUF101", name="trainable-buffer", severity="error", tensor="blocks.7.gain", message="m")
+    report = REPORTS["text"](inventory(*tensors), View(findings=(faulty,)))
+    lines = [line.split() for line in report.splitlines() if line.startswith("blocks")]
+    assert ["blocks.7.gain", "BUF101"] == [lines[1][0], lines[1][-1]]
+    assert ["blocks.{0..6,8..49}.gain", "x49"] == lines[0][:2]
+    assert "rule" not in REPORTS["text"](inventory(*tensors), View()).split()

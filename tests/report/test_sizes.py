@@ -25,7 +25,15 @@ def test_sizes_have_one_digit_after_the_point(shown: str, nbytes: int) -> None:
 
 
 def test_an_exact_size_is_to_the_byte() -> None:
-    assert "10,240,004 B" == size(10_240_004, exact=True)
+    assert "10,240,004 B" == size(10_240_004, units="exact")
+
+
+@pytest.mark.parametrize(
+    ("shown", "nbytes"),
+    [("1,023 B", 1023), ("1.0 KiB", 1024), ("9.8 MiB", 10_240_000), ("4.1 GiB", 4_400_000_000)],
+)
+def test_a_binary_size_counts_by_1024(shown: str, nbytes: int) -> None:
+    assert shown == size(nbytes, units="binary")
 
 
 def test_a_product_that_python_refuses_to_print_is_still_shown() -> None:

@@ -23,7 +23,7 @@ CASES: dict[str, tuple[str, Inventory, View]] = {
     "terminal-140.txt": ("text", sample(), View(display=Display(width=140))),
     "piped.txt": ("text", sample(), View()),
     "all.txt": ("text", sample(), View(everything=True)),
-    "exact.txt": ("text", sample(), View(exact=True)),
+    "exact.txt": ("text", sample(), View(units="exact")),
     "quiet.txt": ("text", sample(), View(quiet=True, display=NARROW)),
     "selected.txt": (
         "text",

@@ -79,6 +79,7 @@ def inspect(  # noqa: PLR0913, PLR0917 - typer reads the options from the parame
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Fold nothing and leave nothing out.")] = False,
     exact: Annotated[bool, typer.Option("--exact", help="Sizes to the byte.")] = False,
+    binary: Annotated[bool, typer.Option("--binary", help="Sizes in KiB, MiB, ... of 1024.")] = False,
     model: Model = None,
     build: Build = False,
     device: Device = None,
@@ -104,7 +105,7 @@ def inspect(  # noqa: PLR0913, PLR0917 - typer reads the options from the parame
         by_module=by_module or depth is not None,
         depth=None if depth is None else count_of("levels", depth, hint="`--depth 2` shows two levels"),
         everything=everything,
-        exact=exact,
+        units="exact" if exact else "binary" if binary else "decimal",
         quiet=quiet,
         display=display(output, color=color),
     )
@@ -125,7 +126,7 @@ def inspect(  # noqa: PLR0913, PLR0917 - typer reads the options from the parame
                     target, model=model, from_config=build, device=device, dtype=dtype, rehearse=plan, files=files
                 )
             shown = view
-            if format_ in WITH_FINDINGS:
+            if format_ in WITH_FINDINGS or (format_ == "text" and inventory.states_registration):
                 from linecache import getline  # only a report of findings needs it
 
                 from bufscan.checking.inspected import findings_in

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-_STEP = 1000
+from typing import Final, Literal
 
-_UNITS = ("kB", "MB", "GB", "TB", "PB", "EB")
+Units = Literal["decimal", "binary", "exact"]
+
+_SCALES: Final[dict[Units, tuple[int, tuple[str, ...]]]] = {
+    "decimal": (1000, ("kB", "MB", "GB", "TB", "PB", "EB")),  # SI, as disks and networks are sold
+    "binary": (1024, ("KiB", "MiB", "GiB", "TiB", "PiB", "EiB")),  # IEC 80000-13, as memory is
+    "exact": (1000, ()),
+}
 
 # Shapes in broken files multiply to numbers that no file holds and that Python refuses to print in decimal.
 _BELIEVABLE = 1 << 80
@@ -23,15 +29,16 @@ def plural(number: int, noun: str) -> str:
     return f"{count(number)} {word} {rest}".rstrip()
 
 
-def size(nbytes: int, *, exact: bool = False) -> str:
-    """Bytes in decimal units with one digit after the point (`10.2 MB`), or to the byte (`10,240,004 B`)."""
-    if exact or nbytes < _STEP:
+def size(nbytes: int, *, units: Units = "decimal") -> str:
+    """Bytes with one digit after the point: `10.2 MB`, `9.8 MiB`, or to the byte, `10,240,004 B`."""
+    step, names = _SCALES[units]
+    if nbytes < step or not names:
         return f"{count(nbytes)} B"
     scale = 1
-    for unit in _UNITS:
-        scale *= _STEP
+    for name in names:
+        scale *= step
         # Whole numbers throughout: a float overflows on what a hostile shape multiplies to.
         tenths = (nbytes * 10 + scale // 2) // scale
-        if tenths < 10 * _STEP:
-            return f"{tenths // 10}.{tenths % 10} {unit}"
-    return f"{count(nbytes // scale)} {_UNITS[-1]}"
+        if tenths < 10 * step:
+            return f"{tenths // 10}.{tenths % 10} {name}"
+    return f"{count(nbytes // scale)} {names[-1]}"

@@ -9,6 +9,7 @@ import msgspec
 
 from bufscan.report.escaping import NAME_LIMIT, show
 from bufscan.report.selecting import Selection
+from bufscan.report.sizes import Units  # noqa: TC001 - msgspec reads it
 
 if TYPE_CHECKING:
     from bufscan.findings import Finding
@@ -45,10 +46,11 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
         by_module: a tree of modules instead of a list of tensors.
         depth: levels of that tree; None for all.
         everything: nothing folded, nothing left out.
-        exact: sizes to the byte.
+        units: of sizes.
         quiet: the summary line alone.
         display: the output that text is made for; machine formats ignore it.
-        findings: what the rules say of the inventory; only reports in `WITH_FINDINGS` show them.
+        findings: what the rules say of the inventory: reports in `WITH_FINDINGS` show them, and the text of what
+            states registration marks the rows of registered tensors.
         source_line: gives the text of a line of a file, which these show; "" where there is none.
     """
 
@@ -56,7 +58,7 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     by_module: bool = False
     depth: int | None = None
     everything: bool = False
-    exact: bool = False
+    units: Units = "decimal"
     quiet: bool = False
     display: Display = Display()
     findings: tuple[Finding, ...] = ()

@@ -59,6 +59,7 @@ class _Columns(NamedTuple):
     files: dict[str, str]  # what stands for each file; empty for no such column
     evidence: bool
     mark: bool
+    rules: dict[str, str]  # codes by the paths of faulty registered tensors
 
 
 def list_tensors(census: Census, view: View) -> list[Line]:
@@ -96,6 +97,7 @@ def _fitting_table(census: Census, of: Census, view: View) -> list[Line]:
         files=_short_file_names(census, view),
         evidence=False,
         mark=any(tensor.lacks_registration for tensor in tensors),
+        rules=_faulty(census, view),
     )
     width = view.display.width
     widest = [columns._replace(evidence=True)] if width is not None and width >= _WIDE else []
@@ -104,6 +106,18 @@ def _fitting_table(census: Census, of: Census, view: View) -> list[Line]:
         if width is None or natural_width(lines) <= width:
             return lines
     return _table(census, columns._replace(words=SHORT_ROLE_WORDS), view, width)
+
+
+def _faulty(census: Census, view: View) -> dict[str, str]:
+    """Codes of what is registered and faulty all the same; what is not registered has a mark of its own."""
+    codes = {finding.tensor: finding.code for finding in reversed(view.findings)}
+    if not codes:
+        return {}
+    return {
+        tensor.path: codes[tensor.path]
+        for tensor in census.tensors
+        if tensor.path in codes and not tensor.lacks_registration
+    }
 
 
 def _short_file_names(census: Census, view: View) -> dict[str, str]:
@@ -174,7 +188,9 @@ def _folded_rows(census: Census, columns: _Columns, view: View) -> list[Fold]:
     alike = {each: number for number, each in looks.items()}
     shown_as = {number: alike[each] for number, each in looks.items()}
     names = [tensor.name for tensor in census.tensors]
-    rows = fold(zip(names, map(shown_as.__getitem__, census.numbers), strict=True))
+    codes = (columns.rules.get(tensor.path) for tensor in census.tensors)
+    shown = zip(map(shown_as.__getitem__, census.numbers), codes, strict=True)
+    rows = fold(zip(names, shown, strict=True))
     if view.selection.sort == "size":
         rows.sort(key=lambda row: -(_known_bytes(census.among(row.members)) or 0))
     return rows
@@ -204,7 +220,9 @@ def _rows_under_headings(rows: Iterable[Fold], census: Census, columns: _Columns
     for section, group in groupby(rows, key=lambda row: census.tensors[row.members[0]].section):
         if len(sections) > 1 or section:
             lines += [line(""), line(_sum_of(section, sections[section], view), "heading")]
-        lines += [_row(row, census.among(row.members), columns, view) for row in group]
+        for row in group:
+            code = columns.rules.get(census.tensors[row.members[0]].path, "")
+            lines.append(_row(row, census.among(row.members), code, columns, view))
     return lines
 
 
@@ -221,12 +239,13 @@ def _titles(columns: _Columns) -> Line:
     titles += ["device"] * columns.device
     titles += ["size"]
     titles += ["SMT"] * columns.facts
+    titles += ["rule"] * bool(columns.rules)
     titles += ["file"] * bool(columns.files)
     titles += ["evidence"] * columns.evidence
     return [Cell(title, "dim") for title in titles]
 
 
-def _row(row: Fold, kinds: Sequence[Kind], columns: _Columns, view: View) -> Line:
+def _row(row: Fold, kinds: Sequence[Kind], code: str, columns: _Columns, view: View) -> Line:
     tensor = kinds[0].first
     style: Style = "" if tensor.holding in HARMLESS_HOLDINGS else tensor.role
     name = view.display.show(row.name)
@@ -242,6 +261,7 @@ def _row(row: Fold, kinds: Sequence[Kind], columns: _Columns, view: View) -> Lin
         cells.append(Cell(UNKNOWN if tensor.device is None else view.display.show(tensor.device)))
     cells += [Cell(TIED if tensor.alias_of is not None else _size_of(kinds, view))]
     cells += [Cell(facts_of(tensor), style)] * columns.facts
+    cells += [Cell(code, "warning")] * bool(columns.rules)
     if columns.files:
         cells.append(Cell("" if tensor.file is None else view.display.show(columns.files[tensor.file])))
     if columns.evidence:
@@ -251,7 +271,7 @@ def _row(row: Fold, kinds: Sequence[Kind], columns: _Columns, view: View) -> Lin
 
 def _size_of(kinds: Iterable[Kind], view: View) -> str:
     nbytes = _known_bytes(kinds)
-    return UNKNOWN if nbytes is None else size(nbytes, exact=view.exact)
+    return UNKNOWN if nbytes is None else size(nbytes, units=view.units)
 
 
 def _known_bytes(kinds: Iterable[Kind]) -> int | None:

@@ -122,11 +122,11 @@ def _packed(inventory: Inventory, view: View) -> Iterator[str]:
         numbers = [weight.numel for weight in weights]
         text = f"{plural(len(weights), 'weight')} of {scheme}{'' if bits is None else f', {bits} bits'}: "
         if None in numbers:
-            yield f"{text}{size(stored, exact=view.exact)}; how many elements only the configuration tells"
+            yield f"{text}{size(stored, units=view.units)}; how many elements only the configuration tells"
         else:
             total = sum(number or 0 for number in numbers)
             each = f", {8 * stored / total:.2f} bits an element with their scales" if total else ""
-            yield f"{text}{count(total)} elements in {size(stored, exact=view.exact)}{each}"
+            yield f"{text}{count(total)} elements in {size(stored, units=view.units)}{each}"
 
 
 def _fit(joins: tuple[Join, ...], view: View) -> Iterator[Particular]:
@@ -188,7 +188,7 @@ def _tally(kinds: Collection[Kind], value_of: Callable[[Tensor], str], view: Vie
         numbers[value] += kind.times
         nbytes[value] += kind.nbytes or 0
     return [
-        f"{value} {count(number)} ({size(nbytes[value], exact=view.exact)})"
+        f"{value} {count(number)} ({size(nbytes[value], units=view.units)})"
         for value, number in numbers.most_common()
     ]
 
@@ -211,10 +211,10 @@ def _files(kinds: Collection[Kind], view: View) -> list[str]:
     if len(held) > _MOST_FILES and not view.everything:
         first, *_, last = held
         least, most = min(held.values()), max(held.values())
-        range_ = " to ".join(size(end(sizes.values()), exact=view.exact) for end in (min, max))
+        range_ = " to ".join(size(end(sizes.values()), units=view.units) for end in (min, max))
         return [f"{count(len(held))}: {first} to {last}, {count(least)} to {count(most)} tensors, {range_} each"]
     return [
-        f"{file}: {plural(number, 'tensor')}, {size(sizes[file], exact=view.exact)}"
+        f"{file}: {plural(number, 'tensor')}, {size(sizes[file], units=view.units)}"
         for file, number in held.items()
     ]
 
@@ -224,7 +224,7 @@ def _stored(inventory: Inventory, by_role: dict[Role, RoleTotal], view: View) ->
     stored = inventory.stored_bytes
     if stored == logical or not inventory.tensors:
         return []
-    return [f"{size(stored, exact=view.exact)} for {size(logical, exact=view.exact)} of elements"]
+    return [f"{size(stored, units=view.units)} for {size(logical, units=view.units)} of elements"]
 
 
 def _views(inventory: Inventory, census: Census, view: View) -> list[str]:
@@ -242,8 +242,8 @@ def _views(inventory: Inventory, census: Census, view: View) -> list[str]:
             names.setdefault(tensor.storage, []).append(tensor.path)
     kept = {key: inventory.storages[key].nbytes for key in sorted(names, key=lambda key: -unseen[key])}
     return [
-        f"{_first_of(names[key])} {size(nbytes - unseen[key], exact=view.exact)} "
-        f"of the {size(nbytes, exact=view.exact)} kept"
+        f"{_first_of(names[key])} {size(nbytes - unseen[key], units=view.units)} "
+        f"of the {size(nbytes, units=view.units)} kept"
         for key, nbytes in kept.items()
     ]
 

@@ -45,7 +45,7 @@ def verdict(
     """
     everything = RoleTotal(*map(sum, zip(*by_role.values(), strict=True))) if by_role else RoleTotal(0, 0, 0)
     title = f"{view.display.show(inventory.target)}: {_subject(census, view, of)}"
-    facts = [f"{count(everything.numel)} elements", size(everything.nbytes, exact=view.exact)] if by_role else []
+    facts = [f"{count(everything.numel)} elements", size(everything.nbytes, units=view.units)] if by_role else []
     facts.append(inventory.format)
     facts += filter(None, (_common(census, view),))
     cells = [Cell(title, "title"), *(cell for fact in facts for cell in (Cell(", "), Cell(fact)))]
@@ -148,7 +148,7 @@ def _total(role: Role, total: RoleTotal, view: View) -> tuple[Cell, ...]:
         Cell(ROLE_WORDS[role], role),
         Cell(count(total.tensors)),
         Cell(count(total.numel)),
-        Cell(size(total.nbytes, exact=view.exact)),
+        Cell(size(total.nbytes, units=view.units)),
     )
 
 
@@ -166,7 +166,7 @@ def sentence(
     for role, total in by_role.items():
         join = ": " if len(cells) == 1 else ", "
         cells += [Cell(join), Cell(f"{count(total.tensors)} {ROLE_NOUNS[role][total.tensors != 1]}", role)]
-    cells += [Cell("; "), Cell(f"{size(inventory.stored_bytes, exact=view.exact)} stored")]
+    cells += [Cell("; "), Cell(f"{size(inventory.stored_bytes, units=view.units)} stored")]
     for cell in _odd(inventory, view):
         cells += [] if cell.text == ", " else [Cell("; "), cell]
     return flowed(cells, view.display.width)

@@ -95,4 +95,4 @@ def parts_of(inventory: Inventory, view: View) -> list[str]:
     sections = inventory.sections()
     if len(sections) < 2:  # noqa: PLR2004 - one is the whole
         return []
-    return [f"{name or '(top level)'} {size(total.nbytes, exact=view.exact)}" for name, total in sections.items()]
+    return [f"{name or '(top level)'} {size(total.nbytes, units=view.units)}" for name, total in sections.items()]

@@ -186,7 +186,7 @@ def _row(branch: _Branch, lead: str, view: View) -> Line:
         Cell(f"{lead}{label} x{branch.times}" if branch.times > 1 else lead + label),
         Cell(count(sums.tensors)),
         Cell(count(sums.parameters)),
-        Cell(size(sums.nbytes, exact=view.exact)),
+        Cell(size(sums.nbytes, units=view.units)),
         _remark(sums),
     )
 
