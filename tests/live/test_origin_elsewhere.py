@@ -15,13 +15,13 @@ from torch import nn
 from written_source import expected, load
 
 from bufscan.inventory import Location
-from bufscan.live.scanning import scan
-from bufscan.live.scanning.origin import (
+from bufscan.live.reach.origin import (
     find_function_origin,
     find_global_origin,
     find_origin,
     origin_of,
 )
+from bufscan.live.scanning import scan
 
 
 @pytest.fixture(autouse=True)

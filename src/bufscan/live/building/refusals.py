@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from bufscan.live.reach.anatomy import class_dict, instance_dict, is_torch_class, mro_of
+from bufscan.live.reach.origin import find_origin
 from bufscan.live.reach.registry import table_of
-from bufscan.live.scanning.origin import find_origin
 
 if TYPE_CHECKING:
     from collections.abc import Callable

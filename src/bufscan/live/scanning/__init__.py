@@ -10,11 +10,11 @@ from bufscan.inventory import HARMLESS_HOLDINGS, ExtraState, Inventory, Tensor
 from bufscan.live.reach.anatomy import is_torch_class
 from bufscan.live.reach.describing import Places, StorageTable, describe, is_uninitialised, subclasses_not_asked
 from bufscan.live.reach.measuring import measure
+from bufscan.live.reach.origin import origin_of, origin_of_function, origin_of_global
 from bufscan.live.reach.registry import registered_modules, registered_tensors, table_of
 from bufscan.live.reach.saving import SavedNames
 from bufscan.live.reach.walking import walk
 from bufscan.live.scanning.classifying import Classifier
-from bufscan.live.scanning.origin import origin_of, origin_of_function, origin_of_global
 from bufscan.live.scanning.renewal import is_reset
 from bufscan.live.scanning.shadowing import Shadows
 from bufscan.live.scanning.sharing import splits

@@ -14,8 +14,8 @@ from bufscan.inventory import HARMLESS_HOLDINGS
 from bufscan.live.reach.anatomy import class_dict, instance_dict, is_a, is_torch_class, module_of, mro_of
 from bufscan.live.reach.describing import Places, is_uninitialised
 from bufscan.live.reach.functions import codes_of, fills, functions_in, unwrapped
+from bufscan.live.reach.origin import origin_of
 from bufscan.live.reach.registry import table_of
-from bufscan.live.scanning.origin import origin_of
 from bufscan.live.scanning.renewal import Methods, fate_by_hooks
 from bufscan.live.scanning.usage import Uses
 
