@@ -16,8 +16,9 @@ from bufscan import check, diff
 from bufscan.comparing import byte_pass, number_pass, scaled
 from bufscan.errors import BufscanError, UnreadableError
 from bufscan.ranks import ALONE, RanksError, joined, share_of
-from bufscan.report.check_json import render as check_json
-from bufscan.report.difference import DIFF_REPORTS, DiffView
+from bufscan.report import DIFF_REPORTS
+from bufscan.report.check.json import render as check_json
+from bufscan.report.diff.view import DiffView
 from bufscan.values import finiteness
 from command_line import bufscan
 from launching import as_ranks, launched, torchrun

@@ -23,7 +23,7 @@ from bufscan.commands.terminal import encoding
 from bufscan.errors import BufscanError, TargetError, about, did_you_mean
 from bufscan.live.building.standard_output import reserve_for_results, results
 from bufscan.ranks import ALONE, Elsewhere, Ranks, RanksError, joined
-from bufscan.report.escaping import show
+from bufscan.report.shared.escaping import show
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -13,8 +13,8 @@ from bufscan.config import BuildEntry, Config, IgnoreEntry
 from bufscan.errors import UnreadableError, UsageError
 from bufscan.inspecting import inspect
 from bufscan.live.building.importing import import_source
-from bufscan.report.check_reports import CHECK_REPORTS
-from bufscan.report.check_view import CheckView
+from bufscan.report import CHECK_REPORTS
+from bufscan.report.check.view import CheckView
 
 if TYPE_CHECKING:
     from pathlib import Path

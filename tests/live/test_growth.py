@@ -20,8 +20,8 @@ from bufscan.live.reach.registry import registered_modules, registered_tensors
 from bufscan.live.reach.walking import Reached
 from bufscan.live.scanning import scan
 from bufscan.live.scanning.classifying import Classifier
-from bufscan.report.check_text import render
-from bufscan.report.check_view import CheckView
+from bufscan.report.check.text import render
+from bufscan.report.check.view import CheckView
 
 if TYPE_CHECKING:
     from collections.abc import Callable

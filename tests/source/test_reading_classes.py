@@ -106,6 +106,31 @@ FAULTY = {
         + init("self.m = [Block() for _ in range(3)]"),
         "error BUF003 M.m[…]",
     ),
+    "a module in the body of a class": (
+        "class M(nn.Module):\n    m = nn.Linear(3, 3)\n    def forward(self, x): return self.m(x)\n",
+        "error BUF003 M.m",
+    ),
+    "tensors in a named tuple": (
+        "from typing import NamedTuple\nclass Pair(NamedTuple):\n    a: torch.Tensor\n    n: int\n"
+        + init("self.p = Pair(torch.ones(3), 3)"),
+        "error BUF001 M.p.a",
+    ),
+    "a distribution of numbers": (
+        init("self.d = torch.distributions.Uniform(-s, s)", arguments=", s: float = 1.0"),
+        "note BUF001 M.d[…]",
+    ),
+    "the negative of one of two tensors": (
+        init("t = torch.ones(3) if flag else torch.zeros(3)\nself.t = -t", arguments=", flag"),
+        "error BUF001 M.t",
+    ),
+    "past a __setattr__ that only refuses some names": (
+        init(
+            "self.t = torch.ones(3)",
+            "def __setattr__(self, name, value):\n    if name in ('a', 'b'): raise RuntimeError(name)\n"
+            "    super().__setattr__(name, value)",
+        ),
+        "error BUF001 M.t",
+    ),
     "another name for a buffer": (
         init("self.register_buffer('b', torch.zeros(3))\nself.t = self.b"),
         "error BUF004 M.t",
@@ -258,6 +283,13 @@ CLEAN = {
         "if not (torch.jit.is_tracing() or is_capturing()): t = nn.Parameter(t)\nself.t = t",
         arguments=", t: torch.Tensor",
     ),
+    "past a __setattr__ that may do anything else": init(
+        "self.t = torch.ones(3)",
+        "def __setattr__(self, name, value):\n    if not self.place(name, value):\n"
+        "        super().__setattr__(name, value)\n"
+        "def place(self, name, value):\n    self.register_buffer('_' + name, value)\n    return True",
+    ),
+    "a module without tensors in the body of a class": "class M(nn.Module):\n    act = nn.ReLU()\n",
     "a state of torchmetrics": (
         "from torchmetrics import Metric\n" + init("self.add_state('t', default=torch.zeros(3))", base="Metric")
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -105,14 +106,23 @@ def _read(files: Sequence[Path], stdin: StandardInput | None) -> Reading:
     processes = min(os.cpu_count() or 1, len(files) // _WORTH_A_PROCESS)
     if processes < 2:  # noqa: PLR2004 - one is this one
         return Reading.together([read_all(files, here, piped)], _meant(files, stdin))
-    # Neighbours stay together: they are the ones that import each other.
-    size = -(-len(files) // (processes * 2))
-    parts = [files[start : start + size] for start in range(0, len(files), size)]
-    with ProcessPoolExecutor(processes) as pool:
+    with ProcessPoolExecutor(processes, initializer=gc.disable) as pool:
+        parts = _shared_out(files, processes)
         readings = list(pool.map(read_all, parts, [here] * len(parts)))
     if piped is not None:
         readings.append(read_all((), here, piped))
     return Reading.together(readings, _meant(files, stdin))
+
+
+def _shared_out(files: Sequence[Path], count: int) -> list[list[Path]]:
+    """Parts of about the same size; neighbours stay together, for they are the ones that import each other."""
+    parts: list[list[Path]] = [[] for _ in range(count)]
+    sizes = [file.stat().st_size + 1 if file.exists() else 1 for file in files]
+    before, whole = 0, sum(sizes)
+    for file, size in zip(files, sizes, strict=True):
+        parts[before * count // whole].append(file)
+        before += size
+    return [part for part in parts if part]
 
 
 def _meant(files: Sequence[Path], stdin: StandardInput | None) -> list[Path]:

@@ -17,6 +17,7 @@ from bufscan.source.torch_facts import (
     DETACHING,
     DISTRIBUTIONS,
     NEVER_SCALAR,
+    OF_NUMBERS,
     PARAMETERS,
     REDUCTIONS,
     SAME_OR_MOVED,
@@ -135,7 +136,9 @@ class Calls(Expressions):
         method = lineage.method("__init__")
         if method is not None:
             self.run(Function(method.owner.file, method.node, owner=method.owner, receiver=made), arguments, named)
-        elif any("dataclass" in info.decorators for info in lineage.classes):
+        elif "typing.NamedTuple" in lineage.outside or any(
+            "dataclass" in info.decorators for info in lineage.classes
+        ):
             self._fill(
                 made, [name for info in reversed(lineage.classes) for name in _fields(info)], arguments, named
             )
@@ -351,7 +354,7 @@ class Calls(Expressions):
         if result is not None:
             return self._of_torch(dotted.rpartition(".")[2], result, arguments, named, node)
         if dotted.startswith(DISTRIBUTIONS):
-            return self._distribution(dotted, arguments, named)
+            return self._distribution(dotted, arguments, named, words)
         return self._of_python(dotted, arguments, named, node)
 
     def _of_torch(
@@ -381,12 +384,13 @@ class Calls(Expressions):
             several = True
         return Container("tuple", [made]) if several else made
 
-    def _distribution(self, dotted: str, arguments: Sequence[Value], named: dict[str, Value]) -> Value:
+    def _distribution(self, dotted: str, arguments: Sequence[Value], named: dict[str, Value], words: How) -> Value:
         held = [option for value in (*arguments, *named.values()) for option in options_of(value)]
         tensors = [value for value in held if isinstance(value, Tensor | Container)]
-        if not tensors or not dotted.rpartition(".")[2][:1].isupper():
-            return UNKNOWN
-        return Container("distribution", tensors)
+        name = dotted.rpartition(".")[2]
+        if name in OF_NUMBERS and held and all(isinstance(value, Plain) for value in held):
+            tensors = [Tensor(words, has_dimensions=False)]
+        return Container("distribution", tensors) if tensors and name[:1].isupper() else UNKNOWN
 
     def _of_python(
         self, dotted: str, arguments: Sequence[Value], named: dict[str, Value], node: ast.Call
@@ -650,7 +654,8 @@ class Calls(Expressions):
             case "__setattr__" if second is not None:
                 spelled = first.constant if isinstance(first, Plain) and first.is_known else None
                 if isinstance(spelled, str):
-                    self.set_attribute(of, spelled, second, node.args[1] if len(node.args) > 1 else None)
+                    argument = node.args[1] if len(node.args) > 1 else None
+                    self.set_attribute(of, spelled, second, argument, passed_on=True)
             case "__delattr__" if isinstance(first, Plain) and isinstance(first.constant, str):
                 self.delete_attribute(of, first.constant)
             case "save_hyperparameters":

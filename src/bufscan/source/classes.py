@@ -189,7 +189,16 @@ class Classes:
 
 
 _HARMLESS_BASES = frozenset(
-    ("object", "abc.ABC", "typing.Generic", "typing.Protocol", "typing_extensions.Protocol", "Generic", "ABC")
+    (
+        "object",
+        "abc.ABC",
+        "typing.NamedTuple",
+        "typing.Generic",
+        "typing.Protocol",
+        "typing_extensions.Protocol",
+        "Generic",
+        "ABC",
+    )
 )
 
 

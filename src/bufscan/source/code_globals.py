@@ -44,7 +44,7 @@ def code_tensors(objects: Objects, cls: ClassInfo, lineage: Lineage) -> Iterator
     for owner, file, node, method in _forward_functions(objects, lineage):
         if owner is cls:
             yield from _defaults(objects, file, node, method, owner)
-        for name in _loose_globals(node):
+        for name in _uses(node).read:
             where = objects.project.find(file, name) if name in file.names else ""
             if isinstance(where, str) or where[1] not in where[0].assigned:
                 continue
@@ -74,7 +74,7 @@ def _forward_functions(
             continue
         seen.add(id(node))
         yield owner, file, node, name
-        for called in _called(node):
+        for called in _uses(node).called:
             if isinstance(called, ast.Attribute):
                 method = lineage.method(called.attr)
                 if method is not None:
@@ -85,46 +85,41 @@ def _forward_functions(
                     pending.append((None, value.file, value.node, called.id))
 
 
-def _called(node: FunctionNode) -> Iterator[ast.Attribute | ast.Name]:
-    for each in _nodes_of(node):
-        match each:
-            case ast.Call(func=ast.Attribute(value=ast.Name(id="self")) as function):
-                yield function
-            case ast.Call(func=ast.Name() as function):
-                yield function
-            case _:
-                pass
+class _Uses(NamedTuple):
+    """What a function calls by `self.name` or by a plain name, and which names it reads that it does not bind.
+
+    Names that it moves wherever it reads them are left out.
+    """
+
+    called: tuple[ast.Attribute | ast.Name, ...]
+    read: tuple[str, ...]
 
 
-@lru_cache(maxsize=256)
-def _nodes_of(node: FunctionNode) -> tuple[ast.AST, ...]:
-    return tuple(nodes_in(node))
-
-
-@lru_cache(maxsize=4096)
-def _loose_globals(node: FunctionNode) -> tuple[str, ...]:
-    """Names that a function reads and does not bind, without those that it moves wherever it uses them."""
+@lru_cache(maxsize=1 << 16)
+def _uses(function: FunctionNode) -> _Uses:
+    called: list[ast.Attribute | ast.Name] = []
     bound: set[str] = set()
-    uses: dict[str, int] = {}
+    read: dict[str, int] = {}
     moved: dict[str, int] = {}
-    for each in _nodes_of(node):
+    for each in nodes_in(function):
         match each:
             case ast.Name(id=name, ctx=ast.Load()):
-                uses[name] = uses.get(name, 0) + 1
-            case ast.Name(id=name):
-                bound.add(name)
-            case ast.arg(arg=name):
+                read[name] = read.get(name, 0) + 1
+            case ast.Attribute(value=ast.Name(id=name), attr=attr):
+                if attr in _MOVING:
+                    moved[name] = moved.get(name, 0) + 1
+            case ast.Call(func=ast.Name() as function_name):
+                called.append(function_name)
+            case ast.Call(func=ast.Attribute(value=ast.Name(id="self")) as method):
+                called.append(method)
+            case ast.Name(id=name) | ast.arg(arg=name):
                 bound.add(name)
             case ast.alias(name=name, asname=asname):
                 bound.add(asname or name)
             case _:
                 pass
-        match each:
-            case ast.Attribute(value=ast.Name(id=name), attr=attr) if attr in _MOVING:
-                moved[name] = moved.get(name, 0) + 1
-            case _:
-                pass
-    return tuple(name for name, count in uses.items() if name not in bound and moved.get(name, 0) < count)
+    names = tuple(name for name, count in read.items() if name not in bound and moved.get(name, 0) < count)
+    return _Uses(tuple(called), names)
 
 
 def _defaults(

@@ -340,6 +340,9 @@ class Expressions(Objects):
     def _unary(self, node: ast.UnaryOp, op: ast.unaryop, value: Value) -> Value:
         if isinstance(op, ast.Not):
             return PLAIN
+        return either([self._one_unary(node, op, option) for option in options_of(value)])
+
+    def _one_unary(self, node: ast.UnaryOp, op: ast.unaryop, value: Value) -> Value:
         match value:
             case Tensor() | Parameter():
                 return derived([value], self.words(node))
@@ -402,8 +405,15 @@ class Expressions(Objects):
         if len(parts) > 1 or parts[0] is not types:
             found = [self.fits(value, part) for part in parts]
             return True if True in found else None if None in found else False
-        named = self.evaluate(types)
-        return _fits_type(value, named.dotted) if isinstance(named, Outside) else None
+        match self.evaluate(types):
+            case Outside(dotted=dotted):
+                return _fits_type(value, dotted)
+            case ClassName(cls=cls) if isinstance(value, Tensor | Parameter | Plain):
+                lineage = self.classes.lineage(cls)
+                may_be = not lineage.is_known or "torch.Tensor" in lineage.outside
+                return None if may_be or (isinstance(value, Plain) and not value.is_known) else False
+            case _:
+                return None
 
     def words(self, node: ast.expr) -> Quoted:
         """The source that makes a value, as messages quote it."""

@@ -101,12 +101,14 @@ class Reader:
             kinds = {each.registration for each in held}
             if "direct" in kinds and kinds - {"plain", "direct"}:
                 yield from _of_hidden(cls, name, held)
-            elif not upkeep.sets_attributes_itself:
+            elif kinds == {"plain"} or not upkeep.sets_attributes_itself:
                 for each in held:
                     # What somebody hands in, and is registered in another case, hardly ever comes to this one.
                     is_given = isinstance(each.value, Tensor) and each.value.is_given
                     if not is_given or kinds == {"plain"}:
                         for fault in self._of_plain(cls, name, each, upkeep):
+                            if upkeep.looks_after(name):
+                                break
                             sites, is_sure = _sites_of(name, each, held, construction)
                             yield fault._replace(sites=sites, is_sure=is_sure)
             for each in held:
@@ -130,8 +132,6 @@ class Reader:
 
     def _of_plain(self, cls: ClassInfo, name: str, held: Held, upkeep: Upkeep) -> Iterator[Fault]:
         if held.registration not in ("plain", "direct") or isinstance(held.value, Plain | Unknown | Outside):
-            return
-        if upkeep.looks_after(name):
             return
         shown = f"{_owner(cls, held.site)}.{name}"
         match held.value:
@@ -230,13 +230,21 @@ class Reader:
             found = [
                 option
                 for option in options_of(construction.value_in_file(cls.file, value, cls))
-                if isinstance(option, Tensor | Parameter)
+                if isinstance(option, Tensor | Parameter | Module)
             ]
             for tensor in found:
                 shown = f"{cls.name}.{name}"
+                site = Site(cls.file, cls, "", statement, value)
+                if isinstance(tensor, Module):
+                    if self.has_tensors(tensor):
+                        message = (
+                            f"`{shown}` is a module in the body of a class: no module registers it, so its "
+                            f"tensors are not saved, not moved with the model and not trained"
+                        )
+                        yield Fault("BUF003", "error", shown, message, site, name, "class")
+                    continue
                 severity = _severity(tensor) if isinstance(tensor, Tensor) else "error"
                 message = f"`{shown}` is a class attribute, shared by all objects of the class: {_LOSS}"
-                site = Site(cls.file, cls, "", statement, value)
                 yield Fault("BUF005", severity, shown, message, site, name, "class")
 
 

@@ -153,11 +153,14 @@ class Objects(ABC):
         """What a function of the project gives back."""
 
     def site(self, value: ast.expr | None = None) -> Site:
-        """The statement that is being followed; in a function that belongs to no class, the one that called it."""
+        """The statement that is being followed; in `__setattr__` or a loose function, the one that called it."""
         frames = [*self.frames]
         statement = self.statement
-        while frames[-1].owner is None and len(frames) > 1 and frames[-1].calling is not None:
-            statement, value = frames.pop().calling or statement, None
+        while len(frames) > 1 and (frames[-1].owner is None or frames[-1].method == "__setattr__"):
+            inner = frames.pop()
+            statement = inner.calling or statement
+            is_assigned = inner.owner is not None and isinstance(statement, ast.Assign | ast.AnnAssign)
+            value = statement.value if is_assigned else None  # type: ignore[attr-defined]
         frame = frames[-1]
         return Site(frame.file, frame.owner, frame.method, statement, value)
 
@@ -330,10 +333,17 @@ class Objects(ABC):
         """What the class of an object inherits."""
         return self.classes.lineage(instance.cls)
 
-    def set_attribute(
-        self, owner: Value, name: str, value: Value, node: ast.expr | None, *, direct: bool = False
+    def set_attribute(  # noqa: PLR0913 - the two ways to set it differ in a word
+        self,
+        owner: Value,
+        name: str,
+        value: Value,
+        node: ast.expr | None,
+        *,
+        direct: bool = False,
+        passed_on: bool = False,
     ) -> None:
-        """`owner.name = value`."""
+        """`owner.name = value`; `passed_on` by a `__setattr__` of the class's own, if it has one."""
         for option in options_of(owner):
             if not isinstance(option, Instance):
                 hold(value)
@@ -343,6 +353,11 @@ class Objects(ABC):
             self.asked(option, name)
             self.of_class(option.cls, "setter", name)
             lineage = self.lineage_of(option)
+            own = lineage.method("__setattr__")
+            self.of_class(option.cls, "method", "__setattr__")
+            if own is not None and not direct and not passed_on:
+                self._set_by(own, option, name, value)
+                continue
             setter = lineage.setter(name)
             if setter is not None and not direct:
                 function = Function(setter.owner.file, setter.node, owner=setter.owner, receiver=option)
@@ -357,6 +372,21 @@ class Objects(ABC):
             # What is registered stays so, hidden behind what the object itself has.
             hidden = [each for each in known if each.registration not in ("plain", "direct")] if direct else []
             option.attributes[name] = (*hidden, *held)
+
+    def _set_by(self, own: Method, instance: Instance, name: str, value: Value) -> None:
+        """What a `__setattr__` of the class's own makes of it; no tensor is sure where that may be anything."""
+        before = dict(instance.attributes)
+        function = Function(own.owner.file, own.node, owner=own.owner, receiver=instance)
+        self.run(function, [Plain(name, is_known=True), value], {})
+        after = instance.attributes
+        changed = {each for each in {**before, **after} if before.get(each) is not after.get(each)}
+        passed_on = [held.value for held in after.get(name, ())]
+        if changed != {name} or any(each not in options_of(value) for each in passed_on):
+            instance.attributes = before
+            kept = [
+                each if isinstance(each, Plain | Parameter | Module) else UNKNOWN for each in options_of(value)
+            ]
+            self.set_attribute(instance, name, either(kept), None, passed_on=True)
 
     def _registration(
         self, instance: Instance, value: Value, known: tuple[Held, ...], *, direct: bool

@@ -78,6 +78,24 @@ MOVED_BY_THEIR_BASE = frozenset(("torchmetrics.Metric", "torchmetrics.metric.Met
 
 DISTRIBUTIONS = "torch.distributions."
 
+OF_NUMBERS = frozenset(
+    (
+        *(
+            "Bernoulli",
+            "Beta",
+            "Cauchy",
+            "Exponential",
+            "Gamma",
+            "Geometric",
+            "Gumbel",
+            "HalfCauchy",
+            "HalfNormal",
+        ),
+        *("Laplace", "LogNormal", "Normal", "Pareto", "Poisson", "StudentT", "Uniform", "Weibull"),
+    )
+)
+"""Distributions that make 0-dim tensors of plain numbers."""
+
 VIEWS = frozenset(
     (
         *("view", "view_as", "narrow", "select", "transpose", "t", "permute", "unsqueeze", "squeeze", "expand"),
