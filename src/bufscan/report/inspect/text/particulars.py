@@ -107,7 +107,7 @@ def particulars_of(
         yield Particular("globals", list(inventory.globals), in_a_row=True)
         yield Particular("notes", list(inventory.notes))
         yield Particular("training", training_items(inventory, view))
-        yield Particular("optimizer", list(optimizer_items(inventory)))
+        yield Particular("optimizer", list(optimizer_items(inventory, census)))
         yield Particular("parts", parts_of(inventory, view), in_a_row=True)
         yield from _fit(inventory.joins, view)
     yield Particular("anomalies", [anomaly.message for anomaly in inventory.anomalies], "warning")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from bufscan.report.shared.sizes import count, plural, size
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from bufscan.inventory import Inventory, Optimizer, PlainValue
+    from bufscan.report.inspect.text.census import Census
     from bufscan.report.inspect.view import View
 
 _MOST_GROUPS = 8
@@ -53,12 +55,12 @@ def _line(where: str, values: dict[str, list[str]], view: View) -> str:
     return f"{where}: {', '.join(shown)}" if where else ", ".join(shown)
 
 
-def optimizer_items(inventory: Inventory) -> Iterator[str]:
+def optimizer_items(inventory: Inventory, census: Census) -> Iterator[str]:
     """Of each optimizer its kind, how many parameters it holds where, and its settings."""
-    held = {tensor.section: 0 for tensor in inventory.tensors if tensor.role == "parameter"}
-    for tensor in inventory.tensors:
-        if tensor.role == "parameter" and tensor.alias_of is None:
-            held[tensor.section] += 1
+    held: Counter[str] = Counter()
+    for tensor, times in census.kinds.values():
+        if tensor.role == "parameter":
+            held[tensor.section] += times * (tensor.alias_of is None)
     for optimizer in inventory.optimizers:
         sizes, total = optimizer.sizes, sum(optimizer.sizes)
         text = plural(total, "parameter")
