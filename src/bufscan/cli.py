@@ -21,7 +21,7 @@ from bufscan.bytesource import exists
 from bufscan.commands.outcome import DONE, FAILED, Outcome, Paper, refuse_to_overwrite
 from bufscan.commands.terminal import encoding
 from bufscan.errors import BufscanError, TargetError, about, did_you_mean
-from bufscan.live.standard_output import reserve_for_results, results
+from bufscan.live.building.standard_output import reserve_for_results, results
 from bufscan.ranks import ALONE, Elsewhere, Ranks, RanksError, joined
 from bufscan.report.shared.escaping import show
 
