@@ -17,7 +17,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from bufscan.config import load_config
-from bufscan.report.explaining import rule_table
+from bufscan.report.reference.explaining import rule_table
 from bufscan.rules import RULES
 from command_line import bufscan, environment
 

@@ -93,26 +93,27 @@ class InspectReport(_Report, Inventory, frozen=True, kw_only=True):
 
     @property
     def summary(self) -> str:
-        from bufscan.report.view import View
+        from bufscan.report.inspect.view import View
 
         return f"{self.target}: {self._written('text', View(quiet=True)).strip()}"
 
     def to_records(self) -> list[dict[str, Any]]:
         """A dict for each tensor, with the fields of the JSON: for `pandas.DataFrame`, say."""
-        from bufscan.report.json import tensor_record
+        from bufscan.report.inspect.json import tensor_record
 
         return [_plain(tensor_record(tensor)) for tensor in self.tensors]
 
     def _written(self, format_: str, view: Any = None) -> str:
-        from bufscan.report import REPORTS, WITH_FINDINGS
-        from bufscan.report.view import View
+        from bufscan.report import INSPECT_REPORTS, WITH_FINDINGS
+        from bufscan.report.inspect.view import View
 
         view = view or View()
-        if format_ in WITH_FINDINGS:
+        marks_rows = format_ == "text" and self.states_registration and not view.quiet
+        if format_ in WITH_FINDINGS or marks_rows:
             from linecache import getline
 
             view = structs.replace(view, findings=self.findings, source_line=getline)
-        return REPORTS[format_](self, view)
+        return INSPECT_REPORTS[format_](self, view)
 
     def _repr_html_(self) -> str:
         from bufscan.report.html.notebook import inventory_table
@@ -139,13 +140,13 @@ class CheckReport(_Report, CheckResult, frozen=True, kw_only=True):
 
     @property
     def summary(self) -> str:
-        from bufscan.report.findings import verdict
+        from bufscan.report.check.findings import verdict
 
         return verdict(self)
 
     def to_records(self) -> list[dict[str, Any]]:
         """A dict for each finding, with the fields of the JSON and its target."""
-        from bufscan.report.check_json import finding_record
+        from bufscan.report.check.json import finding_record
 
         return [
             {"target": target.target, **_plain(finding_record(finding))}
@@ -156,8 +157,8 @@ class CheckReport(_Report, CheckResult, frozen=True, kw_only=True):
     def _written(self, format_: str) -> str:
         from linecache import getline
 
-        from bufscan.report.check_reports import CHECK_REPORTS
-        from bufscan.report.check_view import CheckView
+        from bufscan.report import CHECK_REPORTS
+        from bufscan.report.check.view import CheckView
 
         return CHECK_REPORTS[format_](self, CheckView(source_line=getline))
 
@@ -193,18 +194,19 @@ class DiffReport(_Report, Difference, frozen=True, kw_only=True):
 
     @property
     def summary(self) -> str:
-        from bufscan.report.difference.wording import verdict
+        from bufscan.report.diff.wording import verdict
 
         return verdict(self)
 
     def to_records(self) -> list[dict[str, Any]]:
         """A dict for each tensor that differs, with the fields of the JSON."""
-        from bufscan.report.difference.json import entry_record
+        from bufscan.report.diff.json import entry_record
 
         return [_plain(entry_record(entry)) for entry in self.entries]
 
     def _written(self, format_: str) -> str:
-        from bufscan.report.difference import DIFF_REPORTS, DiffView
+        from bufscan.report import DIFF_REPORTS
+        from bufscan.report.diff.view import DiffView
 
         return DIFF_REPORTS[format_](self, DiffView())
 

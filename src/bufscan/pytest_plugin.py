@@ -139,9 +139,9 @@ class _Looking:
             return
         from linecache import getline
 
-        from bufscan.report.check_text import render
-        from bufscan.report.check_view import CheckView
-        from bufscan.report.view import Display
+        from bufscan.report.check.text import render
+        from bufscan.report.check.view import CheckView
+        from bufscan.report.shared.display import Display
 
         writer = terminalreporter._tw  # noqa: SLF001 - pytest has no other that tells the width
         colour, width = bool(writer.hasmarkup), writer.fullwidth if writer.hasmarkup else None
@@ -152,7 +152,7 @@ class _Looking:
             from pathlib import Path
 
             from bufscan.atomicfile import write_whole
-            from bufscan.report.check_json import render as render_json
+            from bufscan.report.check.json import render as render_json
 
             write_whole(Path(output), render_json(self._result).encode())
             terminalreporter.write_line(f"bufscan: wrote {output}")

@@ -12,8 +12,8 @@ from bufscan.checking import check
 from bufscan.config import Config, IgnoreEntry
 from bufscan.errors import UsageError
 from bufscan.findings import SEVERITIES
-from bufscan.report.check_text import render
-from bufscan.report.check_view import CheckView
+from bufscan.report.check.text import render
+from bufscan.report.check.view import CheckView
 from bufscan.target import kind_in_words
 from bufscan.tensor_names import matches
 

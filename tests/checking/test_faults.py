@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from bufscan.checking import check
-from bufscan.report.check_reports import CHECK_REPORTS
-from bufscan.report.check_view import CheckView
+from bufscan.report import CHECK_REPORTS
+from bufscan.report.check.view import CheckView
 
 HERE = Path(__file__).parent
 FAULTS = sorted(path.stem for path in (HERE / "faults").glob("*.py"))

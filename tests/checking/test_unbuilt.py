@@ -12,8 +12,8 @@ import torch  # noqa: F401 - once for all, whatever a test does to `sys.modules`
 
 from bufscan.checking import check
 from bufscan.config import Config, load_config
-from bufscan.report.check_reports import CHECK_REPORTS
-from bufscan.report.check_view import CheckView
+from bufscan.report import CHECK_REPORTS
+from bufscan.report.check.view import CheckView
 
 SOURCE = '''
 from __future__ import annotations

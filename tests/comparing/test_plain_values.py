@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from bufscan.comparing.diffing import diff
-from bufscan.report.difference.wording import verdict
+from bufscan.report.diff.wording import verdict
 
 if TYPE_CHECKING:
     from pathlib import Path

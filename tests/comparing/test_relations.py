@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from stored import WAYS, legacy_file, safetensors_file, zip_file
 
 from bufscan.comparing.diffing import diff
-from bufscan.report.difference.json import render as as_json
-from bufscan.report.difference.wording import verdict
+from bufscan.report.diff.json import render as as_json
+from bufscan.report.diff.wording import verdict
 
 if TYPE_CHECKING:
     from pathlib import Path

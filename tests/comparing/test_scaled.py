@@ -9,7 +9,7 @@ import torch
 from stored import safetensors_file
 
 from bufscan.comparing.diffing import diff
-from bufscan.report.difference.wording import changes_of
+from bufscan.report.diff.wording import changes_of
 
 if TYPE_CHECKING:
     from pathlib import Path

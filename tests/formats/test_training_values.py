@@ -10,8 +10,9 @@ import torch
 from torch import nn
 
 import bufscan
-from bufscan.report import REPORTS
-from bufscan.report.view import Display, View
+from bufscan.report import INSPECT_REPORTS
+from bufscan.report.inspect.view import View
+from bufscan.report.shared.display import Display
 from command_line import bufscan as run
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ def test_values_have_their_paths_and_exact_texts(lightning: Path) -> None:
 
 
 def test_the_text_tells_them_dict_by_dict(lightning: Path) -> None:
-    report = REPORTS["text"](bufscan.inspect(str(lightning)), View(display=Display()))
+    report = INSPECT_REPORTS["text"](bufscan.inspect(str(lightning)), View(display=Display()))
     lines = [line.strip() for line in report.splitlines()]
     assert "training   epoch 7, global_step 1234, pytorch-lightning_version '2.4.0'" in lines
     assert "hyper_parameters: dim 8, name 'tiny', betas 0.9 0.99" in lines

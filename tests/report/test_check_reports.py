@@ -19,10 +19,10 @@ from check_samples import at, finding, plain, result, sample
 
 from bufscan.checking.results import CheckResult, Failure, TargetResult
 from bufscan.inventory import Skipped
-from bufscan.report.check_reports import CHECK_REPORTS
-from bufscan.report.check_view import CheckView
-from bufscan.report.findings import verdict, without_repeats
-from bufscan.report.view import Display
+from bufscan.report import CHECK_REPORTS
+from bufscan.report.check.findings import verdict, without_repeats
+from bufscan.report.check.view import CheckView
+from bufscan.report.shared.display import Display
 
 if TYPE_CHECKING:
     from bufscan.findings import Finding

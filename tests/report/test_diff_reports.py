@@ -15,13 +15,14 @@ import pytest
 from diff_samples import TOLERANCE, blocks, changed, difference, identical, sample, statistics
 from report_samples import tensor
 
-import bufscan.report.difference
+import bufscan.report.diff
 from bufscan.comparing.difference import Change, Difference, Entry, LeftOut, NotCompared
 from bufscan.inventory import Skipped
-from bufscan.report.difference import DIFF_REPORTS, DiffView
-from bufscan.report.difference.rows import short_path
-from bufscan.report.difference.wording import verdict
-from bufscan.report.view import Display
+from bufscan.report import DIFF_REPORTS
+from bufscan.report.diff.rows import short_path
+from bufscan.report.diff.view import DiffView
+from bufscan.report.diff.wording import verdict
+from bufscan.report.shared.display import Display
 
 EXPECTED = Path(__file__).parent / "expected_diffs"
 
@@ -59,7 +60,7 @@ def test_no_expected_file_is_left_over() -> None:
 
 
 def test_every_report_that_exists_can_be_asked_for() -> None:
-    folder = Path(bufscan.report.difference.__file__).parent
+    folder = Path(bufscan.report.diff.__file__).parent
     rendering = {
         path.stem for path in folder.glob("*.py") if "def render(difference: Difference" in path.read_text()
     }

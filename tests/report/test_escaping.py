@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bufscan.report.escaping import escape, shorten, show
+from bufscan.report.shared.escaping import escape, shorten, show
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bufscan.report.folding import fold
+from bufscan.report.shared.folding import fold
 
 
 def folded(*names: str) -> list[tuple[str, int]]:

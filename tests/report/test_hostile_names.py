@@ -11,8 +11,9 @@ import pytest
 from report_samples import inventory, tensor
 
 from bufscan.inventory import Anomaly, ForeignName, Inventory, Skipped, Tensor
-from bufscan.report import REPORTS
-from bufscan.report.view import Display, View
+from bufscan.report import INSPECT_REPORTS
+from bufscan.report.inspect.view import View
+from bufscan.report.shared.display import Display
 
 NAMES = {
     "ansi": "w\x1b[31m\x1b]0;title\x07",
@@ -69,7 +70,7 @@ def everywhere(text: str) -> Inventory:
 
 
 def render(view: str, found: Inventory) -> str:
-    return REPORTS[view if view in REPORTS else "text"](found, VIEWS[view])
+    return INSPECT_REPORTS[view if view in INSPECT_REPORTS else "text"](found, VIEWS[view])
 
 
 def without_own_colours(text: str) -> str:
@@ -145,7 +146,7 @@ def test_names_wider_than_their_letters_keep_the_columns_aligned() -> None:
 
 
 def test_names_of_very_many_modules_take_bounded_room(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bufscan.report.text.tree._MOST_MODULES", 10)
+    monkeypatch.setattr("bufscan.report.inspect.text.tree._MOST_MODULES", 10)
     found = inventory(*(tensor(f"a{number}.b.c", 1) for number in range(100)))
     text = render("tree", found)
     rows = text.split("\n\n")[1].splitlines()[1:]

@@ -21,11 +21,10 @@ from test_hostile_names import NAMES, everywhere
 from bufscan.checking.results import Failure, Ignored, Known, TargetResult
 from bufscan.comparing.difference import Change, LeftOut, NotCompared, PlainEntry
 from bufscan.inventory import Skipped
-from bufscan.report import REPORTS
-from bufscan.report.check_reports import CHECK_REPORTS
-from bufscan.report.check_view import CheckView
-from bufscan.report.difference import DIFF_REPORTS, DiffView
-from bufscan.report.view import View
+from bufscan.report import CHECK_REPORTS, DIFF_REPORTS, INSPECT_REPORTS
+from bufscan.report.check.view import CheckView
+from bufscan.report.diff.view import DiffView
+from bufscan.report.inspect.view import View
 from command_line import bufscan
 
 if TYPE_CHECKING:
@@ -71,7 +70,7 @@ def pages(text: str) -> dict[str, str]:
         return f"    {text.replace(chr(10), ' ')}\n"
 
     return {
-        "inspect": REPORTS["html"](everywhere(text), View(findings=(bad, nowhere), source_line=line)),
+        "inspect": INSPECT_REPORTS["html"](everywhere(text), View(findings=(bad, nowhere), source_line=line)),
         "check": CHECK_REPORTS["html"](checked, CheckView(source_line=line)),
         "diff": DIFF_REPORTS["html"](differs, DiffView()),
     }
@@ -132,12 +131,12 @@ def test_nothing_unprintable_stands_in_a_page(name: str) -> None:
 def test_a_page_holds_the_report_for_machines(name: str) -> None:
     report = json.loads(Elements(pages(name)["inspect"]).scripts[0])
     assert name == report["tensors"][0]["name"]
-    plain = json.loads(REPORTS["json"](everywhere(name), View()))
+    plain = json.loads(INSPECT_REPORTS["json"](everywhere(name), View()))
     assert plain == report | {"findings": []}
 
 
 SAMPLES = {
-    "inspect": REPORTS["html"](sample(), View()),
+    "inspect": INSPECT_REPORTS["html"](sample(), View()),
     "check": CHECK_REPORTS["html"](check_sample(), CheckView()),
     "diff": DIFF_REPORTS["html"](diff_sample(), DiffView()),
 }

@@ -17,11 +17,10 @@ from test_html import HOSTILE, pages
 
 from bufscan.checking.results import TargetResult
 from bufscan.inventory import Inventory
-from bufscan.report import REPORTS
-from bufscan.report.check_reports import CHECK_REPORTS
-from bufscan.report.check_view import CheckView
-from bufscan.report.difference import DIFF_REPORTS, DiffView
-from bufscan.report.view import View
+from bufscan.report import CHECK_REPORTS, DIFF_REPORTS, INSPECT_REPORTS
+from bufscan.report.check.view import CheckView
+from bufscan.report.diff.view import DiffView
+from bufscan.report.inspect.view import View
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -70,13 +69,13 @@ def opened(chromium: Browser, tmp_path: Path) -> Iterator[Opened]:
 
 
 def inspect_page(found: Inventory) -> str:
-    return REPORTS["html"](found, View(findings=tuple(check_sample().findings)))
+    return INSPECT_REPORTS["html"](found, View(findings=tuple(check_sample().findings)))
 
 
 SAMPLES: dict[str, Callable[[], str]] = {
     "inspect": lambda: inspect_page(sample()),
     "blocks": lambda: inspect_page(blocks()),
-    "empty": lambda: REPORTS["html"](Inventory(target="empty.pt", format="torch-zip"), View()),
+    "empty": lambda: INSPECT_REPORTS["html"](Inventory(target="empty.pt", format="torch-zip"), View()),
     "check": lambda: CHECK_REPORTS["html"](check_sample(), CheckView()),
     "clean": lambda: CHECK_REPORTS["html"](result(TargetResult(target="a.pt")), CheckView()),
     "diff": lambda: DIFF_REPORTS["html"](diff_sample(), DiffView()),
@@ -195,7 +194,7 @@ def test_a_hundred_thousand_tensors_take_a_few_rows_and_are_all_there(opened: Op
         tensor(f"layers.{number // 50}.proj_{number % 50}.weight", 4, storage=str(number))
         for number in range(MANY)
     ]
-    page = opened(REPORTS["html"](inventory(*tensors), View()))
+    page = opened(INSPECT_REPORTS["html"](inventory(*tensors), View()))
     rows = "document.querySelectorAll('tr[data-at]').length"
     assert 100 > page.ask(rows)
     page.ask("document.querySelector('table[role=grid]').focus()")

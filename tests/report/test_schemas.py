@@ -14,13 +14,12 @@ from diff_samples import sample as diff_sample
 from report_samples import blocks, sample, sharded
 
 from bufscan.config import KEYS, load_config
-from bufscan.report import REPORTS
-from bufscan.report.check_reports import CHECK_REPORTS
-from bufscan.report.check_view import CheckView
-from bufscan.report.difference import DIFF_REPORTS, DiffView
-from bufscan.report.schemas import SCHEMAS, render
-from bufscan.report.selecting import Selection
-from bufscan.report.view import View
+from bufscan.report import CHECK_REPORTS, DIFF_REPORTS, INSPECT_REPORTS
+from bufscan.report.check.view import CheckView
+from bufscan.report.diff.view import DiffView
+from bufscan.report.inspect.selecting import Selection
+from bufscan.report.inspect.view import View
+from bufscan.report.reference.schemas import SCHEMAS, render
 from command_line import bufscan
 
 if TYPE_CHECKING:
@@ -76,9 +75,12 @@ def test_a_baseline_is_valid(demo_files: Path, tmp_path: Path) -> None:
 
 
 SAMPLES: dict[str, tuple[str, Callable[[], str]]] = {
-    "inspect": ("inspect", lambda: REPORTS["json"](sample(), View(findings=tuple(check_sample().findings)))),
-    "blocks": ("inspect", lambda: REPORTS["json"](blocks(), View())),
-    "sharded": ("inspect", lambda: REPORTS["json"](sharded(), View(selection=Selection(patterns=("*",))))),
+    "inspect": (
+        "inspect",
+        lambda: INSPECT_REPORTS["json"](sample(), View(findings=tuple(check_sample().findings))),
+    ),
+    "blocks": ("inspect", lambda: INSPECT_REPORTS["json"](blocks(), View())),
+    "sharded": ("inspect", lambda: INSPECT_REPORTS["json"](sharded(), View(selection=Selection(patterns=("*",))))),
     "check": ("check", lambda: CHECK_REPORTS["json"](check_sample(), CheckView())),
     "diff": ("diff", lambda: DIFF_REPORTS["json"](diff_sample(), DiffView())),
 }

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from report_samples import inventory, sample, tensor
 
 from bufscan.inventory import Inventory, Part
-from bufscan.report.selecting import Selection, count_ties_once, select
+from bufscan.report.inspect.selecting import Selection, count_ties_once, select
 
 
 def names(found: Inventory) -> list[str]:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from bufscan.report.sizes import count, plural, size
+from bufscan.report.shared.sizes import count, plural, size
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,10 @@ import pytest
 from report_samples import blocks, sample, sharded
 
 from bufscan.inventory import Inventory
-from bufscan.report import REPORTS
-from bufscan.report.selecting import Selection
-from bufscan.report.view import Display, View
+from bufscan.report import INSPECT_REPORTS
+from bufscan.report.inspect.selecting import Selection
+from bufscan.report.inspect.view import View
+from bufscan.report.shared.display import Display
 
 EXPECTED = Path(__file__).parent / "expected"
 
@@ -47,7 +48,7 @@ CASES: dict[str, tuple[str, Inventory, View]] = {
 @pytest.mark.parametrize("name", CASES)
 def test_the_report_is_the_expected_text(name: str) -> None:
     report, found, view = CASES[name]
-    text = REPORTS[report](found, view)
+    text = INSPECT_REPORTS[report](found, view)
     path = EXPECTED / name
     if os.environ.get("UPDATE_EXPECTED"):
         path.write_bytes(text.encode())

@@ -15,11 +15,9 @@ from bufscan.commands.options import COLOR_WHEN, Debug, one_of
 from bufscan.commands.outcome import Outcome
 from bufscan.findings import SEVERITIES
 from bufscan.inventory import ROLES
-from bufscan.report import REPORTS
-from bufscan.report.check_reports import CHECK_REPORTS
-from bufscan.report.difference import DIFF_REPORTS
-from bufscan.report.schemas import SCHEMAS
-from bufscan.report.selecting import SORT_KEYS
+from bufscan.report import CHECK_REPORTS, DIFF_REPORTS, INSPECT_REPORTS
+from bufscan.report.inspect.selecting import SORT_KEYS
+from bufscan.report.reference.schemas import SCHEMAS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -69,7 +67,7 @@ _WORDS: dict[str, Iterable[str]] = {
 }
 """What options, and commands themselves, can be given."""
 
-_FORMATS: dict[str, Iterable[str]] = {"inspect": REPORTS, "diff": DIFF_REPORTS, "config": ("text", "json")}
+_FORMATS: dict[str, Iterable[str]] = {"inspect": INSPECT_REPORTS, "diff": DIFF_REPORTS, "config": ("text", "json")}
 """Of commands that have not those of the check."""
 
 _OF_RULES = {("--ignore", "check"), ("--ignore", "lint"), ("--ignore", "run"), ("", "explain")}

@@ -25,7 +25,7 @@ def config(
     debug: Debug = False,  # noqa: ARG001 - `main` looks for it
 ) -> Outcome:
     """Show the configuration that holds in this folder, and where each value comes from."""
-    from bufscan.report.settings import render, render_json
+    from bufscan.report.reference.settings import render, render_json
 
     is_json = one_of("format", format_, _FORMATS) == "json"
     settings = settings_from(file)

@@ -14,9 +14,9 @@ from bufscan.commands.options import Color, Debug, Quiet
 from bufscan.commands.outcome import Outcome
 from bufscan.commands.terminal import display
 from bufscan.errors import TargetError, UsageError, about
-from bufscan.report import REPORTS
-from bufscan.report.escaping import show
-from bufscan.report.view import View
+from bufscan.report import INSPECT_REPORTS
+from bufscan.report.inspect.view import View
+from bufscan.report.shared.escaping import show
 
 
 def demo(
@@ -33,7 +33,7 @@ def demo(
     if write is not None:
         return Outcome(_write_demo(Path(write), shipped.files()))
     view = View(quiet=quiet, display=display(None, color=color))
-    report = REPORTS["text"](shipped.inventory(), view)
+    report = INSPECT_REPORTS["text"](shipped.inventory(), view)
     return Outcome(report if quiet else f"{shipped.INTRODUCTION}\n\n{report}\n{shipped.NEXT}\n")
 
 

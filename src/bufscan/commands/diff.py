@@ -22,7 +22,8 @@ from bufscan.commands.outcome import DIFFERENT, DONE, FAILED, Complaint, Outcome
 from bufscan.commands.progress import shown_progress
 from bufscan.commands.terminal import display
 from bufscan.errors import UsageError, about
-from bufscan.report.difference import DIFF_REPORTS, DiffView
+from bufscan.report import DIFF_REPORTS
+from bufscan.report.diff.view import DiffView
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -166,7 +167,7 @@ def _exit_code(difference: Difference, *, exit_zero: bool) -> int:
 
 def _lines(target: str, output: str | None, ranks: Ranks) -> Outcome:
     from bufscan.comparing.fingerprint import fingerprint
-    from bufscan.report.difference.lines import render
+    from bufscan.report.diff.lines import render
     from bufscan.values.workers import Workers
 
     with about(target), OpenFiles() as files, shown_progress(ranks) as progress:

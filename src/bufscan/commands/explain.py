@@ -20,7 +20,7 @@ def explain(
 ) -> Outcome:
     """List the rules of `bufscan check`, or say of one what it finds, why that is bad and what to do instead."""
     from bufscan.checking.selecting import rule_of
-    from bufscan.report.explaining import explanation, rule_list
+    from bufscan.report.reference.explaining import explanation, rule_list
     from bufscan.rules import RULES
 
     paper = display(None, color=color)

@@ -25,15 +25,15 @@ from bufscan.commands.outcome import (
 from bufscan.commands.terminal import display
 from bufscan.errors import UsageError, about
 from bufscan.findings import SEVERITIES
-from bufscan.report.check_reports import CHECK_REPORTS
-from bufscan.report.check_view import CheckView
+from bufscan.report import CHECK_REPORTS
+from bufscan.report.check.view import CheckView
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from bufscan.checking.results import CheckResult, Known
     from bufscan.config import Config
-    from bufscan.report.view import Display
+    from bufscan.report.shared.display import Display
 
 Select = Annotated[
     list[str] | None,
@@ -269,9 +269,9 @@ def _write_baseline(result: CheckResult, file: str, folder: str, reads: tuple[Pa
     """Everything found is known from now on; what could not be checked is not."""
     from bufscan.atomicfile import write_whole
     from bufscan.checking.baseline import known_findings, written_baseline
-    from bufscan.report.check_text import render_incomplete
-    from bufscan.report.escaping import show
-    from bufscan.report.sizes import plural
+    from bufscan.report.check.text import render_incomplete
+    from bufscan.report.shared.escaping import show
+    from bufscan.report.shared.sizes import plural
 
     known = known_findings(result, folder)
     with about(file):

@@ -30,7 +30,7 @@ def help(  # noqa: A001 - the command's name
 ) -> Outcome:
     """Show a page of the manual, or list the pages. In a pipe it is Markdown."""
     from bufscan.help import topics
-    from bufscan.report.text.pages import render, render_list
+    from bufscan.report.reference.pages import render, render_list
 
     pages, shown_on = topics(), display(output, color=color)
     if topic is None:

@@ -29,16 +29,18 @@ from bufscan.commands.outcome import DONE, FAILED, Complaint, Outcome
 from bufscan.commands.terminal import display
 from bufscan.errors import TargetError, UsageError, about
 from bufscan.inventory import ROLES
-from bufscan.report import REPORTS, WITH_FINDINGS
-from bufscan.report.selecting import SORT_KEYS, Selection
-from bufscan.report.several import Inspected, join_reports
-from bufscan.report.view import View
+from bufscan.report import INSPECT_REPORTS, WITH_FINDINGS
+from bufscan.report.inspect.selecting import SORT_KEYS, Selection
+from bufscan.report.inspect.several import Inspected, join_reports
+from bufscan.report.inspect.view import View
 from bufscan.target import matching, name_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-Format = Annotated[str, typer.Option("-f", "--format", metavar="FORMAT", help=f"One of {', '.join(REPORTS)}.")]
+Format = Annotated[
+    str, typer.Option("-f", "--format", metavar="FORMAT", help=f"One of {', '.join(INSPECT_REPORTS)}.")
+]
 
 EXAMPLES = """
 Examples:
@@ -55,6 +57,7 @@ Examples:
 
 
 def inspect(  # noqa: PLR0913, PLR0917 - typer reads the options from the parameters
+    context: typer.Context,
     targets: Annotated[
         list[str],
         typer.Argument(
@@ -95,7 +98,7 @@ def inspect(  # noqa: PLR0913, PLR0917 - typer reads the options from the parame
     debug: Debug = False,  # noqa: ARG001 - `main` looks for it
 ) -> Outcome:
     """Show every tensor of a checkpoint or a model: role, evidence, shape, dtype, device, size, and the totals."""
-    render = REPORTS[one_of("format", format_, tuple(REPORTS))]
+    render = INSPECT_REPORTS[one_of("format", format_, tuple(INSPECT_REPORTS))]
     view = View(
         selection=Selection(
             roles=tuple(one_of("role", each.replace("-", "_"), ROLES) for each in role or ()),
@@ -123,7 +126,14 @@ def inspect(  # noqa: PLR0913, PLR0917 - typer reads the options from the parame
         def inspected(target: str) -> Inspected:
             with about(target):
                 inventory = read(
-                    target, model=model, from_config=build, device=device, dtype=dtype, rehearse=plan, files=files
+                    target,
+                    model=model,
+                    from_config=build,
+                    device=device,
+                    dtype=dtype,
+                    rehearse=plan,
+                    files=files,
+                    ranks=context.obj,
                 )
             shown = view
             if format_ in WITH_FINDINGS or (format_ == "text" and inventory.states_registration):

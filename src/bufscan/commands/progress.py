@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 from bufscan.ranks import ALONE
-from bufscan.report.sizes import size
+from bufscan.report.shared.sizes import size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

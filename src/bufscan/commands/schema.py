@@ -26,7 +26,7 @@ def schema(
     debug: Debug = False,  # noqa: ARG001 - `main` looks for it
 ) -> Outcome:
     """Print the JSON Schema of an output or of the configuration, or list those that there are."""
-    from bufscan.report.schemas import SCHEMAS, render
+    from bufscan.report.reference.schemas import SCHEMAS, render
 
     if name is None:
         width = max(map(len, SCHEMAS))

@@ -253,18 +253,17 @@ class CheckpointReader:
             self._collector.add(value, name, section, statement, detached=True)
 
 
-def _entry_name(key: Any, position: int) -> str:
-    """A dict's key as an entry's name."""
-    return key if type(key) is str else f"[{spell_key(key) or f'key {position}'}]"
-
-
 def _last_entries(pairs: Pairs, most: int) -> Iterator[tuple[str, Any]]:
     """Names and values as a dict would hold them: of entries with one text key the last, where the first was.
 
     Other keys are not compared, so each of their entries counts. After `most` entries and one more it ends.
     """
-    entries = {
-        key if type(key) is str else position: (_entry_name(key, position), held)
-        for position, (key, held) in enumerate(islice(pairs.entries(), most + 1))
-    }
-    return iter(entries.values())
+    entries: dict[Any, Any] = {}
+    spelled: dict[int, str] = {}
+    for position, (key, held) in enumerate(islice(pairs.entries(), most + 1)):
+        if type(key) is str:
+            entries[key] = held
+        else:
+            entries[position] = held
+            spelled[position] = f"[{spell_key(key) or f'key {position}'}]"
+    return ((spelled.get(key, key), held) for key, held in entries.items())

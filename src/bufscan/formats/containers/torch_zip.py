@@ -169,6 +169,7 @@ class Archive:
         except BrokenPickleError as error:
             return broken_inventory(error, self._container(pickle_record.name), self._target)
         self._note_trailing(len(data) - pickled.end)
+        del data  # its values are made, and its records will take as much again
         self.note_anomalies()
         version = self._text(".data/version") or self._text("version")
         if version is None:

@@ -97,7 +97,10 @@ class ZipDirectory:
                     hint="unpack it with its password first",
                 )
             # Which of two torch finds is an accident.
-            if (folded := name.lower()) in records:
+            folded = name.lower()
+            if folded == name:
+                folded = name  # one object for both: there may be very many
+            if folded in records:
                 raise UnreadableError(f"two records of the zip archive are called {quoted(name)}")
             limit = following[header]
             if header + local_header + stored_size > limit:

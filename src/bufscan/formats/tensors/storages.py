@@ -124,7 +124,6 @@ class StorageTable:
         self._anomalies = anomalies
         self._locate = locate
         self._byteorder = byteorder
-        self._stored: dict[str, int] = {}
         self._kept: dict[int, str] = {}  # by the ids of objects that live as long as the pickle
         self._unreadable: dict[str, int | None] = {}  # announced bytes by key; None where there are none at all
 
@@ -136,17 +135,20 @@ class StorageTable:
         """
         reference = read_reference(value)
         key = reference.key
-        stored = self._stored.get(key)
-        if stored is None:
-            stored = self._stored[key] = self._register(key)
+        storage = self.storages.get(key)
+        if storage is None or storage.data is not None:  # what stands in the pickle has no key that it could name
+            storage = None if key in self._unreadable else self._register(key)
+            if storage is None:
+                return reference
         announced = reference.nbytes if reference.whole is None else reference.whole
-        if announced != stored and key not in self._unreadable:
-            self._unreadable[key] = announced
+        if announced != storage.nbytes:
+            self._unreadable.setdefault(key, announced)
         return reference
 
     def stored_bytes(self, key: str) -> int:
         """Bytes that the file holds of a storage that was referred to, whatever is announced of it."""
-        return self._stored[key]
+        storage = self.storages.get(key)
+        return 0 if storage is None else storage.nbytes
 
     def keep(self, owner: object, data: bytes, byteorder: Literal["little", "big"]) -> str:
         """The key of a storage whose bytes stand in the pickle itself; `owner` is the object that holds them."""
@@ -160,15 +162,15 @@ class StorageTable:
         """Whether the bytes of that object are one of the storages."""
         return id(owner) in self._kept
 
-    def _register(self, key: str) -> int:
+    def _register(self, key: str) -> Storage | None:
         extent = self._locate(key)
         if extent is None:
             self._unreadable[key] = None
-            return 0
-        self.storages[key] = Storage(
+            return None
+        storage = self.storages[key] = Storage(
             key=key, nbytes=extent.nbytes, offset=extent.offset, byteorder=self._byteorder
         )
-        return extent.nbytes
+        return storage
 
     def unreadable(self, tensors: Iterable[Tensor]) -> list[Skipped]:
         """The storages that are not as the pickle announces them, with the tensors whose values are lost.
@@ -197,13 +199,13 @@ class StorageTable:
         reason = (
             "the file does not hold it"
             if announced is None
-            else f"it has {counted(self._stored[key], 'byte')} in the file where {announced:,} are announced"
+            else f"it has {counted(self.stored_bytes(key), 'byte')} in the file where {announced:,} are announced"
         )
         return f"{reason}, so torch cannot load {listed(lookers)}" if any(lookers) else reason
 
     def note_unused(self, keys: Iterable[str], persistent_ids: Iterable[PersistentId]) -> None:
         """Say which of the storages that the file holds no persistent id of the pickle refers to."""
-        unused = [key for key in keys if key not in self._stored]
+        unused = [key for key in keys if key not in self.storages and key not in self._unreadable]
         if unused:
             # A storage may belong to something that is no tensor, or to one that was skipped.
             mentioned = {id_.value[_KEY_POSITION] for id_ in persistent_ids if _mentions_key(id_.value)}

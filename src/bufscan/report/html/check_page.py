@@ -6,15 +6,15 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from bufscan.findings import SEVERITIES
-from bufscan.report import check_json
-from bufscan.report.findings import not_counted, target_state, verdict
+from bufscan.report.check import json
+from bufscan.report.check.findings import not_counted, target_state, verdict
 from bufscan.report.html.findings import explained, findings_of
 from bufscan.report.html.page import page
-from bufscan.report.sizes import plural
+from bufscan.report.shared.sizes import plural
 
 if TYPE_CHECKING:
     from bufscan.checking.results import CheckResult, TargetResult
-    from bufscan.report.check_view import CheckView
+    from bufscan.report.check.view import CheckView
 
 
 def render(result: CheckResult, view: CheckView) -> str:
@@ -24,7 +24,7 @@ def render(result: CheckResult, view: CheckView) -> str:
     counts = Counter(finding.severity for finding in result.findings)
     return page(
         "check",
-        check_json.render(result),
+        json.render(result),
         scripts=("table", "check"),
         title=said,
         verdict=said,

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 from msgspec import structs, to_builtins
 
 from bufscan.comparing.difference import STATUSES
-from bufscan.report.difference import json
-from bufscan.report.difference.text import render as as_text
+from bufscan.report.diff import json
+from bufscan.report.diff.text import render as as_text
 from bufscan.report.html.page import page
-from bufscan.report.text.particulars import Particular
-from bufscan.report.view import Display
+from bufscan.report.inspect.text.particulars import Particular
+from bufscan.report.shared.display import Display
 
 if TYPE_CHECKING:
     from bufscan.comparing.difference import Difference
-    from bufscan.report.difference import DiffView
+    from bufscan.report.diff.view import DiffView
 
 
 def render(difference: Difference, view: DiffView) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from bufscan.findings import SEVERITIES
-from bufscan.report.findings import sighting, without_repeats
+from bufscan.report.check.findings import sighting, without_repeats
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

@@ -7,28 +7,28 @@ from typing import TYPE_CHECKING, Any
 from msgspec import structs, to_builtins
 
 from bufscan.inventory import role_totals
-from bufscan.report import json
 from bufscan.report.html.findings import explained, findings_of
 from bufscan.report.html.page import page
-from bufscan.report.selecting import count_ties_once, select
-from bufscan.report.text import render as as_text
-from bufscan.report.text.census import Census
-from bufscan.report.text.particulars import Origin, particulars_of, ties_of
-from bufscan.report.text.summary import evidence_of
-from bufscan.report.view import Display
-from bufscan.report.wording import ROLE_WORDS
+from bufscan.report.inspect import json
+from bufscan.report.inspect.selecting import count_ties_once, select
+from bufscan.report.inspect.text import render as as_text
+from bufscan.report.inspect.text.census import Census
+from bufscan.report.inspect.text.particulars import Origin, particulars_of, ties_of
+from bufscan.report.inspect.text.summary import evidence_of
+from bufscan.report.shared.display import Display
+from bufscan.report.shared.wording import ROLE_WORDS
 from bufscan.rules import RULES
 
 if TYPE_CHECKING:
     from bufscan.inventory import Inventory, Role, RoleTotal
-    from bufscan.report.view import View
+    from bufscan.report.inspect.view import View
 
 _BAR = 1000  # its width
 
 
 def render(inventory: Inventory, view: View) -> str:
     """The whole page; every count is of what the selection shows."""
-    view = structs.replace(view, display=Display())
+    view = structs.replace(view, display=Display(), units="decimal")  # as the scripts of the page write them
     shown = select(inventory, view.selection)
     counted = count_ties_once(shown)
     census = Census.of(counted.tensors)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from bufscan.report.difference.wording import changes_of, number, share
+from bufscan.report.diff.wording import changes_of, number, share
 from bufscan.report.html.page import rendered
-from bufscan.report.sizes import size
-from bufscan.report.wording import TIED, UNKNOWN, facts_of, role_of, shape_of
+from bufscan.report.shared.sizes import size
+from bufscan.report.shared.wording import TIED, UNKNOWN, facts_of, role_of, shape_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Final
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from bufscan.report import escaping
-from bufscan.report.sizes import count, size
+from bufscan.report.shared import escaping
+from bufscan.report.shared.sizes import count, size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

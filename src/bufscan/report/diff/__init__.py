@@ -1,0 +1,1 @@
+"""Reports of a difference, in every format."""

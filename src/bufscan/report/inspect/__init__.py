@@ -1,0 +1,1 @@
+"""Reports of an inventory, in every format."""

@@ -1,0 +1,1 @@
+"""What is printed of bufscan itself: rules, manual, settings, schemas."""
