@@ -73,25 +73,43 @@ def launched(
     ]
 
 
+class _Meeting:
+    """Threads that tell each other what processes would."""
+
+    def __init__(self, size: int) -> None:
+        self.barrier = Barrier(size, timeout=10)
+        self.words = [b""] * size
+
+
+class _Member:
+    """A thread of a meeting."""
+
+    def __init__(self, meeting: _Meeting, rank: int) -> None:
+        self._meeting = meeting
+        self._rank = rank
+
+    def gather(self, data: bytes, _patience: float) -> list[bytes]:
+        self._meeting.words[self._rank] = data
+        self._meeting.barrier.wait()
+        told = list(self._meeting.words)
+        self._meeting.barrier.wait()
+        return told
+
+    def sound(self, step: int, word: bytes) -> None:
+        pass
+
+    def heard(self, _step: int) -> None:
+        return None
+
+
 def as_ranks(size: int, work: Callable[[Ranks], Any]) -> list[Any]:
     """What `work` gives on each of so many ranks, which are threads: an exception stands for itself."""
-    barrier = Barrier(size, timeout=10)
-    words: list[bytes] = [b""] * size
+    meeting = _Meeting(size)
     found: list[Any] = [None] * size
-
-    def gather_as(rank: int) -> Callable[[bytes, float], list[bytes]]:
-        def gather(data: bytes, _patience: float) -> list[bytes]:
-            words[rank] = data
-            barrier.wait()
-            told = list(words)
-            barrier.wait()
-            return told
-
-        return gather
 
     def run(rank: int) -> None:
         try:
-            found[rank] = work(Ranks(rank, size, gather_as(rank)))
+            found[rank] = work(Ranks(rank, size, _Member(meeting, rank)))
         except Exception as error:  # noqa: BLE001 - the caller looks at it
             found[rank] = error
 

@@ -58,13 +58,15 @@ def test_each_value_is_shown_with_where_it_comes_from(project: Path) -> None:
     assert (0, "") == (code, complaint)
     lines = shown.splitlines()
     assert "../bufscan.toml" == lines[0]
-    assert "targets            ../model.py:Forgetful" == lines[2]
-    assert "select    default  all rules" in lines
-    assert 'build              target ../model.py:Forgetful, kwargs {"width": 64}' in lines
+    assert "targets              ../model.py:Forgetful" == lines[2]
+    assert "select      default  all rules" in lines
+    assert 'build                target ../model.py:Forgetful, kwargs {"width": 64}' in lines
 
 
 def test_without_a_file_all_are_defaults(tmp_path: Path) -> None:
     (tmp_path / ".git").mkdir()
+    shown = [row.split() for row in bufscan("config", cwd=tmp_path)[1].splitlines()]
+    assert ["build-with", "default", "nothing"] in shown
     report = json.loads(bufscan("config", "--format", "json", cwd=tmp_path)[1])
     assert ("bufscan.settings/1", None, []) == (report["schema"], report["file"], report["stated"])
     assert "error" == report["settings"]["fail-on"]

@@ -12,7 +12,7 @@ from bufscan.inspecting import inspect
 from bufscan.inventory import Inventory, Join, Mismatch, ModuleTree, Tensor
 from bufscan.joining.fit import join
 from bufscan.joining.names import Renaming
-from bufscan.live.huggingface import Converted
+from bufscan.live.building.huggingface import Converted
 from bufscan.live.scanning import scan
 
 if TYPE_CHECKING:

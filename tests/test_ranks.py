@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from bufscan import check, diff
 from bufscan.comparing import byte_pass, number_pass, scaled
 from bufscan.errors import BufscanError, UnreadableError
-from bufscan.ranks import ALONE, RanksError, joined, share_of
+from bufscan.ranks import ALONE, RanksError, share_of
+from bufscan.ranks.gloo import joined
 from bufscan.report import DIFF_REPORTS
 from bufscan.report.check.json import render as check_json
 from bufscan.report.diff.view import DiffView
@@ -216,7 +217,7 @@ def test_a_file_that_one_rank_lacks_ends_all_with_one_line(folder: Path, tmp_pat
 
 
 def test_a_rank_that_dies_ends_all_with_one_line(folder: Path) -> None:
-    dies = "import os; from bufscan.ranks import joined; ranks = joined(os.environ); os.kill(os.getpid(), 9)"
+    dies = "import os; from bufscan.ranks.gloo import joined; ranks = joined(os.environ); os.kill(os.getpid(), 9)"
     found = launched(3, "diff", "old.pt", "new.pt", cwd=folder, codes={1: dies})
     assert [2, -signal.SIGKILL, 2] == [done.code for done in found]
     # Who was gone before the first connection was made has no name.
@@ -226,7 +227,7 @@ def test_a_rank_that_dies_ends_all_with_one_line(folder: Path) -> None:
 
 def test_a_rank_that_hangs_ends_all_with_one_line(folder: Path) -> None:
     impatient = "import bufscan.ranks as r; r._SECONDS_OF_PATIENCE = 1; from bufscan.cli import run; run()"
-    hangs = "import os, time; from bufscan.ranks import joined; ranks = joined(os.environ); time.sleep(8)"
+    hangs = "import os, time; from bufscan.ranks.gloo import joined; ranks = joined(os.environ); time.sleep(8)"
     found = launched(2, "diff", "old.pt", "new.pt", cwd=folder, codes={0: impatient, 1: hangs})
     assert 2 == found[0].code
     assert "bufscan: rank 1 did not answer for 1 s\n" == found[0].err

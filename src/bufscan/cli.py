@@ -21,8 +21,8 @@ from bufscan.bytesource import exists
 from bufscan.commands.outcome import DONE, FAILED, Outcome, Paper, refuse_to_overwrite
 from bufscan.commands.terminal import encoding
 from bufscan.errors import BufscanError, TargetError, about, did_you_mean
-from bufscan.live.standard_output import reserve_for_results, results
-from bufscan.ranks import ALONE, Elsewhere, Ranks, RanksError, joined
+from bufscan.live.building.standard_output import reserve_for_results, results
+from bufscan.ranks import ALONE, Elsewhere, Ranks, RanksError
 from bufscan.report.shared.escaping import show
 
 if TYPE_CHECKING:
@@ -268,8 +268,15 @@ def _in_ranks() -> int:
     """`main`, together with the other processes that a launcher started, if it did."""
     if sys.argv[1:2] == list(_RUNS_A_PROGRAM):
         return main()
+    from bufscan.ranks.gloo import joined
+
+    def stuck(error: BufscanError) -> NoReturn:
+        if os.environ["RANK"] == "0":
+            _explain(error, sys.argv)
+        os._exit(FAILED)
+
     try:
-        ranks = joined(os.environ)
+        ranks = joined(os.environ, stuck)
     except BufscanError as error:
         return _explain(error, sys.argv)
 

@@ -10,6 +10,7 @@ from msgspec import structs
 from bufscan.bytesource import OpenFiles, is_file
 from bufscan.errors import UsageError, about
 from bufscan.opening.artefact import BuildOptions, is_code, open_target
+from bufscan.ranks import ALONE
 from bufscan.target import FolderTarget, ObjectTarget, name_of, require_target
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from bufscan.inventory import Inventory
     from bufscan.opening.artefact import Artefact
+    from bufscan.ranks import Ranks
     from bufscan.rehearsal import Plan
     from bufscan.target import Given
 
@@ -34,6 +36,7 @@ def inspect(  # noqa: PLR0913 - all but the target have names and defaults
     dtype: str | None = None,
     rehearse: Plan | None = None,
     files: OpenFiles | None = None,
+    ranks: Ranks = ALONE,
 ) -> Inventory:
     """Every tensor that the target holds, with its role and the evidence for it.
 
@@ -52,6 +55,7 @@ def inspect(  # noqa: PLR0913 - all but the target have names and defaults
         dtype: default dtype while a named model is built; None for torch's default.
         rehearse: how to rehearse the move of a model to another device; None not to.
         files: keeps open what is read; None to close it at the end.
+        ranks: the processes that hold a model together, all of which make this call.
 
     Raises:
         UsageError: the target is none that can be inspected, or the options contradict it.
@@ -71,15 +75,21 @@ def inspect(  # noqa: PLR0913 - all but the target have names and defaults
     if joins and is_code(given):
         raise UsageError("a model is joined to a checkpoint, and this target is a model itself")
     with OpenFiles() if files is None else nullcontext(files) as opened:
-        with about(name_of(given)):
+        with ranks.agreed(), about(name_of(given)):
             artefact = open_target(given, opened, build)
-        if rehearse is not None:
-            return _with_suggestions(_rehearsed(artefact, rehearse, dtype))
-        if not joins:
-            return _with_suggestions(_with_hint(artefact))
-        from bufscan.opening.joined import join_model
+        artefact.require_same(ranks)
+        if artefact.is_live and ranks.size > 1:
+            from bufscan.opening.all_ranks import in_all_ranks
 
-        return join_model(artefact, model, build).checkpoint
+            artefact = artefact._replace(inventory=in_all_ranks(artefact.inventory, ranks))
+        if not joins and rehearse is None:
+            return _with_suggestions(_with_hint(artefact))
+        with ranks.agreed():
+            if rehearse is not None:
+                return _with_suggestions(_rehearsed(artefact, rehearse, dtype))
+            from bufscan.opening.joined import join_model
+
+            return join_model(artefact, model, build).checkpoint
 
 
 def _with_suggestions(inventory: Inventory) -> Inventory:

@@ -208,6 +208,7 @@ class Tensor(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         file: the shard that holds it, relative to the target folder; None when the target is one file.
         type_name: qualified name of a tensor subclass; None for torch.Tensor, Parameter and Buffer.
         local_shape, placements: this process's shard of a distributed tensor, and how it was cut.
+        local_shapes: the different shapes of its shards, where all ranks told theirs; the first rank's first.
         parts: the strided tensors a compound tensor is made of.
         quantization: of a tensor that torch itself quantised.
         pending: `conj`, `neg`: what torch does to the stored elements whenever it reads them.
@@ -245,6 +246,7 @@ class Tensor(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     file: str | None = None
     type_name: str | None = None
     local_shape: tuple[int, ...] | None = None
+    local_shapes: tuple[tuple[int, ...], ...] = ()
     placements: tuple[str, ...] = ()
     parts: tuple[Part, ...] = ()
     quantization: Quantization | None = None
@@ -468,6 +470,36 @@ class RoleTotal(NamedTuple):
     nbytes: int
 
 
+class RankShare(msgspec.Struct, frozen=True, kw_only=True):
+    """What one of several processes holds of a model.
+
+    Attributes:
+        rank: its number.
+        host: where it runs.
+        stored_bytes: of its own shards, and of what all hold.
+    """
+
+    rank: int
+    host: str
+    stored_bytes: int
+
+
+class Disagreement(msgspec.Struct, frozen=True, kw_only=True):
+    """A tensor of a model that some ranks have otherwise than the first.
+
+    Attributes:
+        name: its path.
+        aspect: in what: a field of its record, or `presence`.
+        first: as the first rank has it, in words.
+        others: as other ranks have it, each with their numbers.
+    """
+
+    name: str
+    aspect: str
+    first: str
+    others: dict[str, tuple[int, ...]]
+
+
 class Inventory(msgspec.Struct, frozen=True, kw_only=True):
     """Everything one target holds.
 
@@ -488,6 +520,8 @@ class Inventory(msgspec.Struct, frozen=True, kw_only=True):
         training: of a training checkpoint, the values that are neither in a model nor in an optimizer: how far it
             is, its hyper-parameters, its scheduler. No more than a few hundred.
         packed: quantised weights that take several entries each.
+        ranks: what each process holds, where several hold one model; the rest is as the first has it.
+        disagreements: what is not the same on all of them.
     """
 
     target: str
@@ -507,6 +541,8 @@ class Inventory(msgspec.Struct, frozen=True, kw_only=True):
     plain: tuple[PlainValue, ...] = ()
     training: tuple[PlainValue, ...] = ()
     packed: tuple[PackedWeight, ...] = ()
+    ranks: tuple[RankShare, ...] = ()
+    disagreements: tuple[Disagreement, ...] = ()
 
     @property
     def globals(self) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from bufscan.checking import check
 from bufscan.config import BuildEntry, Config, IgnoreEntry
 from bufscan.errors import UnreadableError, UsageError
 from bufscan.inspecting import inspect
-from bufscan.live.importing import import_source
+from bufscan.live.building.importing import import_source
 from bufscan.report import CHECK_REPORTS
 from bufscan.report.check.view import CheckView
 

@@ -9,8 +9,8 @@ import pytest
 from torch import nn
 
 from bufscan.errors import UnreadableError
-from bufscan.live.discovering import classes_of, discover
-from bufscan.live.importing import import_source
+from bufscan.live.building.discovering import classes_of, discover
+from bufscan.live.building.importing import import_source
 
 if TYPE_CHECKING:
     from pathlib import Path

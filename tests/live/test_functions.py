@@ -12,7 +12,7 @@ from typing import Literal
 import pytest
 from torch.nn import functional
 
-from bufscan.live.functions import names_in
+from bufscan.live.reach.functions import names_in
 
 LONG = "def long(self):\n" + "".join(f"    self.a{number} = g{number}\n" for number in range(700))
 

@@ -15,11 +15,11 @@ from bufscan.checking import check
 from bufscan.checking.results import Known
 from bufscan.config import Config, IgnoreEntry
 from bufscan.joining.fit import join
-from bufscan.live.classifying import Classifier
-from bufscan.live.naming import root_place
-from bufscan.live.registry import registered_modules, registered_tensors
+from bufscan.live.reach.naming import root_place
+from bufscan.live.reach.registry import registered_modules, registered_tensors
+from bufscan.live.reach.walking import Reached
 from bufscan.live.scanning import scan
-from bufscan.live.walking import Reached
+from bufscan.live.scanning.classifying import Classifier
 from bufscan.report.check.text import render
 from bufscan.report.check.view import CheckView
 

@@ -12,7 +12,7 @@ import torch
 from bufscan.errors import BufscanError, UnreadableError, UsageError
 from bufscan.inspecting import inspect
 from bufscan.joining.fit import join
-from bufscan.live.huggingface import build_from_config, converted_names
+from bufscan.live.building.huggingface import build_from_config, converted_names
 from bufscan.live.scanning import scan
 
 if TYPE_CHECKING:

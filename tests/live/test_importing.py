@@ -15,8 +15,8 @@ import torch
 from torch import nn
 
 from bufscan.errors import BufscanError, UnreadableError, UsageError
-from bufscan.live.expression import parse_expression
-from bufscan.live.importing import build, build_stand_in
+from bufscan.live.building.expression import parse_expression
+from bufscan.live.building.importing import build, build_stand_in
 from bufscan.target import ObjectTarget
 
 if TYPE_CHECKING:
@@ -388,7 +388,7 @@ def test_what_the_users_code_prints_stays_out_of_standard_output(folder: Path) -
         """,
     )
     script = """if True:
-        from bufscan.live.importing import build
+        from bufscan.live.building.importing import build
         from bufscan.target import ObjectTarget
         build(ObjectTarget("zoo_chatty.py", "make"))
         print("the result")

@@ -10,7 +10,7 @@ import torch
 from models import facts, holding, tensors
 from torch import nn
 
-from bufscan.live.measuring import measure
+from bufscan.live.reach.measuring import measure
 from bufscan.live.scanning import scan
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from written_source import expected, load
 
-from bufscan.live.origin import (
+from bufscan.live.reach.origin import (
     find_origin,
 )
 

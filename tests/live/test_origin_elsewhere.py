@@ -15,7 +15,7 @@ from torch import nn
 from written_source import expected, load
 
 from bufscan.inventory import Location
-from bufscan.live.origin import (
+from bufscan.live.reach.origin import (
     find_function_origin,
     find_global_origin,
     find_origin,

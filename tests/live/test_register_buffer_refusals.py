@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from written_source import line_marked, load
 
-from bufscan.live.refusals import explain_refusal
+from bufscan.live.building.refusals import explain_refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -27,7 +27,7 @@ warnings.simplefilter("ignore")
 folder, source, expression = sys.argv[1:]
 sys.path[:0] = folder.split(":")
 import torch
-from bufscan.live.importing import build
+from bufscan.live.building.importing import build
 from bufscan.live.scanning import scan
 from bufscan.target import ObjectTarget
 model = build(ObjectTarget(source, expression))

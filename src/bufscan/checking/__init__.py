@@ -19,7 +19,7 @@ from bufscan.errors import UsageError
 from bufscan.findings import Finding
 from bufscan.inventory import Skipped
 from bufscan.joining.counterpart import require_one_model
-from bufscan.judging import judge
+from bufscan.judging import judge, said_on_all
 from bufscan.opening.artefact import BuildOptions, files_first, is_code
 from bufscan.ranks import ALONE
 from bufscan.source.suggesting import Suggestions
@@ -112,7 +112,7 @@ def _check(
     at_hand = [rule for rule in rules if rule.needs is None or given.get(rule.needs)]
     policy = Policy(config, at_hand, baseline)
     examined = _never_nothing(_examine_files_first(named, means))
-    said = [judge(each.subjects, rules) for each in examined]
+    said = said_on_all([judge(each.subjects, rules) for each in examined], means.ranks)
     suggestions = Suggestions(finding.slot for each in said for finding in each.findings)
     editable = Editable(target for target in named if isinstance(target, str))
     for each in examined:

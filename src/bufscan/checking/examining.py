@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from bufscan.bytesource import OpenFiles
     from bufscan.config import BuildEntry
     from bufscan.findings import Finding
-    from bufscan.live.discovering import Candidate, ClassLines, Discovery
+    from bufscan.live.building.discovering import Candidate, ClassLines, Discovery
     from bufscan.opening.artefact import Artefact
     from bufscan.target import Taken
     from bufscan.values.workers import Progress
@@ -205,13 +205,13 @@ def _object(artefact: Artefact) -> ObjectTarget | None:
 
 
 def _classes_of(model: nn.Module) -> tuple[ClassLines, ...]:
-    from bufscan.live.discovering import classes_of
+    from bufscan.live.building.discovering import classes_of
 
     return tuple(classes_of(model))
 
 
 def _models_in(source: str, target: str, means: Means) -> Iterator[Examined]:
-    from bufscan.live.discovering import discover
+    from bufscan.live.building.discovering import discover
 
     means.files.note(Path(source))
     discovery = discover(source, configs=means.build.configs)

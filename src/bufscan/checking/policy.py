@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from bufscan.checking.results import Known
     from bufscan.config import Config, IgnoreEntry
     from bufscan.findings import Rule
-    from bufscan.live.discovering import ClassLines
+    from bufscan.live.building.discovering import ClassLines
 
 
 class Policy:

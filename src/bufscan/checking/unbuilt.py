@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from bufscan.findings import Finding
-    from bufscan.live.discovering import Candidate
+    from bufscan.live.building.discovering import Candidate
 
 _PLACEHOLDERS = {"int": "0", "float": "0.0", "bool": "false", "list": "[]", "tuple": "[]", "dict": "{}"}
 

@@ -57,6 +57,7 @@ Examples:
 
 
 def inspect(  # noqa: PLR0913, PLR0917 - typer reads the options from the parameters
+    context: typer.Context,
     targets: Annotated[
         list[str],
         typer.Argument(
@@ -125,7 +126,14 @@ def inspect(  # noqa: PLR0913, PLR0917 - typer reads the options from the parame
         def inspected(target: str) -> Inspected:
             with about(target):
                 inventory = read(
-                    target, model=model, from_config=build, device=device, dtype=dtype, rehearse=plan, files=files
+                    target,
+                    model=model,
+                    from_config=build,
+                    device=device,
+                    dtype=dtype,
+                    rehearse=plan,
+                    files=files,
+                    ranks=context.obj,
                 )
             shown = view
             if format_ in WITH_FINDINGS or (format_ == "text" and inventory.states_registration):

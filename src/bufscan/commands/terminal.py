@@ -6,7 +6,7 @@ import os
 from typing import TextIO
 
 from bufscan.commands.options import MOST_DIGITS
-from bufscan.live.standard_output import results
+from bufscan.live.building.standard_output import results
 from bufscan.report.shared.display import Display
 
 _USUAL_COLUMNS = 80

@@ -22,6 +22,8 @@ _SLICES = re.compile(r"\[((?:\d{1,19}:\d{1,19}(?:, \d{1,19}:\d{1,19})*)?)\]", re
 # The part of a compound tensor that has its values; the others say where they belong.
 _MAIN_PARTS = ("values", "buffer", "_local_tensor")
 
+_ONLY_A_SHARD = "it is distributed, and only a shard of it is here"
+
 # Every piece of one side is held against every piece of the other.
 _MOST_PIECES = 100_000
 
@@ -92,7 +94,7 @@ def content_of(old: Tensor, new: Tensor, sides: Sides) -> Content:
     if old.layout != new.layout and {old.layout, new.layout} != {"strided", "storage"}:
         raise UnreadableError(f"{old.layout} on one side, {new.layout} on the other")
     if any(tensor.placements and not tensor.parts for tensor in (old, new)):
-        raise UnreadableError("it is distributed, and only a shard of it is here")
+        raise UnreadableError(_ONLY_A_SHARD)
     blocks = _blocks_of(old, sides[0]), _blocks_of(new, sides[1])
     if blocks[0] is not None and blocks[1] is not None:
         return _elementwise(old, new, (blocks[0], blocks[1]), sides)
@@ -180,7 +182,7 @@ def _compound(old: Tensor, new: Tensor, sides: Sides) -> Content:
     """Tensors made of named parts, which have to be the same one by one."""
     shards = (old.local_shape, old.placements) != (new.local_shape, new.placements)
     if [part.name for part in old.parts] != [part.name for part in new.parts] or shards:
-        raise UnreadableError("the two sides store it in different parts")
+        raise UnreadableError(_ONLY_A_SHARD if shards else "the two sides store it in different parts")
     pieces, reshaped = _matching_parts(old, new, sides)
     main = next((at for at, part in enumerate(old.parts) if part.name in _MAIN_PARTS), None)
     if reshaped is not None or main is None:

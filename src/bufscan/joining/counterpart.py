@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from torch import nn
 
-    from bufscan.live.huggingface import Converted
+    from bufscan.live.building.huggingface import Converted
     from bufscan.target import Target
 
 
@@ -52,7 +52,7 @@ def build_named(name: str, *, device: str | None, dtype: str | None) -> Counterp
     named = parse_code_or_target(name)
     if not isinstance(named, ObjectTarget):
         raise UsageError(f"`{name}` names no model", hint="`--model package.module:Model` does")
-    from bufscan.live.importing import build_stand_in
+    from bufscan.live.building.importing import build_stand_in
 
     try:
         model, note = build_stand_in(named, device=device, dtype=dtype)
@@ -75,7 +75,7 @@ def build_described(checkpoint: Target | None, names: Iterable[str]) -> Counterp
         raise UsageError(
             "only a folder can be built from its `config.json`", hint=_hint_without_folder(checkpoint)
         )
-    from bufscan.live.huggingface import build_from_config, converted_names
+    from bufscan.live.building.huggingface import build_from_config, converted_names
 
     model = build_from_config(checkpoint.path)
     return Counterpart(model, str(checkpoint.path / "config.json"), converted_names(model, names))

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from bufscan.inventory import ModuleTree, Role
-    from bufscan.live.huggingface import Converted
+    from bufscan.live.building.huggingface import Converted
 
 _COPY = 0.9  # of the best section's matches: an EMA of the same model, say
 _COUNTER = "num_batches_tracked"

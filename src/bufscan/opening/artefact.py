@@ -198,7 +198,7 @@ def _unzipped(folder: FolderTarget, target: str, files: OpenFiles, *, plain: boo
 
 def _loaded(loaded: LoadedCheckpoint, *, plain: bool) -> Artefact:
     from bufscan.formats.containers.in_memory import read_memory
-    from bufscan.live.pickling import pickled
+    from bufscan.live.reach.pickling import pickled
 
     written, storages = pickled(loaded.contents)
     nbytes = {key: storage.nbytes() for key, storage in storages.items()}
@@ -217,7 +217,7 @@ def build_target(named: ObjectTarget, target: str, files: OpenFiles, build: Buil
     Raises:
         UsageError, UnreadableError: it cannot be built.
     """
-    from bufscan.live.importing import build as build_model
+    from bufscan.live.building.importing import build as build_model
 
     files.note(Path(named.source))
     return _scanned(
@@ -241,7 +241,7 @@ def files_first(targets: Sequence[Taken]) -> list[int]:
 
 
 def _scanned(model: nn.Module, name: str, target: ObjectTarget | None) -> Artefact:
-    from bufscan.live.describing import StorageTable
+    from bufscan.live.reach.describing import StorageTable
     from bufscan.live.scanning import scan
 
     storages = StorageTable()

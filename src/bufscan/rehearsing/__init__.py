@@ -15,11 +15,11 @@ import warnings
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bufscan.errors import UsageError
-from bufscan.live import anatomy
-from bufscan.live.describing import is_uninitialised, is_wrapper
-from bufscan.live.registry import is_script, registered_modules, registered_tensors
-from bufscan.live.user_code import summary_of, where_raised
-from bufscan.live.walking import walk
+from bufscan.live.building.user_code import summary_of, where_raised
+from bufscan.live.reach import anatomy
+from bufscan.live.reach.describing import is_uninitialised, is_wrapper
+from bufscan.live.reach.registry import is_script, registered_modules, registered_tensors
+from bufscan.live.reach.walking import walk
 from bufscan.rehearsal import Rehearsal
 from bufscan.rehearsing.course import Course
 from bufscan.rehearsing.dispatching import Dispatcher, tensors_returned
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from bufscan.live.registry import RegisteredModule
+    from bufscan.live.reach.registry import RegisteredModule
 
 _NO_DRIVER = ("not compiled with CUDA", "CUDA driver", "No CUDA GPUs", "libcuda", "_cuda_")
 

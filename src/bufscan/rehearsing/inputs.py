@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bufscan.errors import UnreadableError, UsageError
-from bufscan.live.importing import call_target
-from bufscan.live.user_code import failure_of, summary_of
+from bufscan.live.building.importing import call_target
+from bufscan.live.building.user_code import failure_of, summary_of
 from bufscan.target import ObjectTarget, parse_target
 
 if TYPE_CHECKING:

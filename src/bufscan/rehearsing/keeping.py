@@ -15,8 +15,8 @@ import sys
 import types
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from bufscan.live import anatomy
-from bufscan.live.anatomy import kind_of
+from bufscan.live.reach import anatomy
+from bufscan.live.reach.anatomy import kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

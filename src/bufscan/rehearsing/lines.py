@@ -10,7 +10,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from bufscan.inventory import Location
-from bufscan.live.user_code import may_be_named
+from bufscan.live.building.user_code import may_be_named
 from bufscan.source.files import is_installed, shown
 
 if TYPE_CHECKING:

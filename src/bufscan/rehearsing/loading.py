@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Any
 
-from bufscan.live.describing import is_uninitialised
-from bufscan.live.registry import registered_modules, registered_tensors
-from bufscan.live.user_code import summary_of, where_raised
-from bufscan.live.walking import walk
+from bufscan.live.building.user_code import summary_of, where_raised
+from bufscan.live.reach.describing import is_uninitialised
+from bufscan.live.reach.registry import registered_modules, registered_tensors
+from bufscan.live.reach.walking import walk
 from bufscan.rehearsal import Loaded
 from bufscan.rehearsing.dispatching import tensors_returned
 from bufscan.rehearsing.keeping import Keeper, torch_kept

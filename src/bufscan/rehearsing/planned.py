@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from bufscan.errors import BufscanError
-from bufscan.live.importing import build
-from bufscan.live.standard_output import diverted_to_stderr
+from bufscan.live.building.importing import build
+from bufscan.live.building.standard_output import diverted_to_stderr
 from bufscan.rehearsal import Loaded, Plan, Rehearsal
 from bufscan.rehearsing import rehearse
 from bufscan.rehearsing.inputs import inputs_for

@@ -18,7 +18,7 @@ import msgspec
 
 from bufscan.findings import Subject
 from bufscan.judging import judge
-from bufscan.live.registry import table_of
+from bufscan.live.reach.registry import table_of
 from bufscan.live.scanning import scan
 from bufscan.rehearsal import told
 from bufscan.tensor_names import without_keys

@@ -12,7 +12,7 @@ from contextlib import suppress
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from bufscan.live.anatomy import class_dict, instance_dict, is_torch_class, mro_of
+from bufscan.live.reach.anatomy import class_dict, instance_dict, is_torch_class, mro_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bufscan.live.anatomy import module_dict, module_of
+from bufscan.live.reach.anatomy import module_dict, module_of
 from bufscan.source.files import is_installed
 
 if TYPE_CHECKING:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import collections
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from bufscan.live.anatomy import class_dict, instance_dict, kind_of
-from bufscan.live.describing import is_uninitialised, subclasses_not_asked
-from bufscan.live.registry import is_script, table_of
+from bufscan.live.reach.anatomy import class_dict, instance_dict, kind_of
+from bufscan.live.reach.describing import is_uninitialised, subclasses_not_asked
+from bufscan.live.reach.registry import is_script, table_of
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator

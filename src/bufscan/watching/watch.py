@@ -12,8 +12,8 @@ import weakref
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
-from bufscan.live.anatomy import forget_local_classes
-from bufscan.live.registry import table_of
+from bufscan.live.reach.anatomy import forget_local_classes
+from bufscan.live.reach.registry import table_of
 from bufscan.watching.measuring_models import Kind, Measurer
 from bufscan.watching.module_hooks import ModuleHooks
 from bufscan.watching.structure import structure_of

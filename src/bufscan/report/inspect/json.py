@@ -30,7 +30,7 @@ from bufscan.report.shared.machine import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from bufscan.inventory import Inventory, Join, PackedWeight, Part, RoleTotal, Tensor
+    from bufscan.inventory import Disagreement, Inventory, Join, PackedWeight, Part, RoleTotal, Tensor
     from bufscan.report.inspect.view import View
 
 SCHEMA: Final = "bufscan.inspect/1"
@@ -86,6 +86,7 @@ class TensorRecord(Record, frozen=True, kw_only=True):
     storage_offset: int = 0
     file: str | None = None
     local_shape: tuple[int, ...] | None = None
+    local_shapes: tuple[tuple[int, ...], ...] = ()
     placements: tuple[str, ...] = ()
     parts: tuple[PartRecord, ...] = ()
 
@@ -187,6 +188,30 @@ class AnomalyRecord(Record, frozen=True, kw_only=True):
     message: str
 
 
+class RankRecord(Record, frozen=True, kw_only=True):
+    """What one of several processes holds of a model."""
+
+    rank: int
+    host: str
+    stored_bytes: int
+
+
+class OtherRanksRecord(Record, frozen=True, kw_only=True):
+    """How some ranks have it."""
+
+    value: str
+    ranks: tuple[int, ...]
+
+
+class DisagreementRecord(Record, frozen=True, kw_only=True):
+    """What some ranks have otherwise than the first: a field of a tensor, or its `presence`."""
+
+    name: str
+    aspect: str
+    first: str
+    others: tuple[OtherRanksRecord, ...]
+
+
 class InspectRecord(Spread, frozen=True, kw_only=True):
     """What `bufscan inspect --format json` writes of one target. Totals are of the tensors that it lists."""
 
@@ -210,6 +235,8 @@ class InspectRecord(Spread, frozen=True, kw_only=True):
     globals: tuple[str, ...]
     notes: tuple[str, ...]
     metadata: dict[str, str]
+    ranks: tuple[RankRecord, ...] | None = None
+    disagreements: tuple[DisagreementRecord, ...] | None = None
 
 
 class NotInspectedRecord(Record, frozen=True, kw_only=True):
@@ -265,6 +292,19 @@ def record_of(inventory: Inventory, shown: Inventory, view: View) -> InspectReco
         globals=tuple(map(text, shown.globals)),
         notes=tuple(map(text, shown.notes)),
         metadata={text(key): text(value) for key, value in shown.metadata.items()},
+        ranks=tuple(
+            RankRecord(rank=each.rank, host=text(each.host), stored_bytes=each.stored_bytes)
+            for each in shown.ranks
+        )
+        or None,
+        disagreements=tuple(map(_disagreement, shown.disagreements)) if shown.ranks else None,
+    )
+
+
+def _disagreement(each: Disagreement) -> DisagreementRecord:
+    others = (OtherRanksRecord(value=text(value), ranks=ranks) for value, ranks in each.others.items())
+    return DisagreementRecord(
+        name=text(each.name), aspect=each.aspect, first=text(each.first), others=tuple(others)
     )
 
 
@@ -348,6 +388,7 @@ def tensor_record(tensor: Tensor) -> TensorRecord:
         storage_offset=tensor.storage_offset,
         file=optional(tensor.file),
         local_shape=tensor.local_shape,
+        local_shapes=tensor.local_shapes,
         placements=tuple(map(text, tensor.placements)),
         parts=tuple(map(_part, tensor.parts)),
     )

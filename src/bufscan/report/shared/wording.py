@@ -54,7 +54,8 @@ def shape_of(tensor: Tensor) -> str:
     """`64x32`, then what is unusual about it: its layout, or the shard of it that is here."""
     shape = _no_shape(tensor) if tensor.shape is None else dimensions(tensor.shape)
     if tensor.local_shape is not None:
-        shape += f" ({dimensions(tensor.local_shape)} here)"
+        where = "each" if len(tensor.local_shapes) == 1 else "by rank" if tensor.local_shapes else "here"
+        shape += f" ({', '.join(map(dimensions, tensor.local_shapes or (tensor.local_shape,)))} {where})"
     return shape if tensor.layout == "strided" else f"{shape} {tensor.layout}"
 
 

@@ -94,6 +94,9 @@ def particulars_of(
     yield Particular("types", _subclasses(kinds), in_a_row=True)
     yield Particular("files", _files(kinds, view))
     yield Particular("stored", _stored(inventory, by_role, view))
+    yield Particular("placed", _placements(tensors), in_a_row=True)
+    yield Particular("ranks", _ranks(inventory, view))
+    yield Particular("disagree", list(_disagreements(inventory)), "warning")
     yield Particular("packed", list(_packed(inventory, view)))
     yield Particular("views", _views(inventory, census, view), "warning")
     yield Particular("origins", _origins(tensors))
@@ -220,11 +223,44 @@ def _files(kinds: Collection[Kind], view: View) -> list[str]:
 
 
 def _stored(inventory: Inventory, by_role: dict[Role, RoleTotal], view: View) -> list[str]:
+    if inventory.ranks:  # of each rank something else
+        return []
     logical = sum(total.nbytes for total in by_role.values())
     stored = inventory.stored_bytes
-    if stored == logical or not inventory.tensors:
+    if stored == logical or not inventory.tensors or inventory.ranks:  # of each rank something else
         return []
     return [f"{size(stored, units=view.units)} for {size(logical, units=view.units)} of elements"]
+
+
+def _placements(tensors: Sequence[Tensor]) -> list[str]:
+    """How distributed tensors are cut: `Shard(0) 70`."""
+    found = Counter(" ".join(tensor.placements) for tensor in tensors if tensor.placements)
+    return [f"{placements} {count(number)}" for placements, number in found.most_common()]
+
+
+def _ranks(inventory: Inventory, view: View) -> list[str]:
+    """What each process stores, or the range of it where they are many."""
+    shares = sorted(inventory.ranks, key=lambda share: share.stored_bytes)
+    if len(shares) > _MOST_FILES and not view.everything:
+        ends = (
+            f"{size(each.stored_bytes, units=view.units)} on rank {each.rank}" for each in (shares[0], shares[-1])
+        )
+        return [f"{count(len(shares))}: {' to '.join(ends)}"]
+    return [
+        f"{share.rank}: {size(share.stored_bytes, units=view.units)}, on {share.host}" for share in inventory.ranks
+    ]
+
+
+def _disagreements(inventory: Inventory) -> Iterator[str]:
+    for each in inventory.disagreements:
+        others = (f"{value} on {_some_ranks(ranks)}" for value, ranks in each.others.items())
+        yield f"{each.name}: {each.aspect} {each.first} on rank 0, {', '.join(others)}"
+
+
+def _some_ranks(ranks: Sequence[int]) -> str:
+    more = len(ranks) - _MOST_THINGS
+    shown = ", ".join(map(str, ranks[:_MOST_THINGS]))
+    return f"rank{'s' * (len(ranks) > 1)} {shown}" + (f" and {count(more)} more" if more > 0 else "")
 
 
 def _views(inventory: Inventory, census: Census, view: View) -> list[str]:

@@ -5,30 +5,24 @@ Every rank runs the same program on the same targets. Torch is imported only whe
 
 from __future__ import annotations
 
-import os
-import re
-import time
 from contextlib import contextmanager
-from datetime import timedelta
-from typing import TYPE_CHECKING, Any, NoReturn, cast
+from threading import Event, Thread
+from typing import TYPE_CHECKING, NoReturn, Protocol
 
 import msgspec
 
 from bufscan.errors import BufscanError, TargetError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
-# What a launcher tells its workers. A shell on a machine of a cluster may have some of them, and is no worker.
-_TELLING = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
-
-_SECONDS_TO_MEET = 120.0
 _SECONDS_OF_PATIENCE = 300.0
 _SLOWEST = 16 << 20  # bytes a second; a rank that reads less is taken for one that hangs
 
-_SAME_FILES = "give all ranks the same files, as a shared file system does"
+_SECONDS_BETWEEN_LOOKS = 1.0
+_SECONDS_TO_NOTICE = 10.0
 
-_MISSED = re.compile(r"Ranks? (\d+(?:, ?\d+)*) failed to pass monitoredBarrier")  # how gloo says who did not come
+_SAME_FILES = "give all ranks the same files, as a shared file system does"
 
 
 class Elsewhere(Exception):  # noqa: N818 - no error: the first rank goes on, and tells how it went
@@ -71,6 +65,23 @@ class _Word(msgspec.Struct, frozen=True, array_like=True):
     is_last: bool = False
 
 
+class Group(Protocol):
+    """How the ranks hear of each other."""
+
+    def gather(self, data: bytes, patience: float) -> list[bytes]:
+        """What all have, for what this one has.
+
+        Raises:
+            RanksError: not all have answered after so many seconds, or one is gone.
+        """
+
+    def sound(self, step: int, word: bytes) -> None:
+        """Leave word for those who cannot listen."""
+
+    def heard(self, step: int) -> bytes | None:
+        """What somebody left; None where nobody did."""
+
+
 class Ranks:
     """One process of several, which take every step together.
 
@@ -81,13 +92,21 @@ class Ranks:
     """
 
     def __init__(
-        self, rank: int, size: int, gather: Callable[[bytes, float], list[bytes]], *, beside: int = 1
+        self,
+        rank: int,
+        size: int,
+        group: Group | None,
+        *,
+        beside: int = 1,
+        on_stuck: Callable[[BufscanError], object] | None = None,
     ) -> None:
-        """`gather` gives what all have for what this one has, or raises `RanksError` after so many seconds."""
+        """`on_stuck` ends the process: the user's code waits for a rank that failed, and will not come back."""
         self.rank = rank
         self.size = size
         self.beside = beside
-        self._gather: Callable[[bytes, float], list[bytes]] | None = gather
+        self._group = group
+        self._on_stuck = on_stuck
+        self._step = 0
         self._has_parted = size == 1
 
     def exchange(self, step: str, data: bytes = b"", nbytes: int = 0) -> list[bytes]:
@@ -110,10 +129,17 @@ class Ranks:
             yield
             return
         own = None
+        self._step += 1
+        is_over = Event()
+        Thread(target=self._listen, args=(self._step, is_over), daemon=True).start()
         try:
             yield
         except BufscanError as error:
             own = error
+            if self._group is not None:
+                self._group.sound(self._step, msgspec.msgpack.encode((self.rank, _failure_of(error))))
+        finally:
+            is_over.set()
         words = self._told(_Word("agreed", failure=None if own is None else _failure_of(own)))
         self._raise_first([word.failure for word in words], own)
 
@@ -166,7 +192,7 @@ class Ranks:
 
     def settle(self, code: int) -> int:
         """The first rank's exit code for all, once it has said everything: the end of one may end them all."""
-        if self.size == 1 or self._gather is None:
+        if self.size == 1 or self._group is None:
             return code
         try:
             words = self._told(_Word("settle", msgspec.msgpack.encode(code)))
@@ -178,11 +204,19 @@ class Ranks:
 
     def leave(self) -> None:
         """Tell nobody anything any more. What holds the group has to go before the interpreter does."""
-        self._gather = None
+        self._group = None
+
+    def _listen(self, step: int, is_over: Event) -> None:
+        """End this process when it is stuck because another rank failed in the step."""
+        while self._group is not None and not is_over.wait(_SECONDS_BETWEEN_LOOKS):
+            word = self._group.heard(step)
+            if word is not None and not is_over.wait(_SECONDS_TO_NOTICE) and self._on_stuck is not None:
+                rank, failure = msgspec.msgpack.decode(word, type=tuple[int, _Failure])
+                self._on_stuck(failure.met_by([rank]))
 
     def _end(self, error: Exception) -> NoReturn:
         """Fail for good, and tell the others, unless they know or do not wait."""
-        if self._has_parted or self._gather is None:
+        if self._has_parted or self._group is None:
             raise error
         own = _failure_of(error)
         try:
@@ -211,10 +245,10 @@ class Ranks:
 
     def _told(self, word: _Word, nbytes: int = 0, *, is_heard: bool = True) -> list[_Word]:
         """What everybody says in this step. A last word ends it for who hears it."""
-        if self._gather is None:
+        if self._group is None:
             raise RanksError(BufscanError("the other ranks are gone"))
         try:
-            told = self._gather(msgspec.msgpack.encode(word), _SECONDS_OF_PATIENCE + nbytes / _SLOWEST)
+            told = self._group.gather(msgspec.msgpack.encode(word), _SECONDS_OF_PATIENCE + nbytes / _SLOWEST)
         except RanksError:
             self.leave()
             raise
@@ -230,7 +264,7 @@ class Ranks:
         return words
 
 
-ALONE = Ranks(0, 1, lambda data, _: [data])
+ALONE = Ranks(0, 1, None)
 """One process, as there mostly is."""
 
 
@@ -246,28 +280,6 @@ def share_of(sizes: Sequence[int], rank: int, size: int) -> range:
     return range(begin, end)
 
 
-def joined(environment: Mapping[str, str]) -> Ranks:
-    """The ranks that a launcher started, when all of them are there; this process alone where none did.
-
-    Raises:
-        BufscanError: they do not find each other.
-    """
-    told = {name: environment.get(name, "") for name in _TELLING}
-    if not all(told.values()) or told["WORLD_SIZE"] == "1":
-        return ALONE
-    rank, size = told["RANK"], told["WORLD_SIZE"]
-    if not (rank.isdecimal() and size.isdecimal() and int(rank) < int(size)):
-        raise BufscanError(f"RANK is `{rank}` and WORLD_SIZE is `{size}`", hint="start it with `torchrun`")
-    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "FATAL")  # what gloo says of a rank that is gone, we say
-    local = environment.get("LOCAL_WORLD_SIZE", "")
-    beside = int(local) if local.isdecimal() and int(local) else 1
-    try:
-        return Ranks(int(rank), int(size), _Gloo(int(rank), int(size)).gather, beside=beside)
-    except ImportError as error:
-        hint = "`pip install 'bufscan[torch]'`, or unset WORLD_SIZE to work in one process"
-        raise BufscanError("several ranks need torch", hint=hint) from error
-
-
 def _failure_of(error: Exception) -> _Failure:
     from socket import gethostname
 
@@ -277,53 +289,3 @@ def _failure_of(error: Exception) -> _Failure:
     if isinstance(error, MemoryError):
         return _Failure("out of memory", host=host)
     return _Failure(f"this is a bug in bufscan: {type(error).__name__}: {error}", host=host)
-
-
-class _Gloo:
-    """A group of our own: the user's code may make and end the default one as it likes."""
-
-    def __init__(self, rank: int, size: int) -> None:
-        import torch
-
-        distributed = cast("Any", torch.distributed)  # which exports less than it documents
-        self._torch = torch
-        self._size = size
-        patience = timedelta(seconds=_SECONDS_TO_MEET)
-        try:
-            store, _, _ = next(iter(distributed.rendezvous("env://", timeout=patience)))
-            own = distributed.PrefixStore("bufscan", store)
-            self._group = distributed.ProcessGroupGloo(own, rank, size, patience)
-        except (RuntimeError, ValueError, OSError) as error:
-            hint = "unset WORLD_SIZE to work in one process; GLOO_SOCKET_IFNAME names the network between machines"
-            raise BufscanError(f"the {size} ranks do not find each other: {_brief(error)}", hint=hint) from error
-
-    def gather(self, data: bytes, patience: float) -> list[bytes]:
-        """What all ranks have."""
-        began = time.monotonic()
-        try:
-            # The one step that may take long, and that says who is missing.
-            self._group.monitored_barrier(timedelta(seconds=patience), wait_all_ranks=True)
-            sizes = [int(each.view(self._torch.int64)) for each in self._all(len(data).to_bytes(8, "little"), 8)]
-            return [
-                bytes(each[:size].numpy()) for each, size in zip(self._all(data, max(sizes)), sizes, strict=True)
-            ]
-        except RuntimeError as error:
-            missed = _MISSED.search(str(error))
-            who = f"rank {missed[1]}" if missed else "another rank"
-            waited = time.monotonic() - began
-            what = (
-                f"did not answer for {waited:,.0f} s" if waited >= patience else "ended before its work was done"
-            )
-            raise RanksError(BufscanError(f"{who} {what}")) from error
-
-    def _all(self, data: bytes, size: int) -> list[Any]:
-        own = self._torch.zeros(size, dtype=self._torch.uint8)
-        if data:
-            own[: len(data)] = self._torch.frombuffer(bytearray(data), dtype=self._torch.uint8)
-        found = [self._torch.empty_like(own) for _ in range(self._size)]
-        self._group.allgather([found], [own]).wait()
-        return found
-
-
-def _brief(error: Exception) -> str:
-    return str(error).partition("\n")[0].partition(". This may indicate")[0].strip() or type(error).__name__

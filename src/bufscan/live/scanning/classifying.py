@@ -11,13 +11,13 @@ from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, NamedTuple
 
 from bufscan.inventory import HARMLESS_HOLDINGS
-from bufscan.live.anatomy import class_dict, instance_dict, is_a, is_torch_class, module_of, mro_of
-from bufscan.live.describing import Places, is_uninitialised
-from bufscan.live.functions import codes_of, fills, functions_in, unwrapped
-from bufscan.live.origin import origin_of
-from bufscan.live.registry import table_of
-from bufscan.live.renewal import Methods, fate_by_hooks
-from bufscan.live.usage import Uses
+from bufscan.live.reach.anatomy import class_dict, instance_dict, is_a, is_torch_class, module_of, mro_of
+from bufscan.live.reach.describing import Places, is_uninitialised
+from bufscan.live.reach.functions import codes_of, fills, functions_in, unwrapped
+from bufscan.live.reach.origin import origin_of
+from bufscan.live.reach.registry import table_of
+from bufscan.live.scanning.renewal import Methods, fate_by_hooks
+from bufscan.live.scanning.usage import Uses
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from torch import nn
 
     from bufscan.inventory import Holding
-    from bufscan.live.naming import Place
-    from bufscan.live.registry import RegisteredTensor
-    from bufscan.live.walking import Reached
+    from bufscan.live.reach.naming import Place
+    from bufscan.live.reach.registry import RegisteredTensor
+    from bufscan.live.reach.walking import Reached
     from bufscan.source.abstract_pass import Fate
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from bufscan.inventory import Skipped
-from bufscan.live.anatomy import instance_dict
+from bufscan.live.reach.anatomy import instance_dict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

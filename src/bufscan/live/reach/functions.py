@@ -9,7 +9,7 @@ import types
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
-from bufscan.live.anatomy import (
+from bufscan.live.reach.anatomy import (
     class_dict,
     instance_dict,
     is_a,

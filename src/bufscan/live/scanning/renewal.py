@@ -7,9 +7,9 @@ from functools import partial
 from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from bufscan.live.anatomy import class_dict, instance_dict, is_a, is_torch_class, kind_of, mro_of
-from bufscan.live.functions import codes_of, functions_in, names_in, unwrapped
-from bufscan.live.origin import source_of_function
+from bufscan.live.reach.anatomy import class_dict, instance_dict, is_a, is_torch_class, kind_of, mro_of
+from bufscan.live.reach.functions import codes_of, functions_in, names_in, unwrapped
+from bufscan.live.reach.origin import source_of_function
 from bufscan.source.abstract_pass import Fate, Routine, fate_of
 
 if TYPE_CHECKING:

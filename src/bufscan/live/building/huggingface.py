@@ -12,9 +12,9 @@ import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bufscan.errors import UnreadableError, UsageError
-from bufscan.live.importing import import_torch
-from bufscan.live.standard_output import diverted_to_stderr
-from bufscan.live.user_code import failure_of
+from bufscan.live.building.importing import import_torch
+from bufscan.live.building.standard_output import diverted_to_stderr
+from bufscan.live.building.user_code import failure_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

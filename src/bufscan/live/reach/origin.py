@@ -15,7 +15,7 @@ from types import CodeType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, NamedTuple
 
 from bufscan.errors import UnreadableError
-from bufscan.live.anatomy import class_dict, instance_dict, is_a, mro_of
+from bufscan.live.reach.anatomy import class_dict, instance_dict, is_a, mro_of
 from bufscan.source.origins import DefinedClass, origin_at, origin_in_classes, origin_in_file
 from bufscan.source.project import SourceFile, parse
 from bufscan.source.sites import walk

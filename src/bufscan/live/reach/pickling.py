@@ -11,7 +11,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from bufscan.errors import UnreadableError
-from bufscan.live.describing import StorageTable
+from bufscan.live.reach.describing import StorageTable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING
 
-from bufscan.live.origin import source_of_function
+from bufscan.live.reach.origin import source_of_function
 from bufscan.source.sites import walk
 from bufscan.source.slots import INSERTING, Receivers, last_name
 

@@ -20,11 +20,11 @@ import msgspec
 from bufscan.bytesource import is_file
 from bufscan.dtypes import ALIASES
 from bufscan.errors import BufscanError, UnreadableError, UsageError
-from bufscan.live.anatomy import module_dict
-from bufscan.live.config_defaults import config_classes, required
-from bufscan.live.expression import Expression, parse_expression
-from bufscan.live.standard_output import diverted_to_stderr
-from bufscan.live.user_code import failure_of
+from bufscan.live.building.config_defaults import config_classes, required
+from bufscan.live.building.expression import Expression, parse_expression
+from bufscan.live.building.standard_output import diverted_to_stderr
+from bufscan.live.building.user_code import failure_of
+from bufscan.live.reach.anatomy import module_dict
 from bufscan.source.files import is_installed
 
 if TYPE_CHECKING:

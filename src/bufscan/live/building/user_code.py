@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 
 from bufscan.errors import UnreadableError
 from bufscan.inventory import Location
-from bufscan.live.refusals import explain_refusal
+from bufscan.live.building.refusals import explain_refusal
 from bufscan.source.files import is_installed
 
 if TYPE_CHECKING:
     from types import TracebackType
 
 _STDLIB = sysconfig.get_path("stdlib")
-_BUFSCAN = str(Path(__file__).parents[1])
+_BUFSCAN = str(Path(__file__).parents[2])
 
 _MEMORY_WORDS = ("can't allocate memory", "not enough memory", "out of memory")
 _NO_VALUES = re.compile(r"\bmeta tensor|register_meta", re.IGNORECASE)

@@ -222,7 +222,11 @@ def _parts_of(tensor: torch.Tensor, table: StorageTable) -> tuple[Part, ...]:
         torch.sparse_bsc: ("ccol_indices", "row_indices", "values"),
         torch.sparse_coo: ("_indices", "_values"),
     }
-    if is_wrapper(tensor) and _local_of(tensor) is None:
+    local = _local_of(tensor)
+    inner: dict[str, torch.Tensor]
+    if local is not None:
+        inner = {"_local_tensor": local}
+    elif is_wrapper(tensor):
         names = tensor.__tensor_flatten__()[0]  # type: ignore[attr-defined]  # what makes it a wrapper
         inner = {name: getattr(tensor, name) for name in names}
     else:

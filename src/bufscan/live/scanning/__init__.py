@@ -7,18 +7,18 @@ from types import FunctionType
 from typing import TYPE_CHECKING, Any, Literal
 
 from bufscan.inventory import HARMLESS_HOLDINGS, ExtraState, Inventory, Tensor
-from bufscan.live.anatomy import is_torch_class
-from bufscan.live.classifying import Classifier
-from bufscan.live.describing import Places, StorageTable, describe, is_uninitialised, subclasses_not_asked
-from bufscan.live.measuring import measure
-from bufscan.live.origin import origin_of, origin_of_function, origin_of_global
-from bufscan.live.registry import registered_modules, registered_tensors, table_of
-from bufscan.live.renewal import is_reset
-from bufscan.live.saving import SavedNames
-from bufscan.live.shadowing import Shadows
-from bufscan.live.sharing import splits
-from bufscan.live.slots import lacks_values, misregistration_of, slot_at, slot_of
-from bufscan.live.walking import walk
+from bufscan.live.reach.anatomy import is_torch_class
+from bufscan.live.reach.describing import Places, StorageTable, describe, is_uninitialised, subclasses_not_asked
+from bufscan.live.reach.measuring import measure
+from bufscan.live.reach.origin import origin_of, origin_of_function, origin_of_global
+from bufscan.live.reach.registry import registered_modules, registered_tensors, table_of
+from bufscan.live.reach.saving import SavedNames
+from bufscan.live.reach.walking import walk
+from bufscan.live.scanning.classifying import Classifier
+from bufscan.live.scanning.renewal import is_reset
+from bufscan.live.scanning.shadowing import Shadows
+from bufscan.live.scanning.sharing import splits
+from bufscan.live.scanning.slots import lacks_values, misregistration_of, slot_at, slot_of
 from bufscan.tensor_names import extra_state_key
 
 if TYPE_CHECKING:
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
     from torch import nn
 
     from bufscan.inventory import Holding, Role, Skipped, Slot
-    from bufscan.live.describing import Elements
-    from bufscan.live.measuring import Measurement
-    from bufscan.live.naming import Anchor
-    from bufscan.live.registry import RegisteredModule, RegisteredTensor
-    from bufscan.live.walking import Reached
+    from bufscan.live.reach.describing import Elements
+    from bufscan.live.reach.measuring import Measurement
+    from bufscan.live.reach.naming import Anchor
+    from bufscan.live.reach.registry import RegisteredModule, RegisteredTensor
+    from bufscan.live.reach.walking import Reached
     from bufscan.source.origins import Origin
 
 _MOST_NAMES = 3  # of what a note is about

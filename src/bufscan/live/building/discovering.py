@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bufscan.errors import UnreadableError
 from bufscan.inventory import Skipped
-from bufscan.live.anatomy import is_torch_class, mro_of
-from bufscan.live.config_defaults import config_classes, named, required
-from bufscan.live.importing import import_source
-from bufscan.live.origin import source_of_class, source_of_function
-from bufscan.live.registry import registered_modules
+from bufscan.live.building.config_defaults import config_classes, named, required
+from bufscan.live.building.importing import import_source
+from bufscan.live.reach.anatomy import is_torch_class, mro_of
+from bufscan.live.reach.origin import source_of_class, source_of_function
+from bufscan.live.reach.registry import registered_modules
 from bufscan.source.files import shown
 
 if TYPE_CHECKING:

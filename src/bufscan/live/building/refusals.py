@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from bufscan.live.anatomy import class_dict, instance_dict, is_torch_class, mro_of
-from bufscan.live.origin import find_origin
-from bufscan.live.registry import table_of
+from bufscan.live.reach.anatomy import class_dict, instance_dict, is_torch_class, mro_of
+from bufscan.live.reach.origin import find_origin
+from bufscan.live.reach.registry import table_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

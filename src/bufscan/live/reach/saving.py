@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from bufscan.live.anatomy import items_of_mapping, items_of_sequence, kind_of
-from bufscan.live.describing import elements_of
-from bufscan.live.naming import key_step
+from bufscan.live.reach.anatomy import items_of_mapping, items_of_sequence, kind_of
+from bufscan.live.reach.describing import elements_of
+from bufscan.live.reach.naming import key_step
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     import torch
 
-    from bufscan.live.describing import Elements
+    from bufscan.live.reach.describing import Elements
 
 _MOST_VALUES = 100_000
 

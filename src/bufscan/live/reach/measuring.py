@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from bufscan.inventory import Skipped
-from bufscan.live.anatomy import instance_dict
-from bufscan.live.describing import is_uninitialised, subclasses_not_asked
-from bufscan.live.user_code import summary_of
+from bufscan.live.building.user_code import summary_of
+from bufscan.live.reach.anatomy import instance_dict
+from bufscan.live.reach.describing import is_uninitialised, subclasses_not_asked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from torch import nn
 
     from bufscan.inventory import Holding
-    from bufscan.live.functions import Namespace
-    from bufscan.live.registry import RegisteredModule
+    from bufscan.live.reach.functions import Namespace
+    from bufscan.live.reach.registry import RegisteredModule
     from bufscan.source.origins import Want
 
 # How an object is held is said by the strongest step on the way to it.

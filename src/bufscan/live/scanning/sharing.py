@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from bufscan.live.describing import Elements, Places
-    from bufscan.live.registry import RegisteredTensor
-    from bufscan.live.usage import Uses
+    from bufscan.live.reach.describing import Elements, Places
+    from bufscan.live.reach.registry import RegisteredTensor
+    from bufscan.live.scanning.usage import Uses
 
 
 class Split(NamedTuple):

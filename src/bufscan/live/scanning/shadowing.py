@@ -6,15 +6,15 @@ import types
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bufscan.inventory import Skipped
-from bufscan.live.anatomy import class_dict, instance_dict, is_a, kind_of, mro_of
-from bufscan.live.naming import Anchor
-from bufscan.live.registry import is_script, table_of
+from bufscan.live.reach.anatomy import class_dict, instance_dict, is_a, kind_of, mro_of
+from bufscan.live.reach.naming import Anchor
+from bufscan.live.reach.registry import is_script, table_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from bufscan.inventory import Holding
-    from bufscan.live.registry import RegisteredModule, RegisteredTensor
+    from bufscan.live.reach.registry import RegisteredModule, RegisteredTensor
 
 # What they give is bound to the instance, and never what is registered there.
 _METHODS = (types.FunctionType, staticmethod, classmethod, types.BuiltinFunctionType)

@@ -13,12 +13,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from bufscan.inventory import Skipped
-from bufscan.live import anatomy
-from bufscan.live.anatomy import class_dict, kind_of, mro_of
-from bufscan.live.describing import brief, subclasses_not_asked
-from bufscan.live.functions import files_of, functions_in, globals_of
-from bufscan.live.naming import Anchor, Place, key_step, root_place
-from bufscan.live.registry import child_step, is_script, registered_modules, registered_tensors, table_of
+from bufscan.live.reach import anatomy
+from bufscan.live.reach.anatomy import class_dict, kind_of, mro_of
+from bufscan.live.reach.describing import brief, subclasses_not_asked
+from bufscan.live.reach.functions import files_of, functions_in, globals_of
+from bufscan.live.reach.naming import Anchor, Place, key_step, root_place
+from bufscan.live.reach.registry import child_step, is_script, registered_modules, registered_tensors, table_of
 from bufscan.tensor_names import spell_key
 
 if TYPE_CHECKING:
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from bufscan.live.functions import Global
-    from bufscan.live.registry import RegisteredModule
+    from bufscan.live.reach.functions import Global
+    from bufscan.live.reach.registry import RegisteredModule
 
 MAX_OBJECTS = 100_000
 """Objects looked into behind one attribute; a vocabulary's strings are not among them."""

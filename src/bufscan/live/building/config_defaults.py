@@ -7,7 +7,7 @@ import inspect
 import types
 from typing import TYPE_CHECKING, Any, get_args
 
-from bufscan.live.anatomy import is_stdlib_class, is_torch_class, mro_of
+from bufscan.live.reach.anatomy import is_stdlib_class, is_torch_class, mro_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -10,9 +10,9 @@ if TYPE_CHECKING:
     import torch
 
     from bufscan.inventory import Holding
-    from bufscan.live.classifying import Verdict
-    from bufscan.live.naming import Place
-    from bufscan.live.registry import RegisteredTensor
+    from bufscan.live.reach.naming import Place
+    from bufscan.live.reach.registry import RegisteredTensor
+    from bufscan.live.scanning.classifying import Verdict
     from bufscan.source.origins import Origin
 
 _LIFETIMES = ("cache", "state", "carried")
