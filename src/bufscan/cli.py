@@ -256,6 +256,11 @@ def run() -> NoReturn:
     # The interpreter's last collection would look through all of torch for a quarter of a second, and free nothing
     # that the end of the process does not.
     gc.freeze()
+    if (
+        code < 0
+    ):  # Ctrl-C ended the program that was run, which has shown its traceback: Python ends by that signal
+        sys.excepthook = lambda *_: None
+        raise KeyboardInterrupt
     sys.exit(code)
 
 
