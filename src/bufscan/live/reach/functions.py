@@ -120,6 +120,8 @@ def _function_behind(value: Any) -> object:
         return value.__func__
     if is_a(value, property):
         return value.fget
+    if is_a(value, types.FunctionType) and str(value.__globals__.get("__name__")).startswith("bufscan."):
+        return unwrapped(value)  # `bufscan run` looks on through it
     return value.func if is_a(value, cached_property) else value
 
 
