@@ -218,7 +218,7 @@ def test_a_path_object_names_a_file_as_its_text_does(tmp_path: Path) -> None:
     ids=["inspect", "check", "diff"],
 )
 def test_what_is_no_target_is_refused(take: Callable[[Any], object], given: object, what: str) -> None:
-    with pytest.raises(UsageError, match=f"^{what} is no target$"):
+    with pytest.raises(UsageError, match=f"^{what} is not a target$"):
         take(given)
 
 

@@ -18,7 +18,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from bufscan.atomicfile import add_to, write_whole
 from bufscan.bytesource import exists
-from bufscan.commands.outcome import DONE, FAILED, Outcome, Paper, refuse_to_overwrite
+from bufscan.commands.outcome import DONE, FAILED, Outcome, OutputFile, refuse_to_overwrite
 from bufscan.commands.terminal import encoding
 from bufscan.errors import BufscanError, TargetError, about, did_you_mean
 from bufscan.live.building.standard_output import reserve_for_results, results
@@ -256,6 +256,11 @@ def run() -> NoReturn:
     # The interpreter's last collection would look through all of torch for a quarter of a second, and free nothing
     # that the end of the process does not.
     gc.freeze()
+    if (
+        code < 0
+    ):  # Ctrl-C ended the program that was run, which has shown its traceback: Python ends by that signal
+        sys.excepthook = lambda *_: None
+        raise KeyboardInterrupt
     sys.exit(code)
 
 
@@ -351,7 +356,7 @@ def _run(arguments: list[str], ranks: Ranks) -> int:
         if results() is None:
             raise _closed()
         return int(outcome or DONE)
-    for file in filter(None, (outcome.output, *(paper.file for paper in outcome.papers))):
+    for file in filter(None, (outcome.output, *(each.path for each in outcome.files))):
         with about(file):
             refuse_to_overwrite(file, outcome.reads)
     if outcome.beside:
@@ -359,9 +364,9 @@ def _run(arguments: list[str], ranks: Ranks) -> int:
     elif outcome.output is None:
         _print(outcome.text)
     else:
-        _write(Paper(outcome.output, outcome.text))
-    for paper in outcome.papers:
-        _write(paper)
+        _write(OutputFile(outcome.output, outcome.text))
+    for each in outcome.files:
+        _write(each)
     stream = sys.stderr if outcome.beside else results()
     if outcome.output is not None or stream is None or not (stream.isatty() or outcome.beside):
         for message, hint, target in outcome.complaints:
@@ -384,13 +389,13 @@ def _is_target(word: str) -> bool:
     return exists(Path(word)) or ":" in word
 
 
-def _write(paper: Paper) -> None:
-    data = paper.text.encode("utf-8", "backslashreplace")
-    with about(paper.file):
-        if paper.adds:
-            add_to(Path(paper.file), data)
+def _write(file: OutputFile) -> None:
+    data = file.text.encode("utf-8", "backslashreplace")
+    with about(file.path):
+        if file.adds:
+            add_to(Path(file.path), data)
         else:
-            write_whole(Path(paper.file), data)
+            write_whole(Path(file.path), data)
 
 
 def _explain(error: Exception, arguments: Sequence[str]) -> int:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, get_args
 import msgspec
 
 from bufscan.inventory import Certainty, Location, Slot  # noqa: TC001 - msgspec reads them where findings are decoded
+from bufscan.rehearsal import Rehearsed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -121,19 +122,22 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         inventory: of the target, with how it fits a model where one was given.
         count_nonfinite: reads values; None when they are not to be read.
-        rehearsal: of its move to another device; None where none was asked for.
         is_stand_in: whether it is a model that was built without values, only to hold a checkpoint against.
     """
 
     inventory: Inventory
     count_nonfinite: CountNonFinite | None = None
-    rehearsal: Rehearsal | None = None
     is_stand_in: bool = False
 
     @property
     def is_live(self) -> bool:
         """Whether the target is a model in memory rather than an artefact."""
         return self.inventory.format == "live"
+
+    @property
+    def rehearsal(self) -> Rehearsal | None:
+        """Of its move to another device; None where none was asked for."""
+        return self.inventory.rehearsal if isinstance(self.inventory, Rehearsed) else None
 
 
 class Rule(msgspec.Struct, frozen=True, kw_only=True):

@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from bufscan.ranks import Ranks
 
 
-class Said(NamedTuple):
+class Judgement(NamedTuple):
     """Findings by path and code, and what a rule should have looked at and could not."""
 
     findings: list[Finding]
     skipped: list[Skipped]
 
 
-def judge(subjects: Iterable[Subject], rules: Iterable[Rule]) -> Said:
+def judge(subjects: Iterable[Subject], rules: Iterable[Rule]) -> Judgement:
     """What the rules say of everything that belongs to one target."""
     rules = tuple(rules)
     found: list[Finding] = []
@@ -36,10 +36,10 @@ def judge(subjects: Iterable[Subject], rules: Iterable[Rule]) -> Said:
                     found.append(each)
                 else:
                     skipped.append(each)
-    return Said(sorted(_once(found), key=path_and_code), skipped)
+    return Judgement(sorted(_once(found), key=path_and_code), skipped)
 
 
-def said_on_all(said: Sequence[Said], ranks: Ranks) -> Sequence[Said]:
+def said_on_all(said: Sequence[Judgement], ranks: Ranks) -> Sequence[Judgement]:
     """What is said of each target on any rank: of a model that they hold together, each sees its own shards.
 
     Raises:
@@ -52,7 +52,7 @@ def said_on_all(said: Sequence[Said], ranks: Ranks) -> Sequence[Said]:
     return [_of_ranks(target) for target in zip(*each_rank, strict=True)]
 
 
-def _of_ranks(said: Iterable[tuple[list[Finding], list[Skipped]]]) -> Said:
+def _of_ranks(said: Iterable[tuple[list[Finding], list[Skipped]]]) -> Judgement:
     """The first rank's, then what another says of something else; that it is that one's is said with it."""
     findings: dict[tuple[str, str], Finding] = {}
     skipped: dict[str, Skipped] = {}
@@ -68,7 +68,7 @@ def _of_ranks(said: Iterable[tuple[list[Finding], list[Skipped]]]) -> Said:
             skipped.setdefault(each.what, msgspec.structs.replace(each, reason=reason))
     known = {(finding.code, finding.identity) for finding in own}
     others = [finding for key, finding in findings.items() if key not in known]
-    return Said(sorted([*own, *others], key=path_and_code), list(skipped.values()))
+    return Judgement(sorted([*own, *others], key=path_and_code), list(skipped.values()))
 
 
 def path_and_code(finding: Finding) -> tuple[object, ...]:

@@ -14,7 +14,7 @@ from msgspec import structs, to_builtins
 from bufscan.checking.results import CheckResult, TargetResult
 from bufscan.comparing.difference import Difference, Entry
 from bufscan.errors import UnknownNameError, did_you_mean
-from bufscan.inventory import Inventory, Tensor
+from bufscan.rehearsal import Rehearsed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import msgspec
 
     from bufscan.findings import Finding
+    from bufscan.inventory import Tensor
 
 P = ParamSpec("P")
 Shown = TypeVar("Shown")
@@ -64,7 +65,7 @@ class _Report:
         return self._written("html")
 
 
-class InspectReport(_Report, Inventory, frozen=True, kw_only=True):
+class InspectReport(_Report, Rehearsed, frozen=True, kw_only=True):
     """What a target holds: `len` counts its tensors, `report[name]` is one, and iteration gives them all."""
 
     def __len__(self) -> int:

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Literal, get_args
 import msgspec
 
 from bufscan.errors import UsageError
-from bufscan.inventory import Skipped
+from bufscan.inventory import Inventory, Skipped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from bufscan.inventory import Inventory, Location, Tensor
+    from bufscan.inventory import Location, Tensor
 
 _NOT_SAVED = ("plain", "cache")  # kinds of slots that would be registered without being saved
 _MOST_NAMES = 3  # in a note
@@ -128,7 +128,13 @@ class Rehearsal(msgspec.Struct, frozen=True, kw_only=True):
         return "passes" if self.reason is None and self.called else "not rehearsed"
 
 
-def told(inventory: Inventory, rehearsal: Rehearsal) -> Inventory:
+class Rehearsed(Inventory, frozen=True, kw_only=True):
+    """What a model holds, and what the rehearsal of its move showed; None where there was none."""
+
+    rehearsal: Rehearsal | None = None
+
+
+def told(inventory: Inventory, rehearsal: Rehearsal) -> Rehearsed:
     """The model's inventory with what the rehearsal showed of its tensors, and why it showed no more."""
     tensors = tuple(
         _told_of(tensor, rehearsal) if tensor.lacks_registration else tensor for tensor in inventory.tensors
@@ -147,7 +153,8 @@ def told(inventory: Inventory, rehearsal: Rehearsal) -> Inventory:
                 *skipped,
                 Skipped(what="another instance that loads the state_dict", reason=reason, failed=True),
             )
-    return msgspec.structs.replace(inventory, tensors=tensors, skipped=skipped, notes=notes)
+    fields = {name: getattr(inventory, name) for name in inventory.__struct_fields__}
+    return Rehearsed(**{**fields, "tensors": tensors, "skipped": skipped, "notes": notes, "rehearsal": rehearsal})
 
 
 def _told_of(tensor: Tensor, rehearsal: Rehearsal) -> Tensor:

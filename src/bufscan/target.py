@@ -130,7 +130,7 @@ def require_target(given: Given) -> Taken:
     if callable(getattr(given, "read", None)) and callable(getattr(given, "seek", None)):
         return OpenedFile(cast("BinaryIO", given))
     raise UsageError(
-        f"{kind_in_words(given)} is no target",
+        f"{kind_in_words(given)} is not a target",
         hint="give a path, the name of a model, an nn.Module, a state_dict, or a file opened in binary mode",
     )
 

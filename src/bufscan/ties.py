@@ -20,13 +20,13 @@ def with_ties(tensors: Sequence[Tensor]) -> list[Tensor]:
     stride and dtype. Views that overlap without being equal are no ties, and tensors without elements never are.
     Entries that already name what they are an alias of are kept.
     """
-    lookers = Counter(tensor.storage for tensor in tensors)
+    sharers = Counter(tensor.storage for tensor in tensors)
     first: dict[tuple[str, str | None, str], str] = {}
     marked: list[Tensor] = []
     for tensor in tensors:
         kept = tensor
         if (
-            lookers[tensor.storage] > 1
+            sharers[tensor.storage] > 1
             and tensor.storage is not None
             and tensor.alias_of is None
             and tensor.stored_bytes

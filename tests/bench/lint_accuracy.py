@@ -76,7 +76,8 @@ def compare(package: str) -> Comparison:
         place = place_of(finding)
         names = finding.tensor.split(".")
         own = {".".join(names[:count]) for count in range(1, len(names) + 1)}
-        if place is not None and any((place[0], name) in owners for name in own):
+        was_built = place in measured or any(place and (place[0], name) in owners for name in own)
+        if place is not None and was_built:  # as a part of another model too
             read[place] = finding
     return Comparison(
         package,

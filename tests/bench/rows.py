@@ -76,9 +76,8 @@ def _inspections(*, quick: bool) -> list[Row]:
     found.append(Row("inspect a DCP folder of 64 ranks", partial(_dcp, 500, 64), "read_metadata()", 1.0))
     for name, words in (("encoder", "603 modules"), ("tokenizer", "a million-word vocabulary")):
         found.append(Row(f"scan a model of {words}", partial(_scan, name), "its build", 0.05))
-    if not quick and find_spec("timm"):
-        found.append(Row("lint of timm", _lint, "compileall", 3.0))
-    return found
+    linted = [] if quick else [package for package in ("timm", "transformers") if find_spec(package)]
+    return found + [Row(f"lint of {package}", partial(_lint, package), "compileall", 3.0) for package in linted]
 
 
 def _most(tensors: int) -> float:
@@ -118,10 +117,10 @@ def _scan(model: str) -> Sides:
     return ours, theirs
 
 
-def _lint() -> Sides:
+def _lint(package: str) -> Sides:
     from inputs import source_of
 
-    folder = source_of("timm")
+    folder = source_of(package)
     return bufscan("lint", folder), python(
         "import compileall, sys; compileall.compile_dir(sys.argv[1], force=True, quiet=2)", folder
     )

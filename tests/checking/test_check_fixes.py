@@ -19,6 +19,7 @@ import bufscan as library
 from bufscan.checking import check
 from bufscan.checking.fixing import changes_for, without_mended, write
 from bufscan.checking.linting import lint
+from bufscan.inspecting import inspect
 from command_line import bufscan
 
 if TYPE_CHECKING:
@@ -215,9 +216,29 @@ def test_an_installed_package_is_never_edited(tmp_path: Path, monkeypatch: pytes
     for target in ("installed_model:Model", str(installed / "installed_model.py:Model")):
         result = check(target)
         (finding,) = result.findings
-        assert (None, None) == (finding.suggestion, finding.edits)
-        assert "register it" in (finding.suggestion_note or "")
+        assert (None, None, None) == (finding.suggestion, finding.edits, finding.suggestion_note)
         assert [] == list(changes_for(result, unsafe=True))
+
+
+def test_nobody_is_sent_to_edit_what_a_class_inherits_from_an_installed_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed = tmp_path / "site-packages"
+    installed.mkdir()
+    (installed / "framework_base.py").write_text(
+        a_model("self.theirs = torch.zeros(3)\nself.held = [nn.Linear(2, 2)]")
+    )
+    (tmp_path / "own.py").write_text(
+        "import torch\nfrom framework_base import Model as Base\n\n\nclass Model(Base):\n"
+        "    def __init__(self):\n        super().__init__()\n        self.mine = torch.zeros(3)\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(installed)
+    said = {each.tensor: each.suggestion_note or "" for each in check("own.py:Model").findings}
+    assert ["held[0]", "mine", "theirs"] == sorted(said)
+    assert ("", True, "") == (said["held[0]"], said["mine"].startswith("register it"), said["theirs"])
+    shown = {each.path: each.suggestion_note for each in inspect("own.py:Model").tensors}
+    assert (said["mine"], None) == (shown["mine"], shown["theirs"])
 
 
 def test_only_what_is_below_the_folder_or_named_is_edited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

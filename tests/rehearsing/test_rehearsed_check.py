@@ -14,6 +14,7 @@ from bufscan.checking import check
 from bufscan.config import BuildEntry, Config, load_config
 from bufscan.errors import UsageError
 from bufscan.inspecting import inspect
+from bufscan.library import InspectReport
 from bufscan.rehearsal import Plan
 from command_line import bufscan
 
@@ -234,6 +235,18 @@ def test_inspect_shows_what_moves_by_hand_and_how_it_went() -> None:
     )
     encoded = inspect("model.py:Model", rehearse=Plan(inputs=INPUTS, method="encode"))
     assert ("rehearsed: `encode()` would run on another device",) == encoded.notes
+
+
+def test_inspect_has_the_findings_of_check() -> None:
+    done = bufscan("inspect", "model.py:Model", "--rehearse", INPUTS, "--format", "json")
+    shown = json.loads(done.stdout)["findings"]
+    checked = json.loads(
+        bufscan("check", "model.py:Model", "--rehearse", INPUTS, "--format", "json").stdout
+    )["targets"][0]["findings"]  # fmt: skip
+    assert shown == checked
+    assert 3 == sum(each["code"] == "BUF202" for each in shown)
+    report = InspectReport.of(inspect("model.py:Model", rehearse=Plan(inputs=INPUTS)))
+    assert [each["code"] for each in checked] == [each.code for each in report.findings]
 
 
 def test_a_checkpoint_cannot_be_rehearsed(tmp_path: Path) -> None:

@@ -106,6 +106,17 @@ FAULTY = {
         + init("self.m = [Block() for _ in range(3)]"),
         "error BUF003 M.m[…]",
     ),
+    "computed from a frozen Parameter": (
+        init(
+            "self.p = nn.Parameter(torch.ones(3), requires_grad=train)\nself.t = self.p * torch.ones(3)",
+            arguments=", train=False",
+        ),
+        "error BUF001 M.t",
+    ),
+    "in a Variable of old": (
+        "from torch.autograd import Variable\n" + init("self.t = Variable(torch.ones(3))"),
+        "error BUF001 M.t",
+    ),
     "a module in the body of a class": (
         "class M(nn.Module):\n    m = nn.Linear(3, 3)\n    def forward(self, x): return self.m(x)\n",
         "error BUF003 M.m",

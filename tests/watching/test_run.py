@@ -101,7 +101,7 @@ def test_classes_of_the_program_itself_are_named_by_its_file(folder: Path) -> No
     assert ["all.py:Net"] == [target["target"] for target in report["targets"]]
     (finding,) = report["targets"][0]["findings"]
     assert {"model": "all.py:Net", "path": "pe", "test": None, "models": 1} == finding["seen"]
-    expected = {"program": "all.py", "ended": None, "models": 1, "classes": 1, "installed": {}}
+    expected = {"program": "all.py", "ended": None, "models": 1, "classes": 1, "installed": {}, "processes": 0}
     assert expected == report["watched"]
 
 
@@ -173,7 +173,7 @@ def test_an_interrupt_is_the_programs(folder: Path) -> None:
     time.sleep(0.2)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=30)
-    assert (b"interrupted\n", 130) == (out, process.returncode)
+    assert (b"interrupted\n", -signal.SIGINT) == (out, process.returncode)
     assert b"waits.py was interrupted\n" in err
 
 
@@ -192,3 +192,22 @@ def test_what_cannot_be_run_is_told(folder: Path) -> None:
         done.returncode,
         done.stderr,
     )
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_processes_that_nobody_watched_are_told(folder: Path, method: str) -> None:
+    (folder / "several.py").write_text(
+        f"import multiprocessing\nfrom torch import nn\nfrom net import Net\n"
+        f"if __name__ == '__main__':\n    nn.Linear(2, 2)\n    context = multiprocessing.get_context('{method}')\n"
+        f"    for process in [context.Process(target=Net) for _ in range(2)]:\n"
+        f"        process.start()\n        process.join()\n"
+    )
+    done = bufscan("run", "several.py", cwd=folder)
+    assert 0 == done.returncode
+    expected = [
+        "not watched: 2 processes of `multiprocessing`, and the models built in them",
+        "no findings in 1 model of 1 class",
+    ]
+    assert expected == [line for line in done.stderr.decode().splitlines() if line]
+    report = json.loads(bufscan("run", "--format", "json", "several.py", cwd=folder).stderr)
+    assert 2 == report["watched"]["processes"]

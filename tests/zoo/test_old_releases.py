@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import pytest
 
 import bufscan
+from bufscan.checking.linting import lint
 
 pytestmark = pytest.mark.zoo
 
@@ -176,3 +177,62 @@ def test_the_forgotten_tensor_is_found_and_a_real_move_leaves_it_behind(
     floating = {name: tensor for name, tensor in found.items() if tensor["dtype"] == "float32"}
     said = {name for name, tensor in floating.items() if tensor["moves"]}
     assert said == {name for name, tensor in floating.items() if tensor["became"] == "float64"}
+
+
+class Read(NamedTuple):
+    """A forgotten tensor as its source shows it, of one of `BUGS`.
+
+    Attributes:
+        release: what to install.
+        tensor: the name that `lint` gives it.
+        folder: where to look, from the folder of the installation on; everywhere when empty.
+        fixed: a later release whose source is clean of it; None where none was seen.
+    """
+
+    release: str
+    tensor: str
+    folder: str = ""
+    fixed: str | None = None
+
+
+READ = (
+    Read("pytorch-ssim==0.1", "SSIM.window"),
+    Read("pytorch-msssim==0.2.1", "SSIM.win"),
+    Read("pytorch-msssim==0.2.1", "MS_SSIM.win"),
+    Read("torchgeometry==0.1.2", "SSIM.window"),
+    Read("torchgeometry==0.1.2", "GaussianBlur.kernel"),
+    Read("pytorch-metric-learning==0.9.90", "MarginLoss.beta"),
+    Read(KORNIA, "Laplacian.kernel", fixed="kornia==0.5.11"),
+    Read(KORNIA, "SpatialGradient.kernel", fixed="kornia==0.5.11"),
+    Read(KORNIA, "GaussianBlur2d.kernel", fixed="kornia==0.5.11"),
+    Read(KORNIA, "MedianBlur.kernel", fixed="kornia==0.5.11"),
+    Read(KORNIA, "PyrDown.kernel", fixed="kornia==0.5.11"),
+    Read(KORNIA, "SSIM.window", fixed="kornia==0.5.11"),
+    Read(KORNIA, "SIFTDescriptor.gk"),
+    Read(KORNIA, "PatchAffineShapeEstimator.weighting"),
+    Read(KORNIA, "HomographyWarper.grid"),
+    Read("lambda-networks==0.4.0", "LambdaLayer.rel_pos"),
+    Read(NN_AUDIO[0], "STFT.wsin", fixed="nnAudio==0.2.0"),
+    Read(NN_AUDIO[0], "STFT.kernal_cos_inv", fixed="nnAudio==0.2.0"),
+    Read(NN_AUDIO[0], "STFT.window_mask", fixed="nnAudio==0.2.0"),
+    Read(
+        "transformers==4.45.2",
+        "LlamaRotaryEmbedding.original_inv_freq",
+        "transformers/models/llama",
+        "transformers==5.23.0",
+    ),
+)
+
+
+def named_by_lint(release: str, wheels: Path, folder: str, monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    monkeypatch.chdir(installed(release, wheels))
+    return {finding.tensor for finding in lint(folder or ".").findings}
+
+
+@pytest.mark.parametrize("read", READ, ids=lambda read: f"{read.release} {read.tensor}")
+def test_the_source_alone_shows_the_forgotten_tensor_and_is_clean_once_it_is_fixed(
+    read: Read, wheels: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert read.tensor in named_by_lint(read.release, wheels, read.folder, monkeypatch)
+    if read.fixed is not None:
+        assert read.tensor not in named_by_lint(read.fixed, wheels, read.folder, monkeypatch)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from bufscan.bytesource import OpenFiles
-from bufscan.checking.arguments import idle_entries
+from bufscan.checking.arguments import unused_entries
 from bufscan.checking.examining import Means, examine
 from bufscan.checking.fixing import Editable
 from bufscan.checking.policy import Policy
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from bufscan.checking.examining import Examined
     from bufscan.checking.results import Known
     from bufscan.findings import Rule
-    from bufscan.judging import Said
+    from bufscan.judging import Judgement
     from bufscan.ranks import Ranks
     from bufscan.rehearsal import Plan
     from bufscan.target import Given, Taken
@@ -124,12 +124,12 @@ def _check(
     results = _without_measured(results)
     # When all findings are known, ignores can be: the comment on a class may be needed by another target.
     results = [
-        _with(result, policy.idle_comments(each.classes), policy)
+        _with(result, policy.unused_comments(each.classes), policy)
         for result, each in zip(results, examined, strict=True)
     ]
     if config.file is not None and _is_all(named, config) and all(result.is_complete for result in results):
-        idle = _idle_in_file(config, config.file, policy, [each.target for each in examined])
-        results += [idle] if idle.findings or idle.ignored or idle.skipped else []
+        unused = _unused_in_file(config, config.file, policy, [each.target for each in examined])
+        results += [unused] if unused.findings or unused.ignored or unused.skipped else []
     return CheckResult(
         targets=tuple(results),
         rules=rules,
@@ -158,7 +158,7 @@ def _never_nothing(examined: list[Examined]) -> list[Examined]:
     return [msgspec.structs.replace(each, failure=each.failure or each.nothing) for each in examined]
 
 
-def _judged(examined: Examined, said: Said, findings: Iterable[Finding], policy: Policy) -> TargetResult:
+def _judged(examined: Examined, said: Judgement, findings: Iterable[Finding], policy: Policy) -> TargetResult:
     unread = [skipped for subject in examined.subjects for skipped in subject.inventory.skipped]
     result = TargetResult(
         target=examined.target,
@@ -212,12 +212,12 @@ def _is_all(named: Iterable[Taken], config: Config) -> bool:
     return {named_from_here(target) for target in named if isinstance(target, str)}.issuperset(listed)
 
 
-def _idle_in_file(config: Config, file: str, policy: Policy, examined: Collection[str]) -> TargetResult:
+def _unused_in_file(config: Config, file: str, policy: Policy, examined: Collection[str]) -> TargetResult:
     """What the configuration says of nothing any more. A model that it means to build was not checked.
 
     Where it lists no targets, its models to build may be those of another check; its ignores are for all of them.
     """
-    entries = list(idle_entries(config.build, examined)) if config.targets else []
+    entries = list(unused_entries(config.build, examined)) if config.targets else []
     builds = tuple(
         Skipped(what=f"`{entry.target}`", reason="no target defines the model of this `build` entry", failed=True)
         for entry in entries
@@ -225,7 +225,7 @@ def _idle_in_file(config: Config, file: str, policy: Policy, examined: Collectio
     )
     skips = [entry.target for entry in entries if entry.skip is not None]
     result = TargetResult(target=file, skipped=builds, file=file)
-    return _with(result, policy.idle_entries(skips), policy)
+    return _with(result, policy.unused_entries(skips), policy)
 
 
 def _fixed(named: Iterable[Taken], results: Iterable[TargetResult], policy: Policy) -> tuple[Known, ...]:

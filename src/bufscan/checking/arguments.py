@@ -16,7 +16,7 @@ def entries_for(name: str, entries: Sequence[BuildEntry]) -> list[BuildEntry]:
     return [entry for entry in entries if name in (entry.target, _defined_as(entry.target))]
 
 
-def idle_entries(entries: Sequence[BuildEntry], examined: Collection[str]) -> Iterator[BuildEntry]:
+def unused_entries(entries: Sequence[BuildEntry], examined: Collection[str]) -> Iterator[BuildEntry]:
     """Entries that speak of none of the models that were examined, by what these were called."""
     models = {name.partition("(")[0] for name in examined}
     for entry in entries:

@@ -196,8 +196,7 @@ def _subject(artefact: Artefact, means: Means, plan: Plan | None) -> Subject:
         from bufscan.rehearsing.planned import rehearse_as
 
         rehearsal = rehearse_as(plan, artefact.model, _object(artefact), means.build.dtype)
-        inventory = told(subject.inventory, rehearsal)
-        subject = msgspec.structs.replace(subject, inventory=inventory, rehearsal=rehearsal)
+        subject = msgspec.structs.replace(subject, inventory=told(subject.inventory, rehearsal))
     return subject
 
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class Policy:
-    """Decides finding by finding, and remembers what it was asked of, so that idle ignores can be named."""
+    """Decides finding by finding, and remembers what it was asked of, so that unused ignores can be named."""
 
     def __init__(
         self,
@@ -43,7 +43,7 @@ class Policy:
         """
         self._config = config
         self._ran = frozenset(rule.code for rule in rules)
-        self._wants_idle = unused_ignore.RULE.code in self._ran
+        self._wants_unused = unused_ignore.RULE.code in self._ran
         self._baseline = Baseline(baseline or ())
         self._met: set[Known] = set()
         self._used_entries: set[int] = set()
@@ -88,9 +88,9 @@ class Policy:
             )
         )
 
-    def idle_comments(self, classes: Iterable[ClassLines]) -> Iterator[Finding]:
+    def unused_comments(self, classes: Iterable[ClassLines]) -> Iterator[Finding]:
         """Comments inside classes that were examined and that no finding needed, each told of once."""
-        for file, lines in classes if self._wants_idle else ():
+        for file, lines in classes if self._wants_unused else ():
             if Path(file).is_absolute():
                 continue  # not the user's own: installed beside the project
             for comment in self._comments(file):
@@ -102,17 +102,17 @@ class Policy:
                 what = f"the ignore of {_listed(comment.codes)}" if comment.codes else "the ignore"
                 fault = f"is not in force: {comment.fault}" if comment.fault else "matches no finding"
                 mark = f"{file}: # bufscan: ignore[{', '.join(comment.codes)}] {comment.reason}".rstrip()
-                yield _idle(f"{what} {fault}", mark, Location(file=file, line=comment.line))
+                yield _unused(f"{what} {fault}", mark, Location(file=file, line=comment.line))
 
-    def idle_entries(self, skips: Iterable[str]) -> Iterator[Finding]:
+    def unused_entries(self, skips: Iterable[str]) -> Iterator[Finding]:
         """Entries of the configuration that matched nothing in all its targets; `skips` are models to skip."""
-        for position, entry in enumerate(self._config.ignore if self._wants_idle else ()):
+        for position, entry in enumerate(self._config.ignore if self._wants_unused else ()):
             if position not in self._used_entries and self._judges(entry.code):
                 what = f"ignore of {_listed((entry.code,))} for `{entry.tensor}`"
-                yield _idle(f"the {what} matches no finding", what)
-        for target in skips if self._wants_idle else ():
+                yield _unused(f"the {what} matches no finding", what)
+        for target in skips if self._wants_unused else ():
             what = f"skip of `{target}`"
-            yield _idle(f"the {what} matches no model", what)
+            yield _unused(f"the {what} matches no model", what)
 
     def _judges(self, code: str) -> bool:
         """Whether every rule that the code covers ran, so that no finding means that there is none."""
@@ -144,7 +144,7 @@ class Policy:
         return None
 
 
-def _idle(message: str, mark: str, location: Location | None = None) -> Finding:
+def _unused(message: str, mark: str, location: Location | None = None) -> Finding:
     rule = unused_ignore.RULE
     return Finding(
         code=rule.code,

@@ -87,6 +87,7 @@ class Watched(msgspec.Struct, frozen=True, kw_only=True):
         models: how many it made.
         classes: of how many classes these were.
         installed: findings in the code of installed packages, which do not count, by package.
+        processes: how many others it made with `multiprocessing`, whose models nobody looked at.
     """
 
     program: str
@@ -94,6 +95,7 @@ class Watched(msgspec.Struct, frozen=True, kw_only=True):
     models: int
     classes: int
     installed: dict[str, int]
+    processes: int = 0
 
 
 class SourceRead(msgspec.Struct, frozen=True, kw_only=True):

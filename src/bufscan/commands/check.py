@@ -112,7 +112,7 @@ def check(  # noqa: PLR0913, PLR0917 - typer reads the options from the paramete
         exit_zero=exit_zero,
         quiet=quiet,
     )
-    mends = require_fixes(fix=fix, unsafe=unsafe_fixes, diff=diff)
+    fixes = require_fixes(fix=fix, unsafe=unsafe_fixes, diff=diff)
     plan = plan_of(rehearse, method, rehearse_dtype, train=train)
     from bufscan import checking
 
@@ -133,7 +133,7 @@ def check(  # noqa: PLR0913, PLR0917 - typer reads the options from the paramete
             ranks=ranks,
         )
     ranks.part()
-    if mends:
+    if fixes:
         from bufscan.checking.fixing import changes_for, diff_of, without_mended, write
 
         changes = list(changes_for(result, unsafe=unsafe_fixes))

@@ -23,5 +23,5 @@ def explain(
     from bufscan.report.reference.explaining import explanation, rule_list
     from bufscan.rules import RULES
 
-    paper = display(None, color=color)
-    return Outcome(rule_list(RULES, paper) if code is None else explanation(rule_of(code), paper))
+    shown_on = display(None, color=color)
+    return Outcome(rule_list(RULES, shown_on) if code is None else explanation(rule_of(code), shown_on))

@@ -18,7 +18,7 @@ from bufscan.commands.outcome import (
     FAILED,
     Complaint,
     Outcome,
-    Paper,
+    OutputFile,
     first_of,
     refuse_to_overwrite,
 )
@@ -65,10 +65,10 @@ Outputs = Annotated[
 ]
 
 
-Fix = Annotated[bool, typer.Option("--fix", help="Mend what can be mended safely.")]
+Fix = Annotated[bool, typer.Option("--fix", help="Fix what can be fixed safely.")]
 UnsafeFixes = Annotated[
     bool,
-    typer.Option("--unsafe-fixes", help="With --fix or --diff: mend what adds keys to the state_dict too."),
+    typer.Option("--unsafe-fixes", help="With --fix or --diff: also what adds keys to the state_dict."),
 ]
 Diff = Annotated[bool, typer.Option("--diff", help="Show what --fix would change, and change nothing.")]
 
@@ -79,8 +79,8 @@ class Gate(NamedTuple):
     Attributes:
         settings: the configuration, with what the command line says instead.
         known: findings that pass; None without a baseline.
-        on_paper: formats, and the files that they go to.
-        on_screen: formats for standard output.
+        to_files: formats, and the files that they go to.
+        to_screen: formats for standard output.
         write_baseline: the file that what is found goes to, in place of a report.
         exit_zero: whether findings do not fail.
         quiet: whether the summary line is enough.
@@ -88,8 +88,8 @@ class Gate(NamedTuple):
 
     settings: Config
     known: frozenset[Known] | None
-    on_paper: list[tuple[str, str]]
-    on_screen: list[str]
+    to_files: list[tuple[str, str]]
+    to_screen: list[str]
     write_baseline: str | None
     exit_zero: bool
     quiet: bool
@@ -102,29 +102,31 @@ class Gate(NamedTuple):
         read = (*reads, *_paths(self.settings.file))
         if self.write_baseline is not None:
             return _write_baseline(result, self.write_baseline, self.settings.folder, read)
-        text, papers = self._reports(result, shown_on)
+        text, files = self._reports(result, shown_on)
         code = result.exit_code
         return Outcome(
             text,
             exit_code=DONE if self.exit_zero and code == DIFFERENT else code,
-            papers=papers,
+            files=files,
             complaints=tuple(_complaints(result)),
             reads=(*read, *_paths(self.settings.baseline)),
         )
 
-    def _reports(self, result: CheckResult, shown_on: Display) -> tuple[str, tuple[Paper, ...]]:
+    def _reports(self, result: CheckResult, shown_on: Display) -> tuple[str, tuple[OutputFile, ...]]:
         """What is shown, and the files to write."""
         from linecache import getline  # only a report of findings needs it
 
-        formats = {*self.on_screen, *(name for name, _ in self.on_paper)}
+        formats = {*self.to_screen, *(name for name, _ in self.to_files)}
         plain = CheckView(
             version=_version(formats), folder=_folder_in_workspace(), quiet=self.quiet, source_line=getline
         )
         view = msgspec.structs.replace(plain, display=shown_on)
-        papers = [Paper(file, CHECK_REPORTS[format_name](result, plain)) for format_name, file in self.on_paper]
+        files = [
+            OutputFile(file, CHECK_REPORTS[format_name](result, plain)) for format_name, file in self.to_files
+        ]
         if page := os.environ.get("GITHUB_STEP_SUMMARY"):  # what a step puts there is shown as Markdown
-            papers.append(Paper(page, CHECK_REPORTS["markdown"](result, plain), adds=True))
-        return "".join(CHECK_REPORTS[each](result, view) for each in self.on_screen), tuple(papers)
+            files.append(OutputFile(page, CHECK_REPORTS["markdown"](result, plain), adds=True))
+        return "".join(CHECK_REPORTS[each](result, view) for each in self.to_screen), tuple(files)
 
 
 def gate_of(  # noqa: PLR0913 - the options, as the commands have them
@@ -160,9 +162,9 @@ def gate_of(  # noqa: PLR0913 - the options, as the commands have them
         baseline=baseline,
     )
     usual = () if settings.format is None else (one_of("format", settings.format, tuple(CHECK_REPORTS)),)
-    on_paper, on_screen = _paired(asked, outputs or [], usual)
+    to_files, to_screen = _paired(asked, outputs or [], usual)
     known = known_in(settings) if write_baseline is None else None  # all that is found is known then
-    return Gate(settings, known, on_paper, on_screen, write_baseline, exit_zero, quiet)
+    return Gate(settings, known, to_files, to_screen, write_baseline, exit_zero, quiet)
 
 
 def _paths(*files: str | None) -> Iterator[Path]:
@@ -213,11 +215,11 @@ def _paired(
         raise UsageError(
             f"{' and '.join(rest)} would both go to standard output", hint="give each format its `--output FILE`"
         )
-    on_paper = list(zip(named, outputs, strict=False))
+    to_files = list(zip(named, outputs, strict=False))
     if rest or usual:
-        return on_paper, rest or list(usual)
+        return to_files, rest or list(usual)
     # GitHub shows the commands it finds in the log beside the lines they are about.
-    return on_paper, ["github", "text"] if os.environ.get("GITHUB_ACTIONS") == "true" else ["text"]
+    return to_files, ["github", "text"] if os.environ.get("GITHUB_ACTIONS") == "true" else ["text"]
 
 
 def settings_from(name: str | None) -> Config:

@@ -93,14 +93,14 @@ def lint(  # noqa: PLR0913, PLR0917 - typer reads the options from the parameter
         quiet=quiet,
         exclude=exclude,
     )
-    mends = require_fixes(fix=fix, unsafe=unsafe_fixes, diff=diff)
+    fixes = require_fixes(fix=fix, unsafe=unsafe_fixes, diff=diff)
     named = [path for path in paths or () if path != "-"]
     piped = _standard_input(stdin_filename) if "-" in (paths or ()) else None
     from bufscan.checking.fixing import changes_for, diff_of, write
     from bufscan.checking.linting import lint as read
 
     result = read(*named, config=gate.settings, baseline=gate.known, stdin=piped)
-    if mends:
+    if fixes:
         texts = {} if piped is None else {piped.filename: piped.text}
         changes = list(changes_for(result, unsafe=unsafe_fixes, texts=texts))
         if diff:

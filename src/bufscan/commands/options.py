@@ -105,8 +105,8 @@ def plan_of(rehearse: Sequence[str] | None, method: str | None, dtype: str | Non
         plan = plan_for(rehearse)
         return msgspec.structs.replace(plan, method=method or "forward", train=train, dtype=dtype)
     given = {"--method": method is not None, "--rehearse-dtype": dtype is not None, "--train": train}
-    if idle := [option for option, is_given in given.items() if is_given]:
-        raise UsageError(f"`{idle[0]}` is for a rehearsal", hint=_ASK_FOR_IT)
+    if unused := [option for option, is_given in given.items() if is_given]:
+        raise UsageError(f"`{unused[0]}` is for a rehearsal", hint=_ASK_FOR_IT)
     return None
 
 

@@ -19,10 +19,10 @@ DIFFERENT = 1  # findings, or differences
 FAILED = 2
 
 
-class Paper(NamedTuple):
+class OutputFile(NamedTuple):
     """A file to write, or to add to."""
 
-    file: str
+    path: str
     text: str
     adds: bool = False
 
@@ -43,7 +43,7 @@ def first_of(reasons: Sequence[str]) -> str:
 class Outcome(NamedTuple):
     """What a command has to say, and the file it goes to; None for standard output.
 
-    `papers` are further files, written when the text is out: one that cannot be written keeps nobody from reading.
+    `files` are further files, written when the text is out: one that cannot be written keeps nobody from reading.
     `reads` are the files that the command read: none of them is written to.
     `complaints` repeat what the text says, for those who do not see it on their terminal.
     `beside` a program that has standard output to itself, the text goes to standard error.
@@ -52,7 +52,7 @@ class Outcome(NamedTuple):
     text: str
     output: str | None = None
     exit_code: int = DONE
-    papers: tuple[Paper, ...] = ()
+    files: tuple[OutputFile, ...] = ()
     reads: tuple[Path, ...] = ()
     complaints: tuple[Complaint, ...] = ()
     beside: bool = False

@@ -339,9 +339,12 @@ class Calls(Expressions):
     def _outside(self, dotted: str, arguments: Sequence[Value], named: dict[str, Value], node: ast.Call) -> Value:
         words = self.words(node)
         if dotted in PARAMETERS:
-            wants = named.get("requires_grad") or (arguments[1] if len(arguments) > 1 else None)
-            has_grad = not (isinstance(wants, Plain) and wants.is_known and wants.constant is False)
-            return Parameter(words, has_grad=has_grad)
+            wants = named.get("requires_grad") or (arguments[1] if len(arguments) > 1 else PLAIN)
+            is_frozen = any(
+                isinstance(option, Plain) and option.is_known and option.constant is False
+                for option in options_of(wants)
+            )
+            return Parameter(words, has_grad=not is_frozen)
         if dotted in BUFFERS:
             persistent = named.get("persistent") or (arguments[1] if len(arguments) > 1 else None)
             stays = not (isinstance(persistent, Plain) and persistent.constant is False)

@@ -462,6 +462,8 @@ def _flat(value: Value) -> list[Value]:
 
 def _grad_of(value: Value) -> Grad:
     match value:
+        case Parameter(has_grad=False):
+            return "none"
         case Parameter(is_held=is_held):
             return "computed" if is_held or value.name else "lost"
         case Tensor(grad=grad):

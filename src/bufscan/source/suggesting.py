@@ -54,9 +54,9 @@ class _Suggestion(NamedTuple):
     advice: str | None
 
     def note_at(self, place: Location | None) -> str | None:
-        """What to know of the fix of what is shown at a place; without a fix, what to do."""
+        """What to know of the fix of what is shown at a place; without one, what the user can do."""
         if self.fix is None:
-            return self.advice
+            return None if _is_others(place) else self.advice
         return self.fix.note_at(None if place is None else place.line, self.advice)
 
 
@@ -87,8 +87,10 @@ class Suggestions:
                 self._found[slot] = _Suggestion(fix, line, advice_on(slot.kind, slot.attribute))
 
     def on(self, finding: Finding) -> Finding:
-        """The finding with what to do about it."""
+        """The finding with what to do about it, where that is in code of the user's own."""
         slot, place = finding.slot, finding.location
+        if _is_others(place):
+            return msgspec.structs.replace(finding, suggestion=None, suggestion_note=None)
         if slot is None or slot.code != finding.code:
             return finding
         found = self._found[slot]
@@ -114,6 +116,11 @@ class Suggestions:
             for tensor in inventory.tensors
         ]
         return msgspec.structs.replace(inventory, tensors=tuple(tensors))
+
+
+def _is_others(place: Location | None) -> bool:
+    """Whether it lies in an installed package, which nobody edits."""
+    return place is not None and is_installed(place.file)
 
 
 def _read(project: Project, file: str) -> SourceFile | None:

@@ -179,7 +179,7 @@ def function_result(dotted: str) -> Result | None:
     namespace, _, name = dotted.rpartition(".")
     if namespace == "torch" and name in TENSOR_CLASSES:
         return "tensor"
-    if namespace == "torch" and name in _ALSO_ONE:
+    if (namespace == "torch" and name in _ALSO_ONE) or dotted == "torch.autograd.Variable":
         return "tensor"
     if namespace == "torch" and name in _ALSO_SEVERAL:
         return "tensors"

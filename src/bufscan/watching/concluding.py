@@ -78,6 +78,7 @@ def concluded(  # noqa: PLR0913 - all but what was seen have names
             models=seen.models,
             classes=len(seen.kinds),
             installed=dict(sorted(installed.items())),
+            processes=seen.processes,
         ),
     )
 

@@ -74,6 +74,7 @@ class Sightings(msgspec.Struct, kw_only=True):
         models: how many models there were.
         kinds: the classes of these.
         tensors: how many tensors were looked at.
+        processes: how many others it made with `multiprocessing`, which were not looked at.
         skipped: what could not be examined.
         bugs: what went wrong in bufscan itself.
     """
@@ -82,6 +83,7 @@ class Sightings(msgspec.Struct, kw_only=True):
     models: int = 0
     kinds: set[str] = set()
     tensors: int = 0
+    processes: int = 0
     skipped: set[tuple[str, str, str, bool]] = set()
     bugs: list[str] = []
 
@@ -93,6 +95,7 @@ def merged(parts: Iterable[Sightings]) -> Sightings:
         whole.models += part.models
         whole.kinds |= part.kinds
         whole.tensors += part.tensors
+        whole.processes += part.processes
         whole.skipped |= part.skipped
         whole.bugs += part.bugs
         for key, fault in part.faults.items():

@@ -151,7 +151,7 @@ class Measurer:
             inventory = scan(model, target, was_made=partial(self._was_made, kind, known))
             if rehearsal is not None:
                 inventory = told(inventory, rehearsal)
-            said = judge([Subject(inventory=inventory, is_stand_in=True, rehearsal=rehearsal)], self._rules)
+            said = judge([Subject(inventory=inventory, is_stand_in=True)], self._rules)
         if structure.key == kind.key:
             kind.names = frozenset(tensor.path for tensor in inventory.tensors if _was_there(tensor))
         self._seen.kinds.add(target)

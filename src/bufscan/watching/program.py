@@ -6,6 +6,7 @@ import builtins
 import io
 import os
 import runpy
+import signal
 import sys
 import threading
 from contextlib import suppress
@@ -24,14 +25,15 @@ _OWN_FOLDER = str(Path(__file__).parents[1])
 _RUNPY = runpy.__file__
 
 FAILED = 1
-INTERRUPTED = 130
+BY_SIGINT = -signal.SIGINT
+"""What `subprocess` says of a process that Ctrl-C ended."""
 
 
 class Ending(NamedTuple):
     """How a program ended.
 
     Attributes:
-        code: what it exits with.
+        code: what it exits with, or `BY_SIGINT`.
         what: in words, where that is no success: `raised ValueError`.
     """
 
@@ -95,7 +97,7 @@ def _ended(execute: object, argv: list[str]) -> Ending:
         ending = _exited(error.code)
     except KeyboardInterrupt as error:
         _show(error)
-        ending = Ending(INTERRUPTED, "was interrupted")
+        ending = Ending(BY_SIGINT, "was interrupted")
     except BaseException as error:  # noqa: BLE001 - whatever it is, Python would end here and say so
         _show(error)
         ending = Ending(FAILED, f"raised {type(error).__name__}")

@@ -101,7 +101,9 @@ class Watch:
         self._hooks.remove()
         with suppress(ValueError):
             gc.callbacks.remove(self._note_collection)
-        return self._measurer.sightings()
+        seen = self._measurer.sightings()
+        seen.processes = _processes_made()
+        return seen
 
     def settle(self, test: str | None = None) -> None:
         """Look at the models that are there and that nobody has called yet: a test is over, or the program.
@@ -300,6 +302,12 @@ def _is_being_made(module: nn.Module) -> bool:
             return True
         frame = frame.f_back  # type: ignore[assignment]
     return False
+
+
+def _processes_made() -> int:
+    """By this one, with `multiprocessing`, whichever way it starts them; it numbers them for their names."""
+    numbers = getattr(sys.modules.get("multiprocessing.process"), "_process_counter", None)
+    return 0 if numbers is None else next(numbers) - 1
 
 
 def _is_plain_run() -> bool:

@@ -75,7 +75,7 @@ _SCRIPT_OBJECT = "torch.ScriptObject"
 _QUANTIZED = ("torch.ao.", "torch.nn.quantized.", "torch.nn.intrinsic.", "torch.nn.quantizable.")
 
 
-class Way(NamedTuple):
+class HeldAt(NamedTuple):
     """Where an object lies, and how a tensor there would be held.
 
     `holder` is the outermost hidden module on the way.
@@ -85,10 +85,10 @@ class Way(NamedTuple):
     holding: str
     holder: ObjectPath | None = None
 
-    def step(self, step: Any, value: Any, holding: str = "attribute") -> Way:
+    def step(self, step: Any, value: Any, holding: str = "attribute") -> HeldAt:
         """The way one step further, held at least as strongly."""
         strongest = max(self.holding, holding, key=_RANK.__getitem__)
-        return Way(step_into(self.path, step, value), strongest, self.holder)
+        return HeldAt(step_into(self.path, step, value), strongest, self.holder)
 
 
 class HeldReader:
@@ -108,12 +108,12 @@ class HeldReader:
     def read_opaque(self, module: Instance, path: ObjectPath) -> None:
         """Walk a registered module that is pickled in a form of its own, which states no roles."""
         holding = "packed_params" if class_of(module).startswith(_QUANTIZED) else "unstated"
-        self._walk(iter([(module, Way(path, holding))]), path)
+        self._walk(iter([(module, HeldAt(path, holding))]), path)
 
-    def _walk(self, start: Iterator[tuple[Any, Way]], path: ObjectPath | None) -> None:
+    def _walk(self, start: Iterator[tuple[Any, HeldAt]], path: ObjectPath | None) -> None:
         deepest = MAX_DEPTH + (0 if path is None else path.depth)
 
-        def visit(value: Any, way: Way) -> Iterator[tuple[Any, Way]] | None:
+        def visit(value: Any, way: HeldAt) -> Iterator[tuple[Any, HeldAt]] | None:
             self._collector.allowance.look_at(VISIT)
             if self._collector.rebuilder.is_tensor(value):
                 self._collect(value, way)
@@ -126,8 +126,8 @@ class HeldReader:
         walk(start, visit)
 
     def _attributes(
-        self, module: Instance, state: Pairs, path: ObjectPath | None, way: Way | None = None
-    ) -> Iterator[tuple[Any, Way]]:
+        self, module: Instance, state: Pairs, path: ObjectPath | None, way: HeldAt | None = None
+    ) -> Iterator[tuple[Any, HeldAt]]:
         """What a module holds besides its registries; `way` leads to a hidden one."""
         own = attribute_names(module)
         self._collector.allowance.look_at(2 * len(own))
@@ -144,7 +144,7 @@ class HeldReader:
             elif packs and type(held) is Instance and class_of(held) == _SCRIPT_OBJECT:
                 holding = "packed_params"
             step = step_into(path, "shadow" if name in shadows else "attribute", name)
-            here = Way(step, holding, None if way is None else way.holder)
+            here = HeldAt(step, holding, None if way is None else way.holder)
             hooks = pairs_of(held) if name.endswith("_hooks") else None
             if hooks is None:
                 yield held, here
@@ -159,7 +159,7 @@ class HeldReader:
             if type(held) is Instance:
                 self._recomputed.add(id(held))
 
-    def _held_by(self, value: Any, way: Way) -> Iterator[tuple[Any, Way]] | None:
+    def _held_by(self, value: Any, way: HeldAt) -> Iterator[tuple[Any, HeldAt]] | None:
         """What an object on the way holds, where that lies, and how a tensor among it would be held."""
         state = module_state(value)
         if state is not None:
@@ -173,8 +173,8 @@ class HeldReader:
         children = partial_children(value) if holding == "partial" else children_of(value)
         return ((held, way.step(step, key, holding)) for step, key, held in children)
 
-    def _in_hidden_module(self, module: Instance, state: Pairs, way: Way) -> Iterator[tuple[Any, Way]]:
-        inside = Way(way.path, max(way.holding, "hidden_module", key=_RANK.__getitem__), way.holder or way.path)
+    def _in_hidden_module(self, module: Instance, state: Pairs, way: HeldAt) -> Iterator[tuple[Any, HeldAt]]:
+        inside = HeldAt(way.path, max(way.holding, "hidden_module", key=_RANK.__getitem__), way.holder or way.path)
         for registry in ("_parameters", "_buffers"):
             for name, held in read_registry(state, registry, self._collector.allowance):
                 yield held, inside.step("attribute", name)
@@ -182,7 +182,7 @@ class HeldReader:
             yield held, inside.step(*child_step(module, name))
         yield from self._attributes(module, state, inside.path, inside)
 
-    def _collect(self, value: Any, way: Way) -> None:
+    def _collect(self, value: Any, way: HeldAt) -> None:
         """Note a tensor; a second reference to a Parameter is none, for `.to()` keeps the object."""
         if self._registrations.is_parameter(value):
             return

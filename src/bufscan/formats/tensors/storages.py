@@ -180,13 +180,13 @@ class StorageTable:
         if not self._unreadable:
             return []
         told = dict(islice(self._unreadable.items(), _MOST_TOLD))
-        lookers: dict[str, list[str]] = {key: [] for key in told}
+        sharers: dict[str, list[str]] = {key: [] for key in told}
         for tensor in tensors:
             for key in {tensor.storage, *(part.storage for part in tensor.parts)}:
-                if key in lookers:
-                    lookers[key].append(tensor.path)
+                if key in sharers:
+                    sharers[key].append(tensor.path)
         failed = [
-            Skipped(what=f"storage {key}", reason=self._why_unreadable(key, lookers[key]), failed=True)
+            Skipped(what=f"storage {key}", reason=self._why_unreadable(key, sharers[key]), failed=True)
             for key in told
         ]
         if more := len(self._unreadable) - len(told):
@@ -194,14 +194,14 @@ class StorageTable:
             failed.append(Skipped(what=counted(more, "more storage"), reason=reason, failed=True))
         return failed
 
-    def _why_unreadable(self, key: str, lookers: Sequence[str]) -> str:
+    def _why_unreadable(self, key: str, sharers: Sequence[str]) -> str:
         announced = self._unreadable[key]
         reason = (
             "the file does not hold it"
             if announced is None
             else f"it has {counted(self.stored_bytes(key), 'byte')} in the file where {announced:,} are announced"
         )
-        return f"{reason}, so torch cannot load {listed(lookers)}" if any(lookers) else reason
+        return f"{reason}, so torch cannot load {listed(sharers)}" if any(sharers) else reason
 
     def note_unused(self, keys: Iterable[str], persistent_ids: Iterable[PersistentId]) -> None:
         """Say which of the storages that the file holds no persistent id of the pickle refers to."""

@@ -12,7 +12,7 @@ from bufscan.findings import SEVERITIES
 from bufscan.report.shared.sizes import plural
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from bufscan.checking.results import CheckResult, TargetResult, Watched
     from bufscan.findings import Finding
@@ -141,13 +141,15 @@ def sighting(finding: Finding) -> str | None:
     return f"in {plural(seen.models, 'model')}" + (f", first {first}" if first else "")
 
 
-def not_counted(watched: Watched) -> str | None:
-    """What was found in installed packages, in one line; None where nothing was."""
-    if not watched.installed:
-        return None
-    packages = ", ".join(f"{name} {count:,}" for name, count in watched.installed.items())
-    total = plural(sum(watched.installed.values()), "finding")
-    return f"not counted: {total} in installed packages ({packages}); `--source PACKAGE` counts its own"
+def not_counted(watched: Watched) -> Iterator[str]:
+    """A line on what was found in installed packages, and one on what nobody looked at, where there is any."""
+    if watched.installed:
+        packages = ", ".join(f"{name} {count:,}" for name, count in watched.installed.items())
+        total = plural(sum(watched.installed.values()), "finding")
+        yield f"not counted: {total} in installed packages ({packages}); `--source PACKAGE` counts its own"
+    if watched.processes:
+        processes = plural(watched.processes, "process of `multiprocessing`")
+        yield f"not watched: {processes}, and the models built in them"
 
 
 def _models_of(watched: Watched) -> str:

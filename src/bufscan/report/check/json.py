@@ -120,6 +120,7 @@ class WatchedRecord(Record, frozen=True, kw_only=True):
     models: int
     classes: int
     installed: dict[str, int]
+    processes: int
 
 
 class CheckRecord(Spread, frozen=True, kw_only=True):
@@ -159,6 +160,7 @@ def _watched(watched: Watched) -> WatchedRecord:
         models=watched.models,
         classes=watched.classes,
         installed={text(name): count for name, count in watched.installed.items()},
+        processes=watched.processes,
     )
 
 

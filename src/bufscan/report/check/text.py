@@ -44,8 +44,8 @@ def render(result: CheckResult, view: CheckView) -> str:
     for known in result.fixed:
         what = f"{known.code} `{known.tensor}` of {known.target}"
         blocks.append(list(_paragraph(0, f"fixed: {what} no longer occurs: take it out of the baseline", display)))
-    if result.watched is not None and (uncounted := not_counted(result.watched)) is not None:
-        blocks.append(list(_paragraph(0, uncounted, display, "dim")))
+    if result.watched is not None:
+        blocks += [list(_paragraph(0, each, display, "dim")) for each in not_counted(result.watched)]
     if groups:
         blocks.append(list(_advice(groups, repeated, display)))
     blocks += _stanzas(result, display)

@@ -28,7 +28,7 @@ def render(result: CheckResult, view: CheckView) -> str:
         scripts=("table", "check"),
         title=said,
         verdict=said,
-        uncounted=None if result.watched is None else not_counted(result.watched),
+        uncounted=() if result.watched is None else tuple(not_counted(result.watched)),
         findings=result.findings,
         severities=[
             {"name": severity, "words": plural(counts[severity], severity)}
