@@ -198,3 +198,31 @@ def test_no_report_overwrites_source_that_was_read(folder: Path) -> None:
     done = bufscan("lint", "--format", "json", "--output", "clean.py", cwd=folder)
     assert done.returncode == 2
     assert "x = 1\n" == (folder / "clean.py").read_text()
+
+
+HINDERED = {
+    "a subclass keeps a list there": (
+        "class Other(Model):\n    def __init__(self):\n        super().__init__()\n        self.pe = [1.0]\n"
+    ),
+    "its own dict is read": "    def forward(self, x):\n        return x + vars(self)['pe']\n",
+    "it leaves torch": "    def freeze(self):\n        self.pe = self.pe.numpy()\n",
+}
+
+
+@pytest.mark.parametrize("more", HINDERED.values(), ids=HINDERED)
+def test_what_would_break_the_class_is_no_fix(more: str, tmp_path: Path) -> None:
+    (tmp_path / "model.py").write_text(MODEL + more)
+    done = bufscan("lint", "--fix", "--unsafe-fixes", cwd=tmp_path)
+    assert 1 == done.returncode
+    assert b"BUF001" in done.stdout
+    assert MODEL + more == (tmp_path / "model.py").read_text()
+
+
+def test_a_link_does_not_lead_a_fix_out_of_the_folder(tmp_path: Path) -> None:
+    (tmp_path / "project").mkdir()
+    (tmp_path / "model.py").write_text(MODEL)
+    (tmp_path / "project" / "linked.py").symlink_to(tmp_path / "model.py")
+    assert 1 == bufscan("lint", ".", "--fix", cwd=tmp_path / "project").returncode
+    assert MODEL == (tmp_path / "model.py").read_text()
+    assert 0 == bufscan("lint", "linked.py", "--fix", cwd=tmp_path / "project").returncode
+    assert MODEL != (tmp_path / "model.py").read_text()

@@ -321,4 +321,4 @@ def matching(given: Sequence[str]) -> list[str]:
 def _matches(pattern: str) -> list[str]:
     from glob import glob  # most targets are no patterns
 
-    return sorted(glob(pattern))  # noqa: PTH207 - what matches is named as it was typed
+    return sorted(glob(pattern, recursive=True))  # noqa: PTH207 - what matches is named as it was typed

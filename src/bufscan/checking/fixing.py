@@ -92,10 +92,15 @@ def _moved(finding: Finding, changes: Mapping[str, Change]) -> Finding:
 
 
 class Editable:
-    """Decides which files edits are offered for: the user's own, below the current folder or a target."""
+    """Decides which files edits are offered for: the user's own, below the current folder or what was named.
 
-    def __init__(self, targets: Iterable[str]) -> None:
-        self._folders = [Path.cwd(), *filter(None, map(_place_of, targets))]
+    A link is where it leads to: one in a project does not make what it leads to part of it.
+    """
+
+    def __init__(self, targets: Iterable[str], paths: Iterable[str] = ()) -> None:
+        """`targets` are models and modules, `paths` files and folders of source."""
+        named = [*filter(None, map(_place_of, targets)), *map(Path, paths)]
+        self._folders = [Path(os.path.realpath(place)) for place in (Path.cwd(), *named)]
 
     def without_others(self, finding: Finding) -> Finding:
         """The finding, without edits of a file that is not to be edited."""
@@ -104,7 +109,7 @@ class Editable:
         return msgspec.structs.replace(finding, edits=None, is_safe=False)
 
     def _covers(self, file: str) -> bool:
-        path = Path(os.path.abspath(file))  # noqa: PTH100 - links stay
+        path = Path(os.path.realpath(file))
         return path.is_file() and not is_installed(str(path)) and any(map(path.is_relative_to, self._folders))
 
 

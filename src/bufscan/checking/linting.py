@@ -8,6 +8,7 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from bufscan.checking.fixing import Editable
 from bufscan.checking.policy import Policy
 from bufscan.checking.results import CheckResult, Failure, Ignored, SourceRead, TargetResult
 from bufscan.checking.selecting import selected_rules
@@ -20,7 +21,7 @@ from bufscan.source.files import python_files, shown
 from bufscan.source.reading import Reading, read_all
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from bufscan.checking.results import Known
     from bufscan.source.reading import FileFault
@@ -69,7 +70,15 @@ def lint(
     texts = {} if stdin is None else {stdin.filename: stdin.text}
     policy = Policy(config, rules, baseline, texts)
     codes = frozenset(rule.code for rule in rules)
-    results = [_result(name, reading, codes, policy) for name in reading.named()]
+    editable = Editable((), paths)
+    faults = {
+        name: [finding_of(each) for each in several if each.code in codes]
+        for name, several in reading.faults.items()
+    }
+    for name, findings in faults.items():
+        if name not in texts:  # what is piped in is no file to protect
+            faults[name] = [editable.without_others(each) for each in findings]
+    results = [_result(name, faults.get(name, ()), reading, policy) for name in reading.named()]
     unread = tuple(f"{name}\0" for name in reading.failures)
     fixed = policy.fixed(within=tuple(f"{shown(file)}\0" for file in files), outside=unread)
     return CheckResult(
@@ -130,8 +139,7 @@ def _meant(files: Sequence[Path], stdin: StandardInput | None) -> list[Path]:
     return [*files, *([] if stdin is None else [Path(stdin.filename)])]
 
 
-def _result(name: str, reading: Reading, codes: Collection[str], policy: Policy) -> TargetResult:
-    findings = [finding_of(fault) for fault in reading.faults.get(name, ()) if fault.code in codes]
+def _result(name: str, findings: Iterable[Finding], reading: Reading, policy: Policy) -> TargetResult:
     failure = reading.failures.get(name)
     found = [policy.verdict(name, each) for each in sorted(findings, key=_line_and_code)]
     return TargetResult(

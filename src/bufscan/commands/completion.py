@@ -14,6 +14,7 @@ import typer
 from bufscan.commands.options import COLOR_WHEN, Debug, one_of
 from bufscan.commands.outcome import Outcome
 from bufscan.findings import SEVERITIES
+from bufscan.help import topics
 from bufscan.inventory import ROLES
 from bufscan.report import CHECK_REPORTS, DIFF_REPORTS, INSPECT_REPORTS
 from bufscan.report.inspect.selecting import SORT_KEYS
@@ -64,6 +65,7 @@ _WORDS: dict[str, Iterable[str]] = {
     "--sort": SORT_KEYS,
     "completion": _SCRIPTS,
     "schema": SCHEMAS,
+    "help": topics(),
 }
 """What options, and commands themselves, can be given."""
 
@@ -115,8 +117,9 @@ def _offers(context: typer.Context, before: Sequence[str], begun: str) -> Iterab
     option, has_value, _ = begun.partition("=")
     if begun.startswith("-") and not has_value:
         return _options((group if chosen is None else commands[chosen]).params)
-    if chosen is None:
+    if chosen is None and before[-1:] != ["--color"]:
         return ((name, command.short_help) for name, command in commands.items())
+    chosen = chosen or ""
     if has_value:
         return ((f"{option}={value}", meaning) for value, meaning in _values_of(option, chosen))
     if before[-1].startswith("-") and (values := _values_of(before[-1], chosen)):

@@ -231,16 +231,21 @@ class Keeper:
 
 @contextlib.contextmanager
 def torch_kept() -> Iterator[None]:
-    """Random states, the default dtype and whether gradients are recorded."""
+    """Random states, the default dtype and whether gradients are recorded; and no cuDNN meanwhile.
+
+    A recurrent module that moves asks cuDNN about its weights, and that asks the driver.
+    """
     import torch
 
     numpy = sys.modules.get("numpy")
     numpy_state = None if numpy is None else numpy.random.get_state()
     python_state, torch_state = random.getstate(), torch.get_rng_state()
     dtype, grad = torch.get_default_dtype(), torch.is_grad_enabled()
+    cudnn, torch.backends.cudnn.enabled = torch.backends.cudnn.enabled, False
     try:
         yield
     finally:
+        torch.backends.cudnn.enabled = cudnn
         torch.set_grad_enabled(grad)
         torch.set_default_dtype(dtype)
         torch.set_rng_state(torch_state)

@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, NamedTuple
 from bufscan.source.abstract_pass import TooLongError
 from bufscan.source.code_globals import code_tensors
 from bufscan.source.construction import Construction
-from bufscan.source.lifetime import Upkeep, initialises_after, is_assigned_plain
+from bufscan.source.lifetime import (
+    Upkeep,
+    derived_in,
+    initialises_after,
+    is_assigned_plain,
+    looks_into_its_dict,
+)
 from bufscan.source.project import nodes_in
 from bufscan.source.torch_facts import has_no_tensors
 from bufscan.source.values import (
@@ -421,12 +427,17 @@ def _sites_of(
     sites = {id(each.site.statement): each.site for each in same}
     values = [each.value for each in held if id(each.site.statement) in sites]
     fits = all(isinstance(value, Tensor) and not value.is_given for value in values)
+    classes = construction.lineage.classes
     hinders = (
         is_assigned_plain(cls.node, name) or initialises_after(cls.node, site.statement)
-        for cls in construction.lineage.classes
+        for cls in classes
         for site in sites.values()
     )
-    return tuple(sites.values()), fits and not any(hinders)
+    derived = derived_in(chosen.site.file.tree, {cls.node for cls in classes})
+    hindered_otherwise = any(is_assigned_plain(node, name) for node in derived) or any(
+        looks_into_its_dict(node) for node in (*derived, *(cls.node for cls in classes))
+    )
+    return tuple(sites.values()), fits and not hindered_otherwise and not any(hinders)
 
 
 def _keys_in(instance: Instance) -> dict[str, frozenset[str]]:

@@ -10,7 +10,7 @@ from bufscan.source.abstract_pass import Routine, fate_of
 from bufscan.source.project import nodes_in
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
     from bufscan.source.abstract_pass import Fate
     from bufscan.source.classes import Lineage, Method
@@ -144,11 +144,44 @@ def is_assigned_plain(node: ast.ClassDef, attribute: str) -> bool:
         match each:
             case ast.Assign(targets=[ast.Attribute(attr=name)], value=value) if name == attribute:
                 is_none = isinstance(value, ast.Constant) and value.value is None
-                if isinstance(value, _NO_BUFFER) and not is_none:
+                if (isinstance(value, _NO_BUFFER) and not is_none) or _leaves_torch(value):
                     return True
             case _:
                 pass
     return False
+
+
+def _leaves_torch(value: ast.expr) -> bool:
+    """`x.numpy()` and its like."""
+    match value:
+        case ast.Call(func=ast.Attribute(attr="numpy" | "tolist" | "item")):
+            return True
+        case _:
+            return False
+
+
+def derived_in(tree: ast.Module, bases: Collection[ast.ClassDef]) -> list[ast.ClassDef]:
+    """The classes of a file that derive from others of it, as far as their names tell."""
+    names = {base.name for base in bases}
+    derived: list[ast.ClassDef] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef) and node not in bases:
+            called = {
+                each.attr if isinstance(each, ast.Attribute) else getattr(each, "id", "") for each in node.bases
+            }
+            if not names.isdisjoint(called):
+                names.add(node.name)
+                derived.append(node)
+    return derived
+
+
+def looks_into_its_dict(node: ast.ClassDef) -> bool:
+    """Whether a class reads its attributes from `__dict__`, where no buffer is."""
+    return any(
+        (isinstance(each, ast.Attribute) and each.attr == "__dict__")
+        or (isinstance(each, ast.Name) and each.id == "vars")
+        for each in nodes_in(node)
+    )
 
 
 def initialises_after(node: ast.ClassDef, statement: ast.stmt) -> bool:

@@ -30,6 +30,7 @@ _ADVICE = {
     "renewed": "make it a local variable of `forward`, or register it once in `__init__`",
     "state": "register it as a buffer, so that it is saved",
     "container": 'register each tensor as a buffer of its own, with `self.register_buffer(f"{name}_{{i}}", ...)`',
+    "filled": "have the device in its keys, or take each tensor to the device of what it meets at each use",
     "parameters": "hold them in an `nn.ParameterList` or an `nn.ParameterDict`",
     "modules": "hold them in an `nn.ModuleList` or an `nn.ModuleDict`",
     "object": "make the object a module that registers its tensors, or make it where it is used, of buffers",

@@ -55,7 +55,8 @@ def slot_at(place: Place, tensor: torch.Tensor, verdict: Verdict, origin: Origin
     elif what == "modules" and place.first_step.module is None:
         kind = "module"
     elif place.anchor is not None and place.anchor.want == "element":
-        kind = "container" if what == "tensors" else f"container of {what}"
+        is_filled = verdict.holding in ("cache", "carried")  # as the model runs, so that nothing can be registered
+        kind = f"container of {what}" if what != "tensors" else "filled" if is_filled else "container"
     else:
         kind = place.holding if place.holding in ("partial", "hook", "closure", "constant") else "object"
     return _slot(origin, name, {"modules": "BUF003", "parameters": "BUF002", "tensors": "BUF001"}[what], kind)
