@@ -402,3 +402,74 @@ def test_what_cannot_be_rehearsed_is_told_and_fails_nothing() -> None:
     reasons = [skipped.reason for target in result.targets for skipped in target.skipped]
     assert ["not rehearsed: `layer.weight` has no shape until the first forward pass"] == reasons
     assert 0 == result.exit_code
+
+
+def test_what_looks_on_is_no_part_of_a_model() -> None:
+    """A class with a `__call__` of its own is listened to there, while another model waits for its last look."""
+
+    def run() -> None:
+        model = OwnCall()
+        other = Helper()
+        other.itself = other  # type: ignore[attr-defined]  # only the collector frees it, and the model in it
+        other.model = nn.Sequential(nn.Linear(2, 2))  # type: ignore[attr-defined]
+        del other
+        gc.collect()
+        call(model)
+
+    assert [] == found_in(run)
+
+
+class Remembering(nn.Module):
+    """Its cache is filled from afar, by a function that no class shows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.helper: Helper | None = None
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.helper is None:
+            self.helper = Helper()
+        remember(self.helper, x)
+        return x
+
+
+def remember(helper: Helper, x: torch.Tensor) -> None:
+    memo = vars(helper).setdefault("others", {})
+    memo[len(memo), "twice"] = x * 2
+
+
+def test_a_cache_that_is_filled_from_afar_is_one_fault_of_all_subclasses() -> None:
+    class First(Remembering):
+        pass
+
+    class Second(Remembering):
+        pass
+
+    result = result_of(lambda: [call(First()), call(Second())])
+    (finding,) = result.findings
+    assert finding.location is not None
+    assert finding.location.file.endswith("test_watch.py")
+    assert 2 == finding.seen.models  # type: ignore[union-attr]
+    assert (finding.suggestion_note or "").startswith("make the object a module")
+
+
+class Wrapper(nn.Module):
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.model(x)
+
+
+def test_what_a_pass_made_is_known_however_many_wrappers_the_model_outlives() -> None:
+    def run() -> nn.Module:
+        model = call(OwnCall())
+        for width in range(3):
+            wrapper = Wrapper(model)
+            wrapper.width = list(range(width))  # type: ignore[assignment]  # another structure each
+            call(wrapper)
+            del wrapper
+        return model
+
+    assert [] == found_in(run)

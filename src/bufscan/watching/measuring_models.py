@@ -75,6 +75,7 @@ class Measurer:
         self._measured: set[tuple[int, int]] = set()
         self._made: dict[int, weakref.ref[torch.Tensor]] = {}  # what forward passes made
         self._seen = Sightings()
+        self._shown_by: str | None = None  # the test that what is looked at belongs to
         self._outer_test = os.environ.get(_PYTEST_SAYS)  # of a pytest that has started this program
 
     def kind_of(self, structure: Structure) -> Kind:
@@ -96,6 +97,7 @@ class Measurer:
         known: Collection[int] = (),
         is_sure: bool = True,
         first_call: tuple[tuple[Any, ...], dict[str, Any]] | None = None,
+        test: str | None = None,
     ) -> None:
         """Measure the model, unless one of its kind was seen like this before.
 
@@ -106,6 +108,7 @@ class Measurer:
             known: ids of those of its modules that nothing is to be said of.
             is_sure: whether the model is known to be complete; if not, a probe that fails says nothing.
             first_call: the arguments of the forward pass that is about to run, where it is to be rehearsed.
+            test: that shows the model; None for the one that runs.
         """
         if (kind.key, structure.key) in self._measured:
             return
@@ -113,6 +116,7 @@ class Measurer:
         collects = gc.isenabled()
         gc.disable()  # whatever it frees would be lost to the watch, which looks at one model at a time
         self.is_looking = True
+        self._shown_by = test or self.running_test()
         try:
             rehearsal = None if first_call is None else _rehearsed(model, *first_call)
             self._measure(model, structure, kind, known, rehearsal, is_sure=is_sure)
@@ -189,12 +193,13 @@ class Measurer:
                 first=sight,
                 names=set(),
                 package=self._ownership.package_of(finding.location, owner),
-                test=self._running_test(),
+                test=self._shown_by,
                 at=time.time(),
             )
         fault.add(sight)
 
-    def _running_test(self) -> str | None:
+    def running_test(self) -> str | None:
+        """The one that runs, or has just been run."""
         test = os.environ.get(_PYTEST_SAYS)
         return self.test if test is None or test == self._outer_test else test.rpartition(" (")[0]
 

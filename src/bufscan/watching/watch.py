@@ -46,14 +46,16 @@ class _Model:
     Attributes:
         root: the module itself.
         kind: what is known of its like.
-        parts: ids of the modules that make it up, its own first.
+        parts: the modules that make it up by their ids, its own first.
+        test: what ran when it was met.
         waits: whether its first pass is still to come, and of interest.
     """
 
-    def __init__(self, root: nn.Module, kind: Kind, parts: tuple[int, ...]) -> None:
+    def __init__(self, root: nn.Module, kind: Kind, modules: Iterable[nn.Module], test: str | None) -> None:
         self.root = weakref.ref(root)
         self.kind = kind
-        self.parts = parts
+        self.parts = {id(module): weakref.ref(module) for module in modules}
+        self.test = test
         self.waits = False
 
 
@@ -160,7 +162,7 @@ class Watch:
         """Nobody holds a module any more: the last look at it, where it was a model."""
         key = id(module)
         model = self._model_of.get(key)
-        if self._is_away() or (key not in self._pending if model is None else key != model.parts[0]):
+        if self._is_away() or (key not in self._pending if model is None else key != next(iter(model.parts))):
             return
         if not self._collects:
             self._look_at_last(module)
@@ -175,7 +177,8 @@ class Watch:
         if model is None:
             self._meet(module, is_dying=True)
         else:
-            self._look(module, structure_of(module), model.kind, is_sure=False)
+            # It may have been garbage for long: what runs now has nothing to do with it.
+            self._look(module, structure_of(module), model.kind, is_sure=False, test=model.test)
             self._forget(model)
 
     def _look_at_what_is_left(self) -> None:
@@ -228,7 +231,7 @@ class Watch:
         self._look(root, structure, kind, is_sure=not is_dying, first_call=first_call)
         if is_dying:
             return None
-        model = _Model(root, kind, tuple(map(id, structure.modules)))
+        model = _Model(root, kind, structure.modules, self._measurer.running_test())
         self._model_of.update(dict.fromkeys(model.parts, model))
         if kind.has_run:
             return None
@@ -246,7 +249,7 @@ class Watch:
         if root is not None:
             self._look(root, structure_of(root), model.kind)
 
-    def _look(
+    def _look(  # noqa: PLR0913 - all but the model and what it is have names and defaults
         self,
         root: nn.Module,
         structure: Structure,
@@ -254,6 +257,7 @@ class Watch:
         *,
         is_sure: bool = True,
         first_call: tuple[tuple[Any, ...], dict[str, Any]] | None = None,
+        test: str | None = None,
     ) -> None:
         """Of what was looked at as a model before it became a part of this one, all has been said."""
         known = {
@@ -261,7 +265,7 @@ class Watch:
             for part in map(id, structure.modules)
             if (model := self._model_of.get(part)) is not None and model.root() is not root
         }
-        self._measurer.look(root, structure, kind, known=known, is_sure=is_sure, first_call=first_call)
+        self._measurer.look(root, structure, kind, known=known, is_sure=is_sure, first_call=first_call, test=test)
         forget_local_classes()
 
     def _parents(self) -> dict[int, nn.Module]:
@@ -280,8 +284,11 @@ class Watch:
                 self._forget(model)
 
     def _forget(self, model: _Model) -> None:
-        for part in model.parts:
-            if self._model_of.get(part) is model:
+        """What outlives it stays known as a part of it: of that, all has been said."""
+        root = model.root()
+        for part, reference in model.parts.items():
+            module = reference()
+            if self._model_of.get(part) is model and (module is None or module is root):
                 del self._model_of[part]
 
 

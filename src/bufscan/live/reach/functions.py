@@ -6,7 +6,7 @@ import builtins
 import dis
 import sys
 import types
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 from bufscan.live.reach.anatomy import (
@@ -46,6 +46,7 @@ Namespace: TypeAlias = type | types.ModuleType
 # Of what a namespace has; its functions belong to other files, and its classes hold nothing until they are named.
 _VALUES_IN_NAMESPACES = frozenset(("tensor", "module", "sequence", "mapping", "set", "partial", "object", "enum"))
 _LOADS_ATTRIBUTE = ("LOAD_ATTR", "LOAD_METHOD")
+_MOST_CODES = 5000  # of functions, whose byte code is remembered
 
 
 class Global(NamedTuple):
@@ -89,7 +90,7 @@ def globals_of(function: types.FunctionType) -> Iterator[Global]:
         spaces = {name for name, value in known.items() if is_namespace(value)}
         if not wanted and not spaces:
             continue
-        loaded = list(names_in(code, "LOAD_GLOBAL"))
+        loaded = _globals_in(code)
         for name in loaded:
             if name in wanted:
                 found.setdefault((name,), Global(name, (), known[name]))
@@ -101,18 +102,36 @@ def globals_of(function: types.FunctionType) -> Iterator[Global]:
 
 def _members_named(code: types.CodeType, spaces: dict[str, Namespace]) -> Iterator[Global]:
     """What the code takes from modules and classes among its globals: `tables.MASK`, `Tables.mask`."""
-    here: Global | None = None
-    for step in dis.get_instructions(code):
-        if step.opname == "LOAD_GLOBAL" and step.argval in spaces:
-            here = Global(step.argval, (), spaces[step.argval])
-        elif here is not None and step.opname in _LOADS_ATTRIBUTE:
-            value = member_of(here.value, step.argval)
-            member = Global(here.name, (*here.members, (here.value, step.argval)), value)
+    for name, *attributes in _dotted_in(code):
+        here = Global(name, (), spaces[name]) if name in spaces else None
+        for attribute in attributes:
+            if here is None:
+                break
+            value = member_of(here.value, attribute)
+            member = Global(name, (*here.members, (here.value, attribute)), value)
             here = member if is_namespace(value) else None
             if kind_of(type(value)) in _VALUES_IN_NAMESPACES:
                 yield member
-        else:
-            here = None
+
+
+# A program that is watched has models of the same classes scanned a hundred times.
+@lru_cache(maxsize=_MOST_CODES)
+def _globals_in(code: types.CodeType) -> tuple[str, ...]:
+    return tuple(names_in(code, "LOAD_GLOBAL"))
+
+
+@lru_cache(maxsize=_MOST_CODES)
+def _dotted_in(code: types.CodeType) -> tuple[tuple[str, ...], ...]:
+    """The globals that the code loads, each with the attributes that it takes from it at once."""
+    found: list[tuple[str, ...]] = []
+    follows = False
+    for step in dis.get_instructions(code):
+        if step.opname == "LOAD_GLOBAL":
+            found.append((step.argval,))
+        elif follows and step.opname in _LOADS_ATTRIBUTE:
+            found[-1] = (*found[-1], step.argval)
+        follows = step.opname == "LOAD_GLOBAL" or (follows and step.opname in _LOADS_ATTRIBUTE)
+    return tuple(each for each in found if each[1:])
 
 
 def _function_behind(value: Any) -> object:
@@ -120,6 +139,8 @@ def _function_behind(value: Any) -> object:
         return value.__func__
     if is_a(value, property):
         return value.fget
+    if is_a(value, types.FunctionType) and str(value.__globals__.get("__name__")).startswith("bufscan."):
+        return unwrapped(value)  # `bufscan run` looks on through it
     return value.func if is_a(value, cached_property) else value
 
 

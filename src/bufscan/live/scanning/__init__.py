@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from bufscan.inventory import Holding, Role, Skipped, Slot
     from bufscan.live.reach.describing import Elements
     from bufscan.live.reach.measuring import Measurement
-    from bufscan.live.reach.naming import Anchor
+    from bufscan.live.reach.naming import Anchor, Place
     from bufscan.live.reach.registry import RegisteredModule, RegisteredTensor
     from bufscan.live.reach.walking import Reached
     from bufscan.source.origins import Origin
@@ -143,7 +143,7 @@ class _Scanner:
             holding=verdict.holding,
             alias_of=verdict.alias_of,
             holder=place.holder.path if place.holder is not None else None,
-            origin=origin,
+            origin=origin or (None if nothing_to_mend else _origin_around(place)),
             slot=None if nothing_to_mend else slot_at(place, tensor, verdict, origin),
         )
         self._by_prefix.setdefault(place.home.prefix, []).append(record)
@@ -263,6 +263,16 @@ def _is_torchs(anchor: Anchor | None) -> bool:
     """Whether torch's own source assigns it: there is nothing of the user's to show or to mend."""
     owner = anchor[0] if anchor is not None else None
     return isinstance(owner, type) and is_torch_class(owner)
+
+
+def _origin_around(place: Place) -> Origin | None:
+    """Where the source makes the innermost object around it that it shows: a helper may fill that from afar."""
+    outer = place.parent if place.holder is None else place.holder.parent
+    while outer is not None:
+        if found := origin_at(outer.anchor):
+            return found
+        outer = outer.parent
+    return None
 
 
 def origin_at(anchor: Anchor | None) -> Origin | None:
