@@ -159,6 +159,20 @@ def test_a_canary_beside_the_program_is_told_and_never_runs(folder: Path, tmp_pa
     assert not Canary.ran
 
 
+def test_a_canary_in_a_pickled_weight_is_told_and_never_runs(folder: Path, tmp_path: Path) -> None:
+    torch.save({"w": torch.ones(1), "canary": Canary()}, tmp_path / "weight.pt")
+    with zipfile.ZipFile(folder / "export.pt2") as old, zipfile.ZipFile(tmp_path / "bad.pt2", "w") as new:
+        for name in old.namelist():
+            data = old.read(name)
+            if name.endswith("weights/weight_0"):
+                data = (tmp_path / "weight.pt").read_bytes()
+            elif name.endswith("_weights_config.json"):
+                data = data.replace(b'"use_pickle": false', b'"use_pickle": true')
+            new.writestr(name, data)
+    assert "BUF401" in {each.code for each in check(tmp_path / "bad.pt2").findings}
+    assert not Canary.ran
+
+
 def test_compiled_code_alone_is_named(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "model.pt2", "w") as archive:
         archive.writestr("model/data/aotinductor/model/x.so", b"\x7fELF")

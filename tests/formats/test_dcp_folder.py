@@ -172,6 +172,22 @@ def test_an_item_elsewhere_is_not_opened(copy: Path, tmp_path: Path) -> None:
     assert "__1_0.distcp" in found.notes[-1]
 
 
+def test_one_item_of_very_many_entries_is_not_read_for_each(tmp_path: Path) -> None:
+    """Of what torch writes no two items share bytes."""
+    folder = tmp_path / "one"
+    dcp.save(
+        {"model": {"w": torch.ones(3000)}, **{f"n{number}": number for number in range(50)}}, checkpoint_id=folder
+    )
+    metadata = pickle.loads((folder / ".metadata").read_bytes())
+    largest = max(metadata.storage_data.values(), key=lambda place: place.length)
+    for place in metadata.storage_data.values():
+        place.relative_path, place.offset, place.length = largest.relative_path, largest.offset, largest.length
+    (folder / ".metadata").write_bytes(pickle.dumps(metadata))
+    (lost,) = [each for each in inspect(folder).skipped if each.failed]
+    assert "its entries overlap" in lost.reason
+    assert 2 == check(folder).exit_code
+
+
 @pytest.mark.parametrize("seed", range(60))
 def test_flipped_bits_and_cuts_never_end_in_a_traceback(copy: Path, seed: int) -> None:
     chance = random.Random(seed)  # noqa: S311 - nothing secret

@@ -133,3 +133,7 @@ def test_what_a_page_says_of_itself_is_cut(title: str) -> None:
     page = f"<html><title>{title}</title>".encode(errors="replace")
     assert len(refused(page).message) < 200
     assert len(refused(json.dumps({"error": title}).encode()).message) < 200
+
+
+def test_json_that_is_not_utf_8_is_still_refused_in_words() -> None:
+    assert "JSON" in refused(b'{"error": "\xff"}').message

@@ -99,6 +99,14 @@ REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
     "a deep header": (lambda: b"\x93NUMPY\1\0\x10\x27" + b"(" * 10_000 + bytes(9), "NumPy did not write"),
     "a long header": (lambda: b"\x93NUMPY\2\0\xff\xff\xff\x7f" + b" " * 90_000, "cut short, or longer"),
     "a version from elsewhere": (lambda: b"\x93NUMPY\x09\0\1\0{" + bytes(9), "without its header"),
+    "a key that no dict can have": (
+        lambda: b"\x93NUMPY\1\0\x08\0" + b"{[]: 1} " + bytes(9),
+        "NumPy did not write",
+    ),
+    "a shape that is a number": (
+        lambda: npy(np.zeros(4)).replace(b"(4,)", b"(4) "),
+        "NumPy did not write",
+    ),
     "a negative size": (
         lambda: npy(np.zeros(4)).replace(b"(4,)", b"(-4,)").replace(b" \n", b"\n"),
         "NumPy did not write",

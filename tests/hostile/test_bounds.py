@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import container_bombs  # noqa: F401 - each of the three fills BOMBS
+import container_bombs  # noqa: F401 - each of the four fills BOMBS
 import model_bombs  # noqa: F401
+import program_bombs  # noqa: F401
 import pytest
 import value_bombs  # noqa: F401
 from bomb_parts import BOMBS, SIZE

@@ -450,6 +450,7 @@ def test_a_cache_that_is_filled_from_afar_is_one_fault_of_all_subclasses() -> No
     assert finding.location is not None
     assert finding.location.file.endswith("test_watch.py")
     assert 2 == finding.seen.models  # type: ignore[union-attr]
+    assert (finding.suggestion_note or "").startswith("make the object a module")
 
 
 class Wrapper(nn.Module):

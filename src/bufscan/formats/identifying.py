@@ -64,7 +64,7 @@ def _json_name(head: bytes) -> str:
     name = "a JSON document, not a checkpoint"
     try:
         content = msgspec.json.decode(head)
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return name
     said = [content[key] for key in ("error", "message", "detail", "status") if key in content]
     words = next((each for each in said if type(each) is str), None)

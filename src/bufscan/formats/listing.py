@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 _LONGEST = 80
 _SHOWN = 3
 _MOST_LISTED = 20
+_MOST_SKIPPED = 1000
 
 
 def quoted(name: str) -> str:
@@ -36,3 +37,12 @@ def skip_each(names: Sequence[str], reason: str) -> list[Skipped]:
     if rest := names[_MOST_LISTED:]:
         skipped.append(Skipped(what=counted(len(rest), "more file"), reason=reason))
     return skipped
+
+
+def capped(skipped: Sequence[Skipped]) -> tuple[Skipped, ...]:
+    """All of them, up to a number; the rest are counted, and have failed where one of them has."""
+    rest = skipped[_MOST_SKIPPED:]
+    if not rest:
+        return tuple(skipped)
+    what, failed = counted(len(rest), "more entry", "more entries"), any(each.failed for each in rest)
+    return (*skipped[:_MOST_SKIPPED], Skipped(what=what, reason="they are like those above", failed=failed))

@@ -6,13 +6,13 @@ Layout: numpy.lib.format: magic, version, the length of the header, and a header
 
 from __future__ import annotations
 
-from ast import literal_eval
+import re
 from math import prod
 from typing import TYPE_CHECKING, NamedTuple
 
 from bufscan.errors import UnreadableError
 from bufscan.formats.containers.zip_directory import STORED
-from bufscan.formats.listing import quoted
+from bufscan.formats.listing import capped, quoted
 from bufscan.formats.signatures import is_npy
 from bufscan.formats.tensors.numpy_arrays import ElementType, array_strides, read_shape
 from bufscan.inventory import Inventory, Skipped, Storage, Tensor
@@ -26,6 +26,14 @@ _PREAMBLE = 12  # bytes before the header, in version 2 and later
 _LONGEST_HEADER = 10_000  # as much as NumPy itself reads without being asked to
 _SUFFIX = ".npy"
 _ARRAY = "NumPy array"
+
+# One key of the header and its value, as Python writes them; Python 2 put an L behind long numbers.
+_FIELD = re.compile(
+    r"""\s*(?P<quote>['"])(?P<key>\w+)(?P=quote)\s*:\s*"""
+    r"""(?:(?P<mark>['"])(?P<descr>[^'"\\]*)(?P=mark)|(?P<order>True|False)"""
+    r"""|\((?P<shape>(?:\s*\d{1,20}L?\s*,){0,64}(?:\s*\d{1,20}L?)?)\s*\))\s*(?:,|(?=\}))"""
+)
+_RECORDS = re.compile(r"""\{\s*['"]descr['"]\s*:\s*\[""")
 
 
 class _Array(NamedTuple):
@@ -77,7 +85,7 @@ def read_npz(directory: ZipDirectory, anomalies: AnomalyLog, target: str) -> Inv
         tensors=tuple(tensors),
         storages=storages,
         anomalies=anomalies.anomalies(),
-        skipped=tuple(skipped),
+        skipped=capped(skipped),
     )
 
 
@@ -89,22 +97,40 @@ def _read_header(start: bytes) -> _Array:
     end = begin + int.from_bytes(start[8:begin], "little")
     if end > len(start):
         raise UnreadableError(f"a {_ARRAY} whose header is cut short, or longer than {_LONGEST_HEADER:,} bytes")
-    try:
-        header = literal_eval(start[begin:end].decode("latin-1").strip())
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
-        header = None
-    match header:
-        case {"descr": str(descr), "fortran_order": bool(is_fortran), "shape": tuple(sizes)} if (
-            shape := read_shape(sizes)
-        ) is not None:
-            element = ElementType(descr[1:], "big" if descr.startswith(">") else "little")
-            if element.dtype is None:
-                raise UnreadableError(f"a {_ARRAY} of type {quoted(descr)}, which is none of torch's")
-            return _Array(shape, element, is_fortran, end)
-        case {"descr": list()}:
-            raise UnreadableError(f"a {_ARRAY} of records, which is none of torch's types")
-        case _:
-            raise UnreadableError(f"a {_ARRAY} whose header NumPy did not write")
+    text = start[begin:end].decode("latin-1").strip()
+    if _RECORDS.match(text):
+        raise UnreadableError(f"a {_ARRAY} of records, which is none of torch's types")
+    fields = _fields_of(text)
+    descr, order, sizes = (fields.get(key) for key in ("descr", "fortran_order", "shape"))
+    shape = None if sizes is None or "," not in f"{sizes.strip() or ','}" else read_shape(_numbers(sizes))
+    if len(fields) != 3 or descr is None or order is None or shape is None:  # noqa: PLR2004 - those above
+        raise UnreadableError(f"a {_ARRAY} whose header NumPy did not write")
+    element = ElementType(descr[1:], "big" if descr.startswith(">") else "little")
+    if element.dtype is None:
+        raise UnreadableError(f"a {_ARRAY} of type {quoted(descr)}, which is none of torch's")
+    return _Array(shape, element, order == "True", end)
+
+
+def _fields_of(text: str) -> dict[str, str]:
+    """The texts of the values in a header; nothing where it is not one of an array of numbers.
+
+    Python is not asked to parse it: headers that fit in a small file can keep it busy for minutes.
+    """
+    fields: dict[str, str] = {}
+    position = 1
+    while found := _FIELD.match(text, position):
+        value = {"descr": found["descr"], "fortran_order": found["order"], "shape": found["shape"]}.get(
+            found["key"]
+        )
+        if value is None or found["key"] in fields:
+            return {}
+        fields[found["key"]] = value
+        position = found.end()
+    return fields if text.startswith("{") and text[position:].strip() == "}" else {}
+
+
+def _numbers(sizes: str) -> tuple[int, ...]:
+    return tuple(int(each.strip().rstrip("L")) for each in sizes.split(",") if each.strip())
 
 
 def _records(name: str, key: str, array: _Array, size: int, offset: int | None) -> tuple[Tensor, Storage]:

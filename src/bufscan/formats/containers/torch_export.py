@@ -15,20 +15,25 @@ from bufscan.bytesource import SliceSource
 from bufscan.dtypes import DTYPES
 from bufscan.errors import UnreadableError
 from bufscan.formats.checkpoint.collecting import Statement, stated_as
+from bufscan.formats.containers.anomaly_log import AnomalyLog
 from bufscan.formats.containers.strict_json import load_json
 from bufscan.formats.containers.zip_directory import STORED, ZipDirectory
-from bufscan.formats.listing import quoted
+from bufscan.formats.listing import capped, quoted
+from bufscan.formats.pickle.allowance import Allowance
 from bufscan.formats.tensors.sizes import is_count, reach_of
 from bufscan.inventory import Inventory, Skipped, Storage, Tensor
 from bufscan.ties import with_ties
 
 if TYPE_CHECKING:
     from bufscan.bytesource import ByteSource
-    from bufscan.formats.containers.anomaly_log import AnomalyLog
     from bufscan.formats.containers.zip_directory import Record
     from bufscan.inventory import ForeignName
 
 _MOST_JSON_BYTES = 1 << 28
+_FREE_JSON_BYTES = 10_000_000  # a compressed one may be larger than the file, but only so far
+_BYTES_PER_OBJECT = 8  # of torch's densest writing, `{"as_int":1},`, a little more than half
+_DENSE_BYTES = 1_000_000
+_STEPS_PER_FILE = 3000  # what it takes to open one of torch.save in the archive
 _MOST_DIMENSIONS = 64
 
 _PARAMETER = Statement("parameter", "torch.export signature: parameter")
@@ -110,6 +115,11 @@ class _Archive:
         self._anomalies = anomalies
         self._target = target
         self._records = {record.name: record for record in directory.records.values()}
+        self._most_json = min(_MOST_JSON_BYTES, max(_FREE_JSON_BYTES, source.size))
+        # Records may share their bytes, and entries their records: what is at one place is read once.
+        self._embedded_at: dict[int, Inventory | str] = {}
+        self._claimed: set[int] = set()
+        self._allowance = Allowance(source.size)
         self._byteorder: Literal["little", "big"] = "big" if self._text("byteorder") == b"big" else "little"
         self._tensors: list[Tensor] = []
         self._storages: dict[str, Storage] = {}
@@ -122,18 +132,18 @@ class _Archive:
         return b"" if found is None else self._directory.read(found, limit=64).strip()
 
     def read(self) -> Inventory:
-        programs = [
-            name
-            for name in self._records
+        programs = {
+            record.header: name
+            for name, record in self._records.items()
             if name.endswith("serialized_exported_program.json")
             or ("/models/" in f"/{name}" and name.endswith(".json"))
-        ]
+        }
         if not programs:
             raise UnreadableError(
                 "an AOTInductor package (.pt2): compiled code, whose weights have neither names nor roles",
                 hint="bufscan reads the exported program that it was made from",
             )
-        for program in programs:
+        for program in programs.values():
             self._read_program(program, section="" if len(programs) == 1 else _stem(program))
         self._search_inputs()
         return Inventory(
@@ -143,7 +153,7 @@ class _Archive:
             storages=self._storages,
             foreign_names=tuple(self._foreign),
             anomalies=self._anomalies.anomalies(),
-            skipped=tuple(self._skipped),
+            skipped=capped(self._skipped),
         )
 
     def _read_program(self, name: str, section: str) -> None:
@@ -153,30 +163,40 @@ class _Archive:
         found = False
         for kind in ("weights", "constants"):
             folder = f"{top}data/{kind}/"
-            if (config := self._records.get(f"{folder}{stem}_{kind}_config.json")) is not None:
+            if (config := self._claim(f"{folder}{stem}_{kind}_config.json")) is not None:
                 self._read_config(config, folder, kind, stated, section)
                 found = True
                 continue
             older = "serialized_state_dict" if kind == "weights" else "serialized_constants"
             for path in (f"{folder}{stem}.pt", f"{top}{older}.pt"):
-                if (record := self._records.get(path)) is not None:
+                if (record := self._claim(path)) is not None:
                     self._read_saved(record, kind, stated, section)
                     found = True
         if not found:
             self._skipped.append(Skipped(what=name, reason="the archive has no weights for it", failed=True))
+
+    def _claim(self, name: str) -> Record | None:
+        """The record of that name, which belongs to one program: for a second one it is not there."""
+        record = self._records.get(name)
+        if record is None or record.header in self._claimed:
+            return None
+        self._claimed.add(record.header)
+        return record
 
     def _search_inputs(self) -> None:
         """Find what the saved example inputs name: they are pickles, too."""
         for name, record in self._records.items():
             if name.endswith(".pt") and ("/sample_inputs/" in name or "example_inputs" in name):
                 try:
-                    self._foreign += self._embedded(record, keep=False).foreign_names
+                    self._embedded(record, keep=False)
                 except UnreadableError as error:
                     self._skipped.append(Skipped(what=name, reason=error.message, failed=True))
 
     def _signature(self, record: Record) -> dict[str, Statement]:
         """What each tensor is, by its name."""
-        data = self._directory.read(record, limit=_MOST_JSON_BYTES)
+        data = self._directory.read(record, limit=self._most_json)
+        if data.count(b"{") * _BYTES_PER_OBJECT > len(data) > _DENSE_BYTES:
+            raise UnreadableError(f"{quoted(record.name)} is denser than the JSON of an exported program")
         try:
             specs = _PROGRAM.decode(data).graph_module.signature.input_specs
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
@@ -196,7 +216,7 @@ class _Archive:
         self, record: Record, folder: str, kind: str, stated: dict[str, Statement], section: str
     ) -> None:
         what = f"`{record.name}`"
-        entries = load_json(self._directory.read(record, limit=_MOST_JSON_BYTES), what=what)
+        entries = load_json(self._directory.read(record, limit=self._most_json), what=what)
         entries = entries.get("config") if isinstance(entries, dict) else None
         if not isinstance(entries, dict):
             raise UnreadableError(f"{what} does not say where the tensors lie")
@@ -230,7 +250,6 @@ class _Archive:
     def _read_saved(self, record: Record, kind: str, stated: dict[str, Statement], section: str) -> None:
         """A whole file of torch.save in the archive: a dict of tensors by their names."""
         inventory = self._embedded(record)
-        self._foreign += inventory.foreign_names
         self._skipped += inventory.skipped
         for tensor in inventory.tensors:
             name = tensor.path
@@ -242,13 +261,33 @@ class _Archive:
         """The inventory of a file of torch.save in the archive; its storages lie where they are in the whole.
 
         `keep`: whether these are among the archive's.
+
+        Raises:
+            UnreadableError: it is none, or broken.
         """
-        from bufscan.formats.containers.torch_zip import read_torch_zip
+        found = self._embedded_at.get(record.header)
+        if found is None:
+            try:
+                found = self._read_embedded(record, keep=keep)
+            except UnreadableError as error:
+                found = error.message
+            self._embedded_at[record.header] = found
+        if isinstance(found, str):
+            raise UnreadableError(found)
+        return found
+
+    def _read_embedded(self, record: Record, *, keep: bool) -> Inventory:
+        from bufscan.formats.containers.torch_zip import Archive
 
         if record.method != STORED:
             raise UnreadableError(f"record {quoted(record.name)} is compressed")
+        self._allowance.look_at(_STEPS_PER_FILE)
         start = self._directory.data_offset(record)
-        inventory = read_torch_zip(SliceSource(self._source, start, record.size, record.name), self._target)
+        source, anomalies = SliceSource(self._source, start, record.size, record.name), AnomalyLog()
+        # A plain checkpoint, and none of the other archives, in which there could be further ones without end.
+        archive = Archive(ZipDirectory(source, anomalies), anomalies, source.size, self._target)
+        inventory = archive.read(plain=False, allowance=self._allowance)
+        self._foreign += inventory.foreign_names
         for name_in_file, storage in inventory.storages.items() if keep else ():
             offset = None if storage.offset is None else storage.offset + start
             name = f"{record.name}:{name_in_file}"

@@ -108,6 +108,11 @@ class Archive:
         """Whether torch takes it for one of TorchScript."""
         return self._record("constants.pkl") is not None
 
+    @property
+    def most_text(self) -> int:
+        """Bytes that records may take whose contents are held: compressed ones can be larger than the file."""
+        return max(_FREE_PICKLE_BYTES, self._file_bytes)
+
     def below(self, folder: str) -> list[Record]:
         """The records in a folder of the top folder, given in lower case and with its slash."""
         prefix = f"{self._top}/{folder}"
@@ -130,7 +135,7 @@ class Archive:
         record = self._record(name)
         if record is None:
             raise UnreadableError(f"an archive without its record `{name}`")
-        most = min(_MOST_PICKLE_BYTES, max(_FREE_PICKLE_BYTES, self._file_bytes))
+        most = min(_MOST_PICKLE_BYTES, self.most_text)
         data = self._directory.read(record, limit=most)
         pickled = run_pickle(data, file_bytes=self._file_bytes, allowance=allowance)
         self._note_trailing(len(data) - pickled.end)
@@ -159,13 +164,13 @@ class Archive:
         """The record of that name, given in lower case, below the top folder."""
         return self._directory.records.get(f"{self._top}/{name}")
 
-    def read(self, *, plain: bool) -> Inventory:
+    def read(self, *, plain: bool, allowance: Allowance | None = None) -> Inventory:
         pickle_record = self._record("data.pkl")
         assert pickle_record is not None  # noqa: S101 - the constructor made sure
-        most = min(_MOST_PICKLE_BYTES, max(_FREE_PICKLE_BYTES, self._file_bytes))
+        most = min(_MOST_PICKLE_BYTES, self.most_text)
         data = self._directory.read(pickle_record, limit=most)
         try:
-            pickled = run_pickle(data, file_bytes=self._file_bytes)
+            pickled = run_pickle(data, file_bytes=self._file_bytes, allowance=allowance)
         except BrokenPickleError as error:
             return broken_inventory(error, self._container(pickle_record.name), self._target)
         self._note_trailing(len(data) - pickled.end)

@@ -120,6 +120,7 @@ class _FolderReader:
         self._lost: dict[str, list[str]] = {}
         self._why: dict[str, str] = {}
         self._faults: dict[str, str] = {}
+        self._unread: dict[str, int] = {}
         self.extents: dict[str, Extent] = {}
         self.files: set[str] = set()
 
@@ -189,6 +190,10 @@ class _FolderReader:
         self.files.add(item.file)
         if item.offset + item.length > source.size:
             raise UnreadableError(f"it has {source.size:,} bytes and should have {item.offset + item.length:,}")
+        # Of one file the items together have no more bytes than it: the same one could be named without end.
+        self._unread[item.file] = self._unread.get(item.file, source.size) - max(item.length, 1)
+        if self._unread[item.file] < 0:
+            raise UnreadableError("its entries overlap")
         number = len(self._items)
         self._items.append(item)
         piece = SliceSource(source, item.offset, item.length, item.file)

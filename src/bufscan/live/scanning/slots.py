@@ -54,7 +54,7 @@ def slot_at(place: Place, tensor: torch.Tensor, verdict: Verdict, origin: Origin
         kind = "direct" if what != "tensors" else _kind_of(tensor, verdict)
     elif what == "modules" and place.first_step.module is None:
         kind = "module"
-    elif place.anchor is not None and place.anchor.want == "element":
+    elif place.anchor is not None and place.anchor.want == "element" and place.holding != "object":
         is_filled = verdict.holding in ("cache", "carried")  # as the model runs, so that nothing can be registered
         kind = f"container of {what}" if what != "tensors" else "filled" if is_filled else "container"
     else:
