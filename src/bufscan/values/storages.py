@@ -86,6 +86,9 @@ class LiveStorages:
         """Memory is always there."""
 
     def read_into(self, storage: Storage, start: int, buffer: memoryview) -> None:
+        if storage.data is not None:  # of an array beside the tensors
+            buffer[:] = storage.data[start : start + len(buffer)]
+            return
         import torch
 
         target = torch.frombuffer(buffer, dtype=torch.uint8)
@@ -93,6 +96,10 @@ class LiveStorages:
 
     def held(self, storage: Storage) -> NDArray[np.uint8] | None:
         held: NDArray[np.uint8] | None = None
+        if storage.data is not None:
+            import numpy as np
+
+            return np.frombuffer(storage.data, np.uint8)
         if self._storages[storage.key].device.type == "cpu":
             held = self._bytes(storage).numpy()
         return held
