@@ -11,7 +11,7 @@ import warnings
 from html.parser import HTMLParser
 from typing import TYPE_CHECKING, Any
 
-import numpy
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -90,12 +90,12 @@ def test_a_dict_is_joined_checked_and_compared() -> None:
 
 
 def test_arrays_beside_tensors_are_compared_and_checked() -> None:
-    old = {"array": numpy.ones(5), "tensor": torch.ones(3)}
+    old = {"array": np.ones(5), "tensor": torch.ones(3)}
     assert bufscan.diff(old, dict(old)).identical
-    (changed,) = bufscan.diff(old, old | {"array": numpy.array([1.0, 1, 1, 1, 2])}).entries
+    (changed,) = bufscan.diff(old, old | {"array": np.array([1.0, 1, 1, 1, 2])}).entries
     assert changed.values is not None
     assert ("array", 1) == (changed.name, changed.values.changed)
-    report = bufscan.check({"array": numpy.array([1.0, numpy.nan])}, values=True)
+    report = bufscan.check({"array": np.array([1.0, np.nan])}, values=True)
     assert ["BUF307"] == [finding.code for finding in report.findings]
 
 
