@@ -200,6 +200,21 @@ def test_no_report_overwrites_source_that_was_read(folder: Path) -> None:
     assert "x = 1\n" == (folder / "clean.py").read_text()
 
 
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_any_number_of_processes_finds_the_same(jobs: str, tmp_path: Path) -> None:
+    for number in range(300):
+        (tmp_path / f"model{number}.py").write_text(MODEL if number in (7, 290) else "x = 1\n")
+    done = bufscan("lint", "-j", jobs, "--quiet", cwd=tmp_path)
+    assert (1, b"") == (done.returncode, done.stderr)
+    assert done.stdout.startswith(b"2 errors in 300 files")
+
+
+def test_a_number_of_processes_that_is_none_is_told(tmp_path: Path) -> None:
+    done = bufscan("lint", "--jobs", "many", cwd=tmp_path)
+    assert (2, b"") == (done.returncode, done.stdout)
+    assert b"no number of processes: `many`" in done.stderr
+
+
 HINDERED = {
     "a subclass keeps a list there": (
         "class Other(Model):\n    def __init__(self):\n        super().__init__()\n        self.pe = [1.0]\n"

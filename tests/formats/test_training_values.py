@@ -139,5 +139,11 @@ def test_a_bare_state_dict_has_no_training(tmp_path: Path) -> None:
 
 def test_much_beside_the_tensors_is_told_in_part(tmp_path: Path) -> None:
     tokens = {f"token {number}": number for number in range(100_000)}
-    found = saved(tmp_path / "a.pt", model=nn.Linear(2, 2).state_dict(), vocabulary=tokens, epoch=3)
+    found = saved(tmp_path / "a.pt", vocabulary=tokens, model=nn.Linear(2, 2).state_dict(), epoch=3)
     assert len(found.training) <= 300
+    assert "epoch" == found.training[0].path
+    assert "only the first are told" in "".join(found.notes)
+
+
+def test_all_that_there_is_is_told_without_a_note(lightning: Path) -> None:
+    assert () == bufscan.inspect(str(lightning)).notes

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import os
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -19,6 +18,7 @@ from bufscan.judging import path_and_code
 from bufscan.rules import RULES
 from bufscan.source.files import python_files, shown
 from bufscan.source.reading import Reading, read_all
+from bufscan.values.workers import processors
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -47,6 +47,7 @@ def lint(
     config: Config | None = None,
     baseline: Collection[Known] | None = None,
     stdin: StandardInput | None = None,
+    jobs: int | None = None,
 ) -> CheckResult:
     """Read Python source and run the rules over its classes of modules. Nothing is imported or run.
 
@@ -58,6 +59,7 @@ def lint(
         config: what to run and what to let pass; the defaults when None. No file is looked for.
         baseline: findings that are known and pass.
         stdin: source to read too.
+        jobs: processes to read with, at most; as many as there are processors when None.
 
     Raises:
         TargetError: a path names nothing.
@@ -66,7 +68,7 @@ def lint(
     config = config or Config()
     rules = tuple(rule for rule in selected_rules(config) if rule.code in LINTED)
     files = python_files(paths or (() if stdin else _configured(config) or (".",)), config.exclude, config.folder)
-    reading = _read(files, stdin)
+    reading = _read(files, stdin, jobs or processors())
     texts = {} if stdin is None else {stdin.filename: stdin.text}
     policy = Policy(config, rules, baseline, texts)
     codes = frozenset(rule.code for rule in rules)
@@ -109,10 +111,10 @@ def _configured(config: Config) -> list[str]:
     return list(found)
 
 
-def _read(files: Sequence[Path], stdin: StandardInput | None) -> Reading:
+def _read(files: Sequence[Path], stdin: StandardInput | None, jobs: int) -> Reading:
     here = Path.cwd()
     piped = None if stdin is None else (Path(stdin.filename), stdin.text)
-    processes = min(os.cpu_count() or 1, len(files) // _WORTH_A_PROCESS)
+    processes = min(jobs, len(files) // _WORTH_A_PROCESS)
     if processes < 2:  # noqa: PLR2004 - one is this one
         return Reading.together([read_all(files, here, piped)], _meant(files, stdin))
     with ProcessPoolExecutor(processes, initializer=gc.disable) as pool:

@@ -25,7 +25,7 @@ from bufscan.commands.gate import (
     gate_of,
     require_fixes,
 )
-from bufscan.commands.options import Color, Debug, Quiet
+from bufscan.commands.options import Color, Debug, Quiet, count_of
 from bufscan.commands.outcome import DONE, Outcome
 from bufscan.commands.terminal import display
 
@@ -70,6 +70,10 @@ def lint(  # noqa: PLR0913, PLR0917 - typer reads the options from the parameter
         str | None,
         typer.Option("--stdin-filename", metavar="FILE", help="What standard input is to be called."),
     ] = None,
+    jobs: Annotated[
+        str | None,
+        typer.Option("-j", "--jobs", metavar="N", help="Processes to read with; one a processor when left out."),
+    ] = None,
     formats: Formats = None,
     outputs: Outputs = None,
     color: Color = None,
@@ -99,7 +103,8 @@ def lint(  # noqa: PLR0913, PLR0917 - typer reads the options from the parameter
     from bufscan.checking.fixing import changes_for, diff_of, write
     from bufscan.checking.linting import lint as read
 
-    result = read(*named, config=gate.settings, baseline=gate.known, stdin=piped)
+    count = None if jobs is None else count_of("processes", jobs, hint="`--jobs 2`")
+    result = read(*named, config=gate.settings, baseline=gate.known, stdin=piped, jobs=count)
     if fixes:
         texts = {} if piped is None else {piped.filename: piped.text}
         changes = list(changes_for(result, unsafe=unsafe_fixes, texts=texts))
@@ -110,7 +115,7 @@ def lint(  # noqa: PLR0913, PLR0917 - typer reads the options from the parameter
             left = read(config=gate.settings, baseline=gate.known, stdin=piped._replace(text=after))
             return Outcome(after, exit_code=left.exit_code)
         write(changes)
-        left = read(*named, config=gate.settings, baseline=gate.known)
+        left = read(*named, config=gate.settings, baseline=gate.known, jobs=count)
         result = msgspec.structs.replace(left, mended=sum(len(change.mended) for change in changes))
     sources = () if result.source is None else result.source.paths
     return gate.outcome(result, display(None, color=color), reads=map(Path, sources))

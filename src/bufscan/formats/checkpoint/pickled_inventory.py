@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from bufscan.inventory import PlainValue
 
 
+_FIRST_ALONE = "of the values beside its tensors only the first are told; `bufscan diff` compares all of them"
+
+
 class Container(NamedTuple):
     """What the file around the pickle says.
 
@@ -60,6 +63,7 @@ def inventory_of(pickled: Pickled, container: Container, target: str, *, plain: 
     reader = CheckpointReader(collector)
     reader.read(pickled.value)
     storages.note_unused(container.storage_keys, pickled.persistent_ids)
+    training, is_whole = _training_values(pickled, rebuilder, reader.apart)
     return Inventory(
         target=target,
         format=container.format,
@@ -72,13 +76,17 @@ def inventory_of(pickled: Pickled, container: Container, target: str, *, plain: 
         foreign_names=tuple(foreign_names((*pickled.globals, *container.globals), container.pickle)),
         anomalies=container.anomalies.anomalies(),
         skipped=(*collector.skipped, *storages.unreadable(collector.tensors), *container.skipped),
-        notes=tuple(reader.notes),
+        notes=tuple(reader.notes if is_whole else (*reader.notes, _FIRST_ALONE)),
         plain=_plain_values(pickled, rebuilder) if plain else (),
-        training=_training_values(pickled, rebuilder, reader.apart) if reader.apart else (),
+        training=training,
     )
 
 
-def _training_values(pickled: Pickled, rebuilder: Rebuilder, apart: frozenset[int]) -> tuple[PlainValue, ...]:
+def _training_values(
+    pickled: Pickled, rebuilder: Rebuilder, apart: frozenset[int]
+) -> tuple[tuple[PlainValue, ...], bool]:
+    if not apart:
+        return (), True
     from bufscan.formats.checkpoint.plain_values import training_values  # only training checkpoints have them
 
     return training_values(pickled.value, rebuilder, apart)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -89,8 +90,12 @@ def plain_values(root: Any, rebuilder: Rebuilder, allowance: Allowance) -> tuple
     return tuple(found)
 
 
-def training_values(root: Any, rebuilder: Rebuilder, outside: Collection[int]) -> tuple[PlainValue, ...]:
-    """The leaves of a training checkpoint that say how it was trained: as `plain_values`, but no more than a few.
+def training_values(
+    root: Any, rebuilder: Rebuilder, outside: Collection[int]
+) -> tuple[tuple[PlainValue, ...], bool]:
+    """The leaves of a training checkpoint that say how it was trained, and whether these are all.
+
+    They are as in `plain_values`, but no more than a few, and what lies deeper comes later.
 
     Args:
         root: the checkpoint, a dict.
@@ -98,19 +103,22 @@ def training_values(root: Any, rebuilder: Rebuilder, outside: Collection[int]) -
         outside: ids of what is not entered: models, optimizers and whatever else has its own place in a report.
     """
     found: list[PlainValue] = []
-    waiting = [_Place(root, "", ())]
+    waiting = deque([_Place(root, "", ())])
+    is_whole = True
     for _ in range(_MOST_TRAINING_STEPS):
         if not waiting or len(found) == _MOST_TRAINING:
             break
-        place = waiting.pop()
+        place = waiting.popleft()
         if id(place.value) in outside or place.origin is not None or _is_tensor(place.value, rebuilder):
             continue
         leaf = _leaf(place, rebuilder)
         if leaf is None:
-            waiting += reversed(list(islice(_inside(place), _MOST_TRAINING)))
+            inside = list(islice(_inside(place), _MOST_TRAINING + 1))
+            is_whole = is_whole and len(inside) <= _MOST_TRAINING
+            waiting += inside[:_MOST_TRAINING]
         elif leaf.kind not in ("class", "empty") and leaf.reason is None:
             found.append(leaf)
-    return tuple(found)
+    return tuple(found), is_whole and not waiting
 
 
 def text_of(value: Any) -> str:
