@@ -100,7 +100,7 @@ def _parse(data: bytes, what: str) -> Any:
         raise UnreadableError(f"{what} is not UTF-8 text") from error
     except msgspec.DecodeError as error:
         # msgspec's messages hold fixed words and a byte position, nothing of the text.
-        if "utf-8" in str(error):  # since 0.23
+        if "utf-8" in str(error).lower():  # so since 0.23
             raise UnreadableError(f"{what} is not UTF-8 text") from error
         reason = str(error).removeprefix("JSON is malformed: ").lower()
         raise UnreadableError(f"{what} is not valid JSON: {reason}") from error

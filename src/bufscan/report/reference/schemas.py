@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from inspect import cleandoc
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
@@ -92,7 +93,7 @@ def render(name: str) -> str:
     return json.dumps(document | {"$defs": dict(sorted(definitions.items()))}, indent=1) + "\n"
 
 
-_ATTRIBUTE: Final = re.compile(r"^        (\w[\w, ]*): (.+(?:\n            .+)*)", re.MULTILINE)
+_ATTRIBUTE: Final = re.compile(r"^    (\w[\w, ]*): (.+(?:\n        .+)*)", re.MULTILINE)
 
 
 def _of(*kinds: type[msgspec.Struct]) -> tuple[tuple[dict[str, Any], ...], Definitions]:
@@ -100,7 +101,7 @@ def _of(*kinds: type[msgspec.Struct]) -> tuple[tuple[dict[str, Any], ...], Defin
     schemas, definitions = msgspec.json.schema_components(kinds, ref_template=_REFERENCE)
     for definition in definitions.values():
         if "properties" in definition:
-            about, _, attributes = definition.get("description", "").partition("Attributes:\n")
+            about, _, attributes = cleandoc(definition.get("description", "")).partition("Attributes:\n")
             definition |= {"description": about.partition("\n\n")[0], "additionalProperties": False}
             for names, words in _ATTRIBUTE.findall(attributes):
                 for name in names.replace("_", "-").split(", "):
