@@ -106,3 +106,9 @@ def test_a_format_of_the_file_that_does_not_exist_is_told(tmp_path: Path) -> Non
     code, shown, complaint = bufscan("lint", cwd=tmp_path)
     assert (2, "") == (code, shown)
     assert "did you mean `json`" in complaint
+
+
+def test_a_target_that_is_named_twice_is_checked_once(project: Path) -> None:
+    (project / "bufscan.toml").unlink()
+    code, shown, _ = bufscan("check", "model.py:Forgetful", "model.py:Forgetful", "--quiet", cwd=project)
+    assert (1, "1 error in 1 target") == (code, shown.partition(";")[0].strip())

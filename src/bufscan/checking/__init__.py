@@ -81,7 +81,9 @@ def check(  # noqa: PLR0913 - all but the targets have names and defaults
     """
     config = config or Config()
     rules = selected_rules(config)
-    named = [require_target(target) for target in targets or matching(config.targets)]
+    given = [require_target(target) for target in targets or matching(config.targets)]
+    # One that is named twice, by a pattern and by itself, is one.
+    named = [each for at, each in enumerate(given) if not (isinstance(each, str) and each in given[:at])]
     if not named:
         raise UsageError("no target", hint="name one, or list `targets` under `[tool.bufscan]` in pyproject.toml")
     with OpenFiles() if files is None else nullcontext(files) as opened:
