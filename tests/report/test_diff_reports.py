@@ -226,6 +226,12 @@ def test_more_layers_than_columns_share_them() -> None:
     assert "█" == strip.split()[1][-1]
 
 
+@pytest.mark.parametrize("last", ["9" * 5000, "99999999", "٣"], ids=["many digits", "a large number", "not ASCII"])
+def test_numbers_that_no_layer_has_make_no_strip(last: str) -> None:
+    entries = [changed(f"layers.{at}.w", statistics(0.1)) for at in ("0", "1", "2", last)]
+    assert "layers, by" not in DIFF_REPORTS["text"](difference(*entries), DiffView())
+
+
 def test_what_was_zero_before_comes_last_and_has_no_bar() -> None:
     from_zero = changed("zero", statistics(None))
     entries = [from_zero, changed("a", statistics(0.1)), changed("b", statistics(0.5))]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from bufscan.dtypes import DTYPES
 from bufscan.report.diff.wording import changes_of, has_new_nonfinite, number
-from bufscan.report.shared.folding import fold
+from bufscan.report.shared.folding import INDEX, fold
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -23,8 +23,6 @@ _WEIGHTS = frozenset(name for name, dtype in DTYPES.items() if dtype.kind in ("f
 
 # Blocks of one to seven eighths.
 _EIGHTHS: tuple[str, ...] = ("", *"\u258f\u258e\u258d\u258c\u258b\u258a\u2589")
-
-NUMBER = re.compile(r"(?:^|(?<=[.\[]))\d+(?=[.\]]|$)")
 
 # `blocks[0].pe` and `blocks.0.pe` have the same steps.
 _STEP = re.compile(r"\.|(?=\[)")
@@ -127,7 +125,7 @@ def _spread(row: Row, parts: Iterable[Row]) -> Row:
     if len(known) < 2:  # noqa: PLR2004 - one is no range
         return row
     least, most = (choose(known, key=lambda part: part.relative or 0.0) for choose in (min, max))
-    numbers = zip(NUMBER.findall(most.name), *(NUMBER.findall(part.name) for part in known), strict=False)
+    numbers = zip(INDEX.findall(most.name), *(INDEX.findall(part.name) for part in known), strict=False)
     where = ".".join(number for number, *others in numbers if set(others) != {number})
     return row._replace(least=least.relative, most=most.relative, where=where)
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
-from bufscan.report.diff.rows import NUMBER, Row, module_row, short_path, together
+from bufscan.report.diff.rows import Row, module_row, short_path, together
 from bufscan.report.diff.wording import has_new_nonfinite
+from bufscan.report.shared.folding import INDEX
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from bufscan.comparing.difference import Entry
 
 _FEWEST_LAYERS = 4  # of which a strip tells more than rows
+_MOST_LAYERS = 10_000  # higher numbers in names are something else, and a strip has a place for every one below
 _HEIGHTS = "\u2581\u2582\u2583\u2584\u2585\u2586\u2587\u2588"  # blocks of one to eight eighths
 _DIGITS = "123456789"  # where there are no blocks
 
@@ -39,8 +41,8 @@ def strips_of(entries: Iterable[Entry], most: int) -> list[Strip]:
     families: dict[str, dict[int, list[Entry]]] = {}
     for entry in entries:
         path = short_path(entry)
-        found = NUMBER.search(path)
-        if found is not None and entry.values is not None:
+        found = INDEX.search(path)
+        if found is not None and entry.values is not None and int(found[0]) < _MOST_LAYERS:
             families.setdefault(path[: found.start()], {}).setdefault(int(found[0]), []).append(entry)
     strips = [_strip(front, layers) for front, layers in families.items() if len(layers) >= _FEWEST_LAYERS]
     strips.sort(key=lambda strip: -len(strip.row.entries))

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 # A number that is a whole part of a name: between dots, or in brackets. Leading zeros would not survive `int`.
 # The digit is looked for first because that is what sets the fewest places apart.
-_INDEX = re.compile(r"(?=[0-9])(?<![^.\[])(0|[1-9][0-9]{0,8})(?![^.\]])", re.ASCII)
+INDEX = re.compile(r"(?=[0-9])(?<![^.\[])(0|[1-9][0-9]{0,8})(?![^.\]])", re.ASCII)
+"""Finds the numbers in names of which several are shown as one."""
 
 # Names with more numbers than this are left as they are: the work grows with the slots.
 _MOST_SLOTS = 8
@@ -58,7 +59,7 @@ def fold(entries: Iterable[tuple[str, Hashable]]) -> list[Fold]:
     groups: dict[tuple[Hashable, tuple[str, ...]], dict[_Numbers, int]] = {}
     folds: list[Fold] = []
     for position, (name, looks) in enumerate(entries):
-        parts = _INDEX.split(name)
+        parts = INDEX.split(name)
         if not 1 <= len(parts) // 2 <= _MOST_SLOTS:
             folds.append(Fold(name, (position,)))
             continue
