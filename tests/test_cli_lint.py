@@ -215,6 +215,13 @@ def test_a_number_of_processes_that_is_none_is_told(tmp_path: Path) -> None:
     assert b"no number of processes: `many`" in done.stderr
 
 
+def test_what_was_not_read_fails_whatever_findings_may_do(tmp_path: Path) -> None:
+    (tmp_path / "model.py").write_text(MODEL)
+    assert 0 == bufscan("lint", "--diff", "--exit-zero", cwd=tmp_path).returncode
+    (tmp_path / "broken.py").write_text("def")
+    assert 2 == bufscan("lint", "--diff", "--exit-zero", cwd=tmp_path).returncode
+
+
 HINDERED = {
     "a subclass keeps a list there": (
         "class Other(Model):\n    def __init__(self):\n        super().__init__()\n        self.pe = [1.0]\n"

@@ -72,7 +72,8 @@ class _Command(TyperCommand):
 
     def make_parser(self, ctx: Any) -> Any:
         parser = super().make_parser(ctx)
-        for option in self.get_params(ctx):
+        options: list[Any] = self.params
+        for option in options:
             if option.name == "color":  # the last one of the two holds
                 parser.add_option(option, ["--no-color"], "color", action="store_const", const="never")
         return parser

@@ -37,7 +37,7 @@ from bufscan.commands.options import (
     Train,
     plan_of,
 )
-from bufscan.commands.outcome import DONE, Outcome
+from bufscan.commands.outcome import Outcome
 from bufscan.commands.progress import shown_progress
 from bufscan.commands.terminal import display
 from bufscan.target import matching
@@ -138,7 +138,7 @@ def check(  # noqa: PLR0913, PLR0917 - typer reads the options from the paramete
 
         changes = list(changes_for(result, unsafe=unsafe_fixes))
         if diff:
-            return Outcome("".join(map(diff_of, changes)), exit_code=DONE if exit_zero else result.exit_code)
+            return Outcome("".join(map(diff_of, changes)), exit_code=gate.exit_code(result))
         write(changes)
         result = without_mended(result, changes)
     return gate.outcome(result, display(None, color=color), reads=files.paths)

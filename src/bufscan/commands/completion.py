@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from bufscan.commands.config import FORMATS
 from bufscan.commands.options import COLOR_WHEN, Debug, one_of
 from bufscan.commands.outcome import Outcome
 from bufscan.findings import SEVERITIES
@@ -18,6 +19,7 @@ from bufscan.help import topics
 from bufscan.inventory import ROLES
 from bufscan.report import CHECK_REPORTS, DIFF_REPORTS, INSPECT_REPORTS
 from bufscan.report.inspect.selecting import SORT_KEYS
+from bufscan.report.reference.pages import title_of
 from bufscan.report.reference.schemas import SCHEMAS
 
 if TYPE_CHECKING:
@@ -65,11 +67,10 @@ _WORDS: dict[str, Iterable[str]] = {
     "--sort": SORT_KEYS,
     "completion": _SCRIPTS,
     "schema": SCHEMAS,
-    "help": topics(),
 }
 """What options, and commands themselves, can be given."""
 
-_FORMATS: dict[str, Iterable[str]] = {"inspect": INSPECT_REPORTS, "diff": DIFF_REPORTS, "config": ("text", "json")}
+_FORMATS: dict[str, Iterable[str]] = {"inspect": INSPECT_REPORTS, "diff": DIFF_REPORTS, "config": FORMATS}
 """Of commands that have not those of the check."""
 
 _OF_RULES = {("--ignore", "check"), ("--ignore", "lint"), ("--ignore", "run"), ("", "explain")}
@@ -112,13 +113,13 @@ def _for_zsh(offer: Offer) -> str:
 def _offers(context: typer.Context, before: Sequence[str], begun: str) -> Iterable[Offer]:
     """What may come next; nothing where that is a file."""
     group: Any = context.find_root().command
-    commands = {name: group.get_command(context, name) for name in group.list_commands(context)}
+    commands = group.list_commands(context)
     chosen = next((word for word in before if word in commands), None)
     option, has_value, _ = begun.partition("=")
     if begun.startswith("-") and not has_value:
-        return _options((group if chosen is None else commands[chosen]).params)
+        return _options((group if chosen is None else group.get_command(context, chosen)).params)
     if chosen is None and before[-1:] != ["--color"]:
-        return ((name, command.short_help) for name, command in commands.items())
+        return ((name, group.get_command(context, name).short_help) for name in commands if name.startswith(begun))
     chosen = chosen or ""
     if has_value:
         return ((f"{option}={value}", meaning) for value, meaning in _values_of(option, chosen))
@@ -142,6 +143,8 @@ def _values_of(option: str, command: str) -> list[Offer]:
         return [(word, rule.summary) for rule in RULES for word in (rule.code, rule.name)]
     if option in ("--format", "-f"):
         return [(name, "") for name in _FORMATS.get(command, CHECK_REPORTS)]
+    if (option, command) == ("", "help"):
+        return [(name, title_of(page)) for name, page in topics().items()]
     return [(word, "") for word in _WORDS.get(option or command, ())]
 
 

@@ -12,13 +12,13 @@ from bufscan.commands.options import Color, Debug, Output, one_of
 from bufscan.commands.outcome import Outcome
 from bufscan.commands.terminal import display
 
-_FORMATS = ("text", "json")
+FORMATS = ("text", "json")
 
 
 def config(
     file: ConfigFile = None,
     format_: Annotated[
-        str, typer.Option("-f", "--format", metavar="FORMAT", help=f"One of {', '.join(_FORMATS)}.")
+        str, typer.Option("-f", "--format", metavar="FORMAT", help=f"One of {', '.join(FORMATS)}.")
     ] = "text",
     output: Output = None,
     color: Color = None,
@@ -27,7 +27,7 @@ def config(
     """Show the configuration that holds in this folder, and where each value comes from."""
     from bufscan.report.reference.settings import render, render_json
 
-    is_json = one_of("format", format_, _FORMATS) == "json"
+    is_json = one_of("format", format_, FORMATS) == "json"
     settings = settings_from(file)
     text = render_json(settings) if is_json else render(settings, display(output, color=color))
     return Outcome(text, output, reads=() if settings.file is None else (Path(settings.file),))

@@ -94,6 +94,10 @@ class Gate(NamedTuple):
     exit_zero: bool
     quiet: bool
 
+    def exit_code(self, result: CheckResult) -> int:
+        """That of the result; findings do not count where they are not to fail, what could not be checked does."""
+        return DONE if self.exit_zero and result.exit_code == DIFFERENT else result.exit_code
+
     def outcome(self, result: CheckResult, shown_on: Display, *, reads: Iterable[Path] = ()) -> Outcome:
         """What the command answers with: reports, or the new baseline, which may take the place of the old one.
 
@@ -103,10 +107,9 @@ class Gate(NamedTuple):
         if self.write_baseline is not None:
             return _write_baseline(result, self.write_baseline, self.settings.folder, read)
         text, files = self._reports(result, shown_on)
-        code = result.exit_code
         return Outcome(
             text,
-            exit_code=DONE if self.exit_zero and code == DIFFERENT else code,
+            exit_code=self.exit_code(result),
             files=files,
             complaints=tuple(_complaints(result)),
             reads=(*read, *_paths(self.settings.baseline)),

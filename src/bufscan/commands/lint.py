@@ -26,7 +26,7 @@ from bufscan.commands.gate import (
     require_fixes,
 )
 from bufscan.commands.options import Color, Debug, Quiet, count_of
-from bufscan.commands.outcome import DONE, Outcome
+from bufscan.commands.outcome import Outcome
 from bufscan.commands.terminal import display
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def lint(  # noqa: PLR0913, PLR0917 - typer reads the options from the parameter
         texts = {} if piped is None else {piped.filename: piped.text}
         changes = list(changes_for(result, unsafe=unsafe_fixes, texts=texts))
         if diff:
-            return Outcome("".join(map(diff_of, changes)), exit_code=DONE if exit_zero else result.exit_code)
+            return Outcome("".join(map(diff_of, changes)), exit_code=gate.exit_code(result))
         if piped is not None:
             after = next((change.after for change in changes), piped.text)
             left = read(config=gate.settings, baseline=gate.known, stdin=piped._replace(text=after))
